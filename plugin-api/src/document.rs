@@ -1,0 +1,304 @@
+//! The JSON documents that cross the plugin boundary.
+//!
+//! Every document tolerates fields it does not know, so that an old plugin works in a new host and a new plugin in
+//! an old host. The schemas generated from these types are checked in under `schemas/`.
+//!
+//! Times are integer milliseconds since the Unix epoch, UTC. Durations are integer milliseconds, and their field
+//! names end in `_ms`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How bad a violation is, from a remark to a page at night.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing; nobody needs to act.
+    Info,
+    /// Someone should act during working hours.
+    Warning,
+    /// Someone should act now.
+    Critical,
+}
+
+impl Severity {
+    /// The name used in documents, configuration and listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What a plugin says of itself before it has been configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Descriptor {
+    /// Name of the kind of system that is watched, for example `postgres`: lower case letters, digits, `-` and `_`.
+    pub subject: String,
+    /// One sentence for people.
+    pub description: String,
+    /// JSON Schema (draft 2020-12) of the configuration that `create` accepts. Properties may carry `default`,
+    /// `x-env` (the environment variable that serves where the configuration is silent) and `x-secret: true`.
+    pub config_schema: Value,
+    /// JSON Schema of [`Observation::data`].
+    #[serde(default)]
+    pub observation_schema: Value,
+    /// Every invariant that `check` can report. The host refuses reports about others.
+    pub invariants: Vec<Invariant>,
+    /// Service level objectives over the SLIs of an observation.
+    #[serde(default)]
+    pub slos: Vec<Slo>,
+}
+
+/// A statement about the subject that is meant to hold always.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Invariant {
+    /// Unique within the plugin: lower case letters, digits and `_`.
+    pub name: String,
+    /// What holds when all is well, and what its breach means, in a sentence or two.
+    pub description: String,
+    /// How bad a breach is, unless a violation or the operator's configuration says otherwise.
+    pub severity: Severity,
+    /// How long a breach must last before its ticket opens. Milliseconds; 0 opens at once.
+    #[serde(default)]
+    pub grace_period_ms: u64,
+    /// How long the invariant must hold again before its ticket resolves. Milliseconds; 0 resolves at once.
+    #[serde(default)]
+    pub keep_firing_for_ms: u64,
+    /// Names of actions that are meant to mend a breach, best first.
+    #[serde(default)]
+    pub suggested_actions: Vec<String>,
+    /// What a person should look at and do, as Markdown.
+    #[serde(default)]
+    pub runbook: String,
+}
+
+/// A target for one SLI.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Slo {
+    /// Unique within the plugin.
+    pub name: String,
+    /// What is promised, in a sentence.
+    pub description: String,
+    /// Key into [`Observation::slis`].
+    pub sli: String,
+    /// Which side of the target is good.
+    pub objective: Objective,
+    /// In the SLI's unit.
+    pub target: f64,
+    /// For people: `ms`, `%`, `1/s`.
+    pub unit: String,
+}
+
+/// Which side of a target is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// The SLI must not exceed the target.
+    AtMost,
+    /// The SLI must not fall below the target.
+    AtLeast,
+}
+
+/// What was seen of a subject at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Observation<D = Value> {
+    /// When the observation was complete.
+    pub observed_at_ms: i64,
+    /// One line for people, without a trailing full stop: `3 of 3 nodes healthy, 1,004 checks/s`.
+    #[serde(default)]
+    pub summary: String,
+    /// What `check` judges. What is not known is `null` or absent, never a default that looks healthy.
+    pub data: D,
+    /// Service level indicators by name; `null` where unknown.
+    #[serde(default)]
+    pub slis: BTreeMap<String, Option<f64>>,
+    /// Every source that was asked, whether or not it answered.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// One place that an observation was read from, and how that went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// Short and stable, for example `prometheus` or `node-2`.
+    pub name: String,
+    /// Why it gave nothing usable; absent when it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How long it took to answer or to fail. Milliseconds.
+    #[serde(default)]
+    pub took_ms: f64,
+}
+
+/// The judgement over one observation. An invariant that is in neither list holds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckReport {
+    /// Invariants that are broken, at most one entry per invariant and resource.
+    pub violations: Vec<Violation>,
+    /// Invariants that could not be evaluated.
+    #[serde(default)]
+    pub unknown: Vec<Unknown>,
+}
+
+/// One broken invariant on one resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Violation {
+    /// Name of a declared invariant.
+    pub invariant: String,
+    /// What it is broken on (a node, a key); absent when it is the subject as a whole. Stable from cycle to cycle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// Overrides the invariant's severity for this violation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// One sentence with the numbers that show it.
+    pub message: String,
+    /// The numbers themselves, for whoever diagnoses it.
+    #[serde(default)]
+    pub evidence: Value,
+}
+
+/// An invariant that could not be evaluated, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Unknown {
+    /// Name of a declared invariant.
+    pub invariant: String,
+    /// The resource that is not known; absent when nothing at all is known about the invariant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// What was missing, in a sentence.
+    pub reason: String,
+}
+
+/// Something that a plugin can do to its subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ActionDefinition {
+    /// Unique within the plugin: lower case letters, digits and `_`.
+    pub name: String,
+    /// What it does and what it costs, in a sentence or two.
+    pub description: String,
+    /// JSON Schema of the parameters: an object with typed and bounded properties.
+    pub params_schema: Value,
+    /// How much harm it can do.
+    pub risk: Risk,
+    /// Whether running it twice with the same parameters is the same as running it once.
+    pub idempotent: bool,
+    /// What takes it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inverse: Option<Inverse>,
+    /// Names of the invariants whose breach it is meant to mend.
+    #[serde(default)]
+    pub mends: Vec<String>,
+    /// Whether `invoke` honours `dry_run`.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// How much harm an action can do.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// Cannot hurt users of the subject.
+    Low,
+    /// Can hurt some users, or one part of the subject, for a while.
+    Medium,
+    /// Can hurt all users, or cannot be taken back.
+    High,
+}
+
+impl Risk {
+    /// The name used in documents, configuration and listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// The action that takes another one back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Inverse {
+    /// Name of an action of the same plugin.
+    pub action: String,
+    /// For each parameter of the inverse, where its value comes from.
+    #[serde(default)]
+    pub params: BTreeMap<String, InverseParam>,
+}
+
+/// Where a parameter of an inverse action comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InverseParam {
+    /// The parameter of this name of the original call.
+    Param(String),
+    /// This field of the original call's [`ActionResult::details`], such as the value before the change.
+    Detail(String),
+    /// Always this value.
+    Value(Value),
+}
+
+/// The answer of `list_actions`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ActionList {
+    /// Every action that `invoke` accepts.
+    pub actions: Vec<ActionDefinition>,
+}
+
+/// What `observe` is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ObserveRequest {
+    /// How long the call may take, from its arrival. Milliseconds. The host ends a plugin that takes longer.
+    pub deadline_ms: u64,
+}
+
+/// What `invoke` is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvokeRequest {
+    /// Name of an action from `list_actions`.
+    pub action: String,
+    /// Parameters that fit the action's schema.
+    pub params: Value,
+    /// How long the call may take, from its arrival. Milliseconds.
+    pub deadline_ms: u64,
+    /// The same for every attempt at one execution, so that a subject that can may recognise a repeat.
+    pub idempotency_key: String,
+    /// Say what would be done and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ActionResult {
+    /// What is known of the effect.
+    pub outcome: Outcome,
+    /// One sentence for people.
+    pub message: String,
+    /// What the subject answered, and the values before a change where the inverse needs them.
+    #[serde(default)]
+    pub details: Value,
+}
+
+/// What is known of an action's effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The subject accepted it.
+    Done,
+    /// It had no effect.
+    Failed,
+    /// It may or may not have had an effect: the request was sent and no answer came.
+    Unknown,
+}

@@ -1,0 +1,40 @@
+//! All that an author of an Operator subject plugin depends on.
+//!
+//! Implement [`Subject`] for a type of your own and write [`export_subject!`] once, in a crate of type `cdylib`. The
+//! host loads the library, and sees of it nothing but the JSON [`document`]s.
+
+pub mod abi;
+pub mod document;
+pub mod error;
+pub mod export;
+pub mod manifest;
+pub mod subject;
+
+pub use document::*;
+pub use error::{Error, ErrorKind};
+pub use export::now_ms;
+pub use subject::{Call, Deadline, Description, Subject};
+
+/// What an author's types derive `JsonSchema` from.
+pub use schemars;
+/// What an author's types derive `Serialize` and `Deserialize` from.
+pub use serde;
+pub use serde_json;
+
+/// For the expansion of [`export_subject!`].
+#[doc(hidden)]
+pub mod __private {
+    pub use abi_stable::{
+        library::{
+            __call_root_module_loader as call_root_module, CheckTypeLayout, LibHeader,
+            RootModuleResult,
+        },
+        prefix_type::PrefixTypeTrait,
+        std_types::{RResult, RStr},
+    };
+
+    pub use crate::{
+        abi::{BoxedSubject, PluginError, Reply, SubjectModule, SubjectModuleRef},
+        export::{create, describe},
+    };
+}

@@ -1,0 +1,123 @@
+//! The trait that a plugin author implements.
+
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    document::{ActionDefinition, ActionResult, CheckReport, Invariant, Observation, Slo},
+    error::{Error, ErrorKind},
+};
+
+/// One kind of distributed system, and how to watch it.
+///
+/// Calls block: the host runs them where blocking is allowed, one at a time for each subject. A panic anywhere becomes
+/// an [`ErrorKind::Panic`]. Nothing here may start a runtime that outlives the call, write outside the process, or print
+/// what is secret; what is printed ends in the plugin's log.
+pub trait Subject: Sized + Send + Sync + 'static {
+    /// The configuration: an object of named keys. Derive `#[serde(deny_unknown_fields)]`, so that a mistyped key is refused.
+    type Config: DeserializeOwned + JsonSchema;
+    /// What an observation holds. What may be unknown is an `Option`.
+    type Data: Serialize + DeserializeOwned + JsonSchema;
+
+    /// What the plugin says of itself. The schemas are derived from the types.
+    fn describe() -> Description;
+
+    /// Validates the configuration. Never connects: the subject may be down, and that is for `observe` to say.
+    fn create(config: Self::Config) -> Result<Self, Error>;
+
+    /// Looks at the subject, without changing it.
+    ///
+    /// A source that does not answer is named in [`Observation::sources`]; an error is for when nothing at all was seen.
+    fn observe(&self, deadline: Deadline) -> Result<Observation<Self::Data>, Error>;
+
+    /// Judges an observation: no I/O, no clock, no memory of earlier calls. What is missing is unknown, never healthy.
+    fn check(&self, observation: &Observation<Self::Data>) -> CheckReport;
+
+    /// What can be done to the subject.
+    fn actions(&self) -> Vec<ActionDefinition> {
+        Vec::new()
+    }
+
+    /// Does one of [`Subject::actions`]. Arguments that do not fit are refused before anything is done.
+    fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("there is no action `{}`", call.action),
+        ))
+    }
+
+    /// Answers an extension that this ABI does not know.
+    fn extension(&self, id: &str, payload: &str) -> Result<String, Error> {
+        let _ = payload;
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("extension `{id}` is not offered"),
+        ))
+    }
+}
+
+/// What an author says of the plugin; the SDK adds the schemas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// See [`crate::document::Descriptor::subject`].
+    pub subject: &'static str,
+    /// One sentence for people.
+    pub description: &'static str,
+    /// Every invariant that [`Subject::check`] can report.
+    pub invariants: Vec<Invariant>,
+    /// Targets for the SLIs.
+    pub slos: Vec<Slo>,
+}
+
+/// When a call must be over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// A deadline this far from now.
+    pub fn after(duration: Duration) -> Self {
+        Self(Instant::now() + duration)
+    }
+
+    /// How much time is left; zero when it has passed.
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The time left, but no more than this: for a step that must not use all of it.
+    pub fn at_most(self, duration: Duration) -> Duration {
+        self.remaining().min(duration)
+    }
+}
+
+/// One call of an action.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Name of the action.
+    pub action: String,
+    /// The raw parameters; see [`Call::params`].
+    pub params: Value,
+    /// When the call must be over.
+    pub deadline: Deadline,
+    /// The same for every attempt at one execution.
+    pub idempotency_key: String,
+    /// Say what would be done and do nothing.
+    pub dry_run: bool,
+}
+
+impl Call {
+    /// The parameters as the type that the action's schema was derived from.
+    ///
+    /// Derive `#[serde(deny_unknown_fields)]` on it; bounds beyond its types are the caller's to check.
+    pub fn params<P: DeserializeOwned>(&self) -> Result<P, Error> {
+        P::deserialize(&self.params).map_err(|error| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("parameters of `{}`: {error}", self.action),
+            )
+        })
+    }
+}
