@@ -1,0 +1,87 @@
+//! The only place from which anything is printed.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use serde::Serialize;
+
+use super::{Failure, printable::printable, table::Table};
+
+/// Standard output and standard error.
+#[derive(Debug, Clone)]
+pub struct Output {
+    choice: ColorChoice,
+}
+
+impl Output {
+    /// With colours where they are wanted. `auto`: on terminals, unless `NO_COLOR` is set.
+    pub fn new(choice: ColorChoice) -> Self {
+        Self { choice }
+    }
+
+    /// Text as it is, with its line breaks.
+    pub fn text(&self, text: &str) -> io::Result<()> {
+        let mut out = AutoStream::new(io::stdout(), self.choice).lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// One line, on a terminal or into a log. A reader that has gone away is no reason to end.
+    pub(super) fn log_line(&self, line: &str) {
+        let _ = self.text(&format!("{line}\n"));
+    }
+
+    /// Whether what goes to standard error may be coloured.
+    pub(super) fn colors_stderr(&self) -> bool {
+        AutoStream::new(io::stderr(), self.choice).current_choice() != ColorChoice::Never
+    }
+
+    /// A document for programs.
+    pub fn json(&self, document: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(document)?;
+        self.text(&(text + "\n"))
+    }
+
+    /// A listing, cut to the width of the terminal if it goes to one.
+    pub(super) fn table<const N: usize>(&self, table: &Table<N>) -> io::Result<()> {
+        self.text(&table.render(width()))
+    }
+
+    /// What the person should know, but what stops nothing.
+    pub fn warn(&self, message: &str) {
+        self.complain("warning", owo_colors::Style::new().yellow().bold(), message);
+    }
+
+    /// Why the command failed.
+    pub fn failure(&self, failure: &Failure) {
+        for message in failure.messages() {
+            self.complain("error", owo_colors::Style::new().red().bold(), &message);
+        }
+    }
+
+    /// Asks, and waits for a line.
+    pub fn ask(&self, question: &str) -> io::Result<String> {
+        let mut err = AutoStream::new(io::stderr(), self.choice);
+        write!(err, "{question} ")?;
+        err.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(answer.trim().to_owned())
+    }
+
+    fn complain(&self, kind: &str, style: owo_colors::Style, message: &str) {
+        let mut err = AutoStream::new(io::stderr(), self.choice);
+        // Nobody is left to be told that standard error is closed.
+        let _ = writeln!(err, "{}: {}", style.style(kind), printable(message));
+    }
+}
+
+/// Whether there is a person to ask.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+fn width() -> Option<usize> {
+    let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(width.into())
+}

@@ -1,0 +1,230 @@
+//! What a subject's plugin is given: `--set`, the file, the variables that the plugin names, in this order.
+
+use operator_plugin_api::Descriptor;
+use serde_json::{Map, Value};
+
+use super::{
+    Environment, Fault, Faults, KeyPath, Origin, Origins, Shown, SubjectConfig,
+    nearest::suggestion,
+    schema::{Property, insert, typed},
+};
+
+mod fit;
+
+/// What one subject's plugin is given, known to fit what the plugin declares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginConfig {
+    /// For `create`. May hold secrets. The plugin's defaults are left to the plugin.
+    pub values: Map<String, Value>,
+    /// Every setting with its origin, secrets masked, for showing.
+    pub shown: Vec<Shown>,
+}
+
+impl PluginConfig {
+    /// Decides it, or says everything that is wrong with it and with the subject's invariants.
+    ///
+    /// What a person wrote wins over a variable that may be set for other reasons; a flag wins over the file.
+    pub fn resolve(
+        subject: &SubjectConfig,
+        descriptor: &Descriptor,
+        origins: &Origins,
+        environment: &Environment,
+    ) -> Result<Self, Faults> {
+        let mut resolving = Resolving {
+            base: KeyPath::new(["subjects", &subject.name, "config"]),
+            root: Property::root(&descriptor.config_schema),
+            values: subject.config.clone(),
+            origins: origins.clone(),
+            faults: Vec::new(),
+        };
+        resolving.assign(subject);
+        resolving.take_variables(resolving.root, &KeyPath::default(), environment);
+        resolving.check_fit(descriptor);
+        resolving.check_invariants(subject, descriptor);
+        let shown = resolving.shown();
+        Faults(resolving.faults).or(Self {
+            values: resolving.values,
+            shown,
+        })
+    }
+}
+
+struct Resolving<'a> {
+    /// Where the plugin's settings are in the whole configuration.
+    base: KeyPath,
+    root: Property<'a>,
+    values: Map<String, Value>,
+    origins: Origins,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Resolving<'a> {
+    fn assign(&mut self, subject: &SubjectConfig) {
+        for assignment in &subject.set {
+            let origin = Origin::Flag(format!("--set {}", assignment.key));
+            self.read(
+                &assignment.key,
+                self.root.at(&assignment.key),
+                &assignment.text,
+                origin,
+            );
+        }
+    }
+
+    /// Variables serve where nothing was said.
+    fn take_variables(&mut self, table: Property<'a>, at: &KeyPath, environment: &Environment) {
+        /// Deeper than any honest schema goes; ends those that contain themselves.
+        const DEEPEST: usize = 8;
+        if at.parts().len() >= DEEPEST {
+            return;
+        }
+        for (name, property) in table.properties() {
+            let key = at.join(name);
+            let variable = property.keyword("x-env").and_then(Value::as_str);
+            let text = variable.and_then(|variable| Some((variable, environment.get(variable)?)));
+            match text {
+                Some((variable, text)) if self.value(&key).is_none() => {
+                    let origin = Origin::Variable(variable.to_owned());
+                    self.read(&key, Some(property), text, origin);
+                }
+                _ => self.take_variables(property, &key, environment),
+            }
+        }
+    }
+
+    fn read(&mut self, key: &KeyPath, property: Option<Property<'_>>, text: &str, origin: Origin) {
+        match typed(property, text) {
+            Ok(value) => {
+                insert(&mut self.values, key.parts(), value);
+                self.origins.note(self.base.concat(key), origin);
+            }
+            Err(wrong) => self.faults.push(Fault {
+                origin,
+                key: Some(self.base.concat(key)),
+                what: wrong.what,
+                mend: wrong.mend,
+            }),
+        }
+    }
+
+    fn value(&self, key: &KeyPath) -> Option<&Value> {
+        let (first, rest) = key.parts().split_first()?;
+        rest.iter()
+            .try_fold(self.values.get(first)?, |at, part| at.get(part))
+    }
+
+    fn check_invariants(&mut self, subject: &SubjectConfig, descriptor: &Descriptor) {
+        let declared = || {
+            descriptor
+                .invariants
+                .iter()
+                .map(|invariant| invariant.name.as_str())
+        };
+        for name in subject.invariants.keys() {
+            if !declared().any(|declared| declared == name) {
+                let key = KeyPath::new(["subjects", &subject.name, "invariants", name]);
+                self.faults.push(Fault {
+                    origin: self.origins.around(&key),
+                    what: format!("plugin {} has no such invariant", descriptor.subject),
+                    mend: suggestion(name, declared()),
+                    key: Some(key),
+                });
+            }
+        }
+    }
+
+    /// Everything that is given, and the defaults of what is not.
+    fn shown(&self) -> Vec<Shown> {
+        let declared: Vec<_> = self.root.properties().collect();
+        let defaults = declared.iter().filter_map(|(name, property)| {
+            let absent = !self.values.contains_key(*name);
+            let shows = absent && !property.is_secret();
+            let default = property.keyword("default").filter(|_| shows)?;
+            Some((*name, default))
+        });
+        let given = self
+            .values
+            .iter()
+            .map(|(name, value)| (name.as_str(), value));
+        let mut shown: Vec<_> = given
+            .chain(defaults)
+            .map(|(name, value)| {
+                let key = KeyPath::new([name]);
+                let path = self.base.concat(&key);
+                Shown {
+                    origin: match self.origins.of(&path) {
+                        Some(origin) => origin.clone(),
+                        None => Origin::Default,
+                    },
+                    value: masked(value, self.root.at(&key)),
+                    key: path,
+                }
+            })
+            .collect();
+        shown.sort_by(|a, b| a.key.cmp(&b.key));
+        shown
+    }
+}
+
+/// The value without what is secret in it.
+fn masked(value: &Value, property: Option<Property<'_>>) -> Value {
+    match value {
+        _ if property.is_some_and(Property::is_secret) => Value::from("***"),
+        Value::Object(table) => table
+            .iter()
+            .map(|(name, value)| {
+                let below = property.and_then(|property| property.child(name));
+                (name.clone(), masked(value, below))
+            })
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| masked(item, property.and_then(|property| property.child("0"))))
+            .collect(),
+        Value::String(text) => Value::from(without_url_passwords(text)),
+        other => other.clone(),
+    }
+}
+
+/// The parameters of an action without what its schema calls secret, and without passwords in URLs.
+pub fn without_secrets(schema: &Value, params: &Map<String, Value>) -> Map<String, Value> {
+    let root = Property::root(schema);
+    let shown = params.iter().map(|(name, value)| {
+        let shown = masked(value, root.child(name));
+        (name.clone(), shown)
+    });
+    shown.collect()
+}
+
+/// Whether what lies at this JSON pointer, or something around it, is secret by its schema.
+pub fn is_secret_at(schema: &Value, pointer: &str) -> bool {
+    let mut at = Some(Property::root(schema));
+    pointer.split('/').skip(1).any(|part| {
+        at = at.and_then(|property| property.child(part));
+        at.is_some_and(Property::is_secret)
+    })
+}
+
+/// The text with the password of every `scheme://user:password@host` in it masked.
+fn without_url_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown += "://";
+        let end = part.find(['/', '?', '#']).unwrap_or(part.len());
+        let (authority, rest) = part.split_at(end);
+        let split = authority
+            .rsplit_once('@')
+            .and_then(|(user_info, host)| Some((user_info.split_once(':')?.0, host)));
+        match split {
+            Some((user, host)) => shown += &format!("{user}:***@{host}"),
+            None => shown += authority,
+        }
+        shown += rest;
+    }
+    shown
+}
+
+#[cfg(test)]
+#[path = "tests/plugin.rs"]
+mod tests;

@@ -1,0 +1,154 @@
+//! The effective configuration, for showing: every setting, its value, and who said so.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    Config, InvariantOverride, KeyPath, LogFormat, Origin, Origins, SubjectConfig, value::written,
+};
+
+/// One setting as it is in effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// Which.
+    pub key: KeyPath,
+    /// Its value, with `***` for what is secret. Durations and paths are text.
+    pub value: Value,
+    /// Where it was said.
+    pub origin: Origin,
+}
+
+/// Every setting but those of the plugins, which only [`super::PluginConfig`] can show without their secrets.
+pub fn shown(config: &Config, origins: &Origins) -> Vec<Shown> {
+    let mut settings = top(config);
+    for subject in &config.subjects {
+        settings.extend(of_subject(subject));
+    }
+    settings
+        .into_iter()
+        .map(|(key, value)| Shown {
+            origin: match origins.of(&key) {
+                Some(origin) => origin.clone(),
+                None => Origin::Default,
+            },
+            key,
+            value,
+        })
+        .collect()
+}
+
+type Setting = (KeyPath, Value);
+
+fn top(config: &Config) -> Vec<Setting> {
+    let format = match config.log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    let dirs: Vec<_> = config.plugin_dirs.iter().map(|dir| path(dir)).collect();
+    let retention = &config.retention;
+    vec![
+        at(["state_dir"], path(&config.state_dir)),
+        at(["database"], json!(without_password(&config.database))),
+        at(["plugin_dirs"], json!(dirs)),
+        at(["log", "format"], json!(format)),
+        at(["log", "level"], json!(config.log.level)),
+        at(["log", "heartbeat"], duration(config.log.heartbeat)),
+        at(["retention", "tickets"], duration(retention.tickets)),
+        at(
+            ["retention", "observations"],
+            duration(retention.observations),
+        ),
+        at(
+            ["retention", "observations_per_subject"],
+            json!(retention.observations_per_subject),
+        ),
+    ]
+}
+
+fn of_subject(subject: &SubjectConfig) -> Vec<Setting> {
+    let deadlines = &subject.deadlines;
+    let settings = [
+        at(["plugin"], json!(subject.plugin)),
+        at(["sha256"], json!(subject.sha256)),
+        at(["interval"], duration(subject.interval)),
+        at(["isolation"], json!(subject.isolation)),
+        at(["deadlines", "create"], duration(deadlines.create)),
+        at(["deadlines", "observe"], duration(deadlines.observe)),
+        at(["deadlines", "check"], duration(deadlines.check)),
+        at(["deadlines", "invoke"], duration(deadlines.invoke)),
+        at(["unknown_after"], duration(subject.unknown_after)),
+        at(["unobservable_after"], duration(subject.unobservable_after)),
+        at(["reopen_within"], duration(subject.reopen_within)),
+    ];
+    let invariants = subject
+        .invariants
+        .iter()
+        .flat_map(|(name, decided)| of_invariant(name, decided));
+    let base = KeyPath::new(["subjects", &subject.name]);
+    settings
+        .into_iter()
+        .chain(invariants)
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| (base.concat(&key), value))
+        .collect()
+}
+
+fn of_invariant(name: &str, decided: &InvariantOverride) -> [Setting; 4] {
+    let optional = |time: Option<Duration>| time.map_or(Value::Null, duration);
+    [
+        ("severity", json!(decided.severity)),
+        ("grace_period", optional(decided.grace_period)),
+        ("keep_firing_for", optional(decided.keep_firing_for)),
+        ("enabled", json!(decided.enabled)),
+    ]
+    .map(|(key, value)| at(["invariants", name, key], value))
+}
+
+fn at<const N: usize>(key: [&str; N], value: Value) -> Setting {
+    (KeyPath::new(key), value)
+}
+
+fn path(path: &Path) -> Value {
+    json!(path.display().to_string())
+}
+
+fn duration(duration: Duration) -> Value {
+    json!(written(duration))
+}
+
+/// `postgres://user:password@host/db` with the password masked, and without its options, which may hold one too.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    // The last `@` ends the credentials, even when the password contains another.
+    let (user, host) = match rest.rsplit_once('@') {
+        Some((credentials, host)) => match credentials.split_once(':') {
+            Some((user, _)) => (format!("{user}:***@"), host),
+            None => (format!("{credentials}@"), host),
+        },
+        None => (String::new(), rest),
+    };
+    match host.split_once('?') {
+        Some((host, _)) => format!("{scheme}://{user}{host}?***"),
+        None => format!("{scheme}://{user}{host}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("sqlite:/x/operator.db", "sqlite:/x/operator.db"),
+            ("postgres://me@host/db", "postgres://me@host/db"),
+            ("postgres://me:a@b:c@host/db", "postgres://me:***@host/db"),
+            ("postgres://host/db?password=x", "postgres://host/db?***"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+}

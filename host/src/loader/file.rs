@@ -1,0 +1,195 @@
+//! A plugin file as bytes: who may write to it, what it is, and the private copy that is loaded.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::{fs::OFlags, process::geteuid};
+use sha2::{Digest, Sha256};
+
+use super::error::LoadError;
+
+/// The largest plugin that is read into memory.
+const MAX_FILE: u64 = 512 << 20;
+/// Writable by the group or by everyone.
+const OTHERS_WRITE: u32 = 0o022;
+/// In a directory with this bit, only a file's owner can replace the file.
+const STICKY: u32 = 0o1000;
+
+/// The content of a plugin file that nobody but root and us can write to.
+pub(super) struct PluginFile {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Vec<u8>,
+    /// Lower case hexadecimal.
+    pub(super) sha256: String,
+}
+
+impl PluginFile {
+    pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
+        let refuse = |why: String| LoadError::new(path, why);
+        let cannot = |error: io::Error| refuse(format!("cannot be read: {error}"));
+        // Without NONBLOCK, opening a FIFO would wait for its writer.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path)
+            .map_err(cannot)?;
+        let metadata = file.metadata().map_err(cannot)?;
+        if !metadata.is_file() {
+            return Err(refuse(
+                "is not a regular file; name the library itself".into(),
+            ));
+        }
+        check_trust(path, &metadata).map_err(refuse)?;
+        let mut bytes = Vec::new();
+        Read::take(&mut file, MAX_FILE + 1)
+            .read_to_end(&mut bytes)
+            .map_err(cannot)?;
+        if bytes.len() as u64 > MAX_FILE {
+            let mib = MAX_FILE >> 20;
+            return Err(refuse(format!(
+                "is larger than {mib} MiB; strip its debug information"
+            )));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            sha256: sha256(&bytes),
+            bytes,
+        })
+    }
+
+    /// Refuses every content but the pinned one.
+    pub(super) fn check_pin(&self, pin: &str) -> Result<(), LoadError> {
+        if pin.eq_ignore_ascii_case(&self.sha256) {
+            return Ok(());
+        }
+        let why = format!(
+            "has sha256 {}, pinned is {pin}; if you trust the new content, pin its hash",
+            self.sha256
+        );
+        Err(LoadError::new(&self.path, why))
+    }
+
+    /// Writes the bytes that were examined into a directory of our own, under their hash.
+    ///
+    /// The path is new for every content, so the dynamic linker never takes an old library for a new one; and what was
+    /// examined is what is loaded.
+    pub(super) fn copy_into(&self, copies: &Path) -> Result<PathBuf, LoadError> {
+        let refuse = |error: io::Error| {
+            let why = format!("cannot be copied into {}: {error}", copies.display());
+            LoadError::new(&self.path, why)
+        };
+        private_dir(copies).map_err(refuse)?;
+        // A worker opens it from a directory of its own.
+        let copies = copies.canonicalize().map_err(refuse)?;
+        let copy = copies.join(format!(
+            "{}.{}",
+            self.sha256,
+            std::env::consts::DLL_EXTENSION
+        ));
+        if !self.is_content_of(&copy) {
+            self.write(&copies, &copy).map_err(refuse)?;
+        }
+        Ok(copy)
+    }
+
+    fn is_content_of(&self, copy: &Path) -> bool {
+        let Ok(metadata) = fs::symlink_metadata(copy) else {
+            return false;
+        };
+        metadata.is_file()
+            && metadata.uid() == geteuid().as_raw()
+            && metadata.mode() & OTHERS_WRITE == 0
+            && fs::read(copy).is_ok_and(|bytes| bytes == self.bytes)
+    }
+
+    fn write(&self, copies: &Path, copy: &Path) -> io::Result<()> {
+        let draft = copies.join(format!(".{}.{}", self.sha256, unique()));
+        let written = write_new(&draft, &self.bytes).and_then(|()| fs::rename(&draft, copy));
+        if written.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        written
+    }
+}
+
+/// Makes a directory that is ours alone, or makes an existing one so.
+pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let metadata = fs::metadata(dir)?;
+    if metadata.uid() != geteuid().as_raw() {
+        return Err(io::Error::other("the directory belongs to someone else"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.set_permissions(Permissions::from_mode(0o500))
+}
+
+fn unique() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{count}", std::process::id())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// Whoever can write to the file, or put another one in its place, can run code as us.
+fn check_trust(path: &Path, file: &fs::Metadata) -> Result<(), String> {
+    let real = fs::canonicalize(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let dir = real.parent().unwrap_or(Path::new("/"));
+    let metadata = fs::metadata(dir)
+        .map_err(|error| format!("its directory {} cannot be read: {error}", dir.display()))?;
+    if file.mode() & OTHERS_WRITE != 0 {
+        return Err(format!(
+            "others can write to it; run `chmod go-w {}`",
+            real.display()
+        ));
+    }
+    if !is_trusted(file.uid()) {
+        return Err(format!(
+            "belongs to user {}, who could change it; run `chown root {}`",
+            file.uid(),
+            real.display()
+        ));
+    }
+    if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
+        return Err(format!(
+            "others can replace it; run `chmod go-w {}`",
+            dir.display()
+        ));
+    }
+    if !is_trusted(metadata.uid()) {
+        return Err(format!(
+            "lies in a directory of user {}, who could replace it; move it, or run `chown root {}`",
+            metadata.uid(),
+            dir.display()
+        ));
+    }
+    Ok(())
+}
+
+fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
+}

@@ -1,0 +1,182 @@
+//! From a plugin file to handles through which a subject is watched and acted on.
+//!
+//! The only module that touches `libloading` and `abi_stable`. A file is examined without running any of it
+//! ([`Plugin::open`]); its code runs in a worker process ([`worker_main`]), or on a thread of the operator's own. Both ways
+//! make the same calls into the same session, and the callers here cannot tell which it was.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use operator_plugin_api::{
+    ActionResult, CheckReport, Descriptor, InvokeRequest, ObserveRequest, Source,
+    document::ActionList,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+mod call;
+mod error;
+mod file;
+mod find;
+mod health;
+mod image;
+mod library;
+mod link;
+mod local;
+mod log;
+mod plugin;
+mod process;
+mod remote;
+mod secrets;
+mod session;
+mod subject;
+mod worker;
+
+pub use error::{CallError, LoadError};
+pub use find::{find_plugin, list_plugins};
+pub use health::Health;
+pub use plugin::{Candidate, Examined, Plugin, examine};
+pub use remote::set_worker_program;
+pub use subject::{Deadlines, Isolation, SubjectSpec};
+pub use worker::worker_main;
+
+use call::Call;
+use link::Link;
+use subject::{Subject, parse};
+
+/// An observation as the plugin wrote it, and the part of it that the host reads.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The whole document.
+    pub document: Arc<RawValue>,
+    /// When the observation was complete. Milliseconds since the Unix epoch.
+    pub observed_at_ms: i64,
+    /// One line for people.
+    pub summary: String,
+    /// Service level indicators by name.
+    pub slis: BTreeMap<String, Option<f64>>,
+    /// Every source that was asked.
+    pub sources: Vec<Source>,
+}
+
+/// The part of an observation that the host reads.
+#[derive(Deserialize)]
+struct ObservationHead {
+    observed_at_ms: i64,
+    #[serde(default)]
+    summary: String,
+    #[serde(default)]
+    slis: BTreeMap<String, Option<f64>>,
+    #[serde(default)]
+    sources: Vec<Source>,
+}
+
+/// Watches one subject. Cheap to clone; clones share the plugin instance.
+#[derive(Debug, Clone)]
+pub struct Observer(Arc<Subject>);
+
+/// Acts on one subject. Only `actions` holds one.
+#[derive(Debug, Clone)]
+pub struct Invoker(Arc<Subject>);
+
+/// Handles to a subject. Nothing is started before the first call.
+///
+/// Calls need a tokio runtime. They are made one at a time: a call first waits for those before it, each of which ends
+/// by its own deadline. A call whose caller stops waiting is finished all the same, and its answer dropped.
+pub fn connect(spec: SubjectSpec) -> (Observer, Invoker) {
+    let subject = Arc::new(Subject::new(spec));
+    (Observer(Arc::clone(&subject)), Invoker(subject))
+}
+
+/// What a plugin says of itself, asked in a worker of its own (or in this process, for `Isolation::None`).
+pub async fn describe(
+    plugin: &Plugin,
+    isolation: Isolation,
+    deadline: Duration,
+) -> Result<Descriptor, CallError> {
+    let name = &plugin.manifest.name;
+    let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
+    let described = subject::describe(&mut link, plugin, deadline).await;
+    link.close(deadline).await;
+    described
+}
+
+impl Observer {
+    /// The subject's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.0.spec.name
+    }
+
+    /// Looks at the subject.
+    pub async fn observe(&self) -> Result<Observed, CallError> {
+        let deadline = self.0.spec.deadlines.observe;
+        let request = ObserveRequest {
+            deadline_ms: told(deadline),
+        };
+        let document = self
+            .0
+            .call(Call::Observe, body(Call::Observe, &request)?)
+            .await?;
+        let head: ObservationHead = parse(Call::Observe, &document)?;
+        Ok(Observed {
+            document: Arc::from(document),
+            observed_at_ms: head.observed_at_ms,
+            summary: head.summary,
+            slis: head.slis,
+            sources: head.sources,
+        })
+    }
+
+    /// Judges an observation.
+    pub async fn check(&self, observed: &Observed) -> Result<CheckReport, CallError> {
+        let document = (*observed.document).to_owned();
+        let report = self.0.call(Call::Check, document).await?;
+        parse(Call::Check, &report)
+    }
+
+    /// How the plugin has fared.
+    pub fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    /// Ends the plugin in good order, within its `check` deadline, and without it after that. A call that is under way
+    /// is waited for. Later calls answer [`CallError::Closed`].
+    pub async fn shutdown(&self) {
+        self.0.shutdown().await;
+    }
+}
+
+impl Invoker {
+    /// What can be done to the subject.
+    pub async fn list_actions(&self) -> Result<ActionList, CallError> {
+        let nothing = RawValue::NULL.to_owned();
+        let list = self.0.call(Call::ListActions, nothing).await?;
+        parse(Call::ListActions, &list)
+    }
+
+    /// Does it. [`CallError::outcome_unknown`] says whether it may have had an effect when there is no result.
+    ///
+    /// The plugin is told the request's deadline, or the subject's own `invoke` deadline if that is shorter.
+    pub async fn invoke(&self, request: &InvokeRequest) -> Result<ActionResult, CallError> {
+        let request = InvokeRequest {
+            deadline_ms: request.deadline_ms.min(told(self.0.spec.deadlines.invoke)),
+            ..request.clone()
+        };
+        let result = self
+            .0
+            .call(Call::Invoke, body(Call::Invoke, &request)?)
+            .await?;
+        parse(Call::Invoke, &result)
+    }
+}
+
+/// The deadline that a plugin is told, in milliseconds: a tenth before it is ended, so that it can answer by itself.
+fn told(deadline: Duration) -> u64 {
+    u64::try_from(deadline.mul_f64(0.9).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn body<T: Serialize>(call: Call, request: &T) -> Result<Box<RawValue>, CallError> {
+    to_raw_value(request).map_err(|error| CallError::BadAnswer {
+        call: "request",
+        why: format!("{} cannot be asked: {error}", call.as_str()),
+    })
+}

@@ -1,0 +1,151 @@
+//! The worker process: a plugin, a socket to the operator, and as little else as possible.
+
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    mem::ManuallyDrop,
+    os::{
+        fd::{BorrowedFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
+    process::ExitCode,
+};
+
+use rustix::{
+    fs::Mode,
+    io::{fcntl_dupfd_cloexec, fcntl_getfd},
+    process::{
+        Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit, umask,
+    },
+    stdio::dup2_stdin,
+};
+
+use super::{
+    call::{Reply, Request, body_length, frame},
+    session::Session,
+};
+
+/// The hidden first argument by which the operator starts itself as a worker.
+pub(super) const ARGUMENT: &str = "__worker";
+/// Far above what a plugin gets by opening files, so that one which closes a descriptor of ours by mistake does not get our
+/// number back for a file of its own.
+const SOCKET_FD: RawFd = 900;
+/// The first one after the standard streams, where the limit of open files leaves no such room.
+const LOWEST_FD: RawFd = 3;
+/// Address space. Bytes.
+const MAX_ADDRESS_SPACE: u64 = 4 << 30;
+const MAX_OPEN_FILES: u64 = 1024;
+
+/// Runs the worker if the arguments ask for it. `main` calls this before anything else: before a runtime, a thread or a
+/// signal handler exists.
+pub fn worker_main(mut arguments: env::ArgsOs) -> Option<ExitCode> {
+    if arguments.nth(1)?.to_str()? != ARGUMENT {
+        return None;
+    }
+    let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
+    Some(match run(parent) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error is the log of this subject in the operator.
+            let _ = writeln!(io::stderr(), "worker: {error}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn run(parent: Option<i32>) -> io::Result<()> {
+    die_with(parent)?;
+    limit()?;
+    // Never closed here: when a plugin has done that already, a second time would abort.
+    let mut socket = ManuallyDrop::new(UnixStream::from(take_socket()?));
+    close_inherited(&socket)?;
+    serve(&mut socket)
+}
+
+/// If the operator is killed, so are we. Where the kernel has no such signal, a worker ends when it next reads its socket,
+/// which is at the end of the call that it is in.
+fn die_with(parent: Option<i32>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have died before that took effect.
+    if getppid().map(|pid| pid.as_raw_nonzero().get()) != parent {
+        return Err(io::Error::other(
+            "the operator that started this worker is gone",
+        ));
+    }
+    Ok(())
+}
+
+/// Moves the socket away from standard input, where it was inherited, and leaves nothing there to read.
+fn take_socket() -> io::Result<OwnedFd> {
+    let socket = fcntl_dupfd_cloexec(io::stdin(), SOCKET_FD)
+        .or_else(|_| fcntl_dupfd_cloexec(io::stdin(), LOWEST_FD))?;
+    dup2_stdin(fs::File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+/// Closes what the operator may have left open without the close-on-exec flag.
+fn close_inherited(keep: &UnixStream) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let entries = fs::read_dir("/dev/fd")?;
+    let open: Vec<RawFd> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd >= LOWEST_FD && *fd != keep.as_raw_fd())
+        .collect();
+    for fd in open {
+        #[allow(unsafe_code, reason = "descriptors that nothing in this process owns")]
+        // SAFETY: this process has just begun and has one thread, so that nothing in it owns these descriptors: they are
+        // inherited. The one of the listing above is closed already, and is not closed twice.
+        unsafe {
+            if fcntl_getfd(BorrowedFd::borrow_raw(fd)).is_ok() {
+                rustix::io::close(fd);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn limit() -> io::Result<()> {
+    umask(Mode::from_raw_mode(0o077));
+    for (resource, most) in [
+        (Resource::As, MAX_ADDRESS_SPACE),
+        (Resource::Nofile, MAX_OPEN_FILES),
+        (Resource::Core, 0),
+    ] {
+        let most = rustix::process::getrlimit(resource)
+            .maximum
+            .map_or(most, |hard| hard.min(most));
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        setrlimit(resource, limit)?;
+    }
+    Ok(())
+}
+
+/// Answers one request after the other until the operator closes the socket.
+fn serve(socket: &mut UnixStream) -> io::Result<()> {
+    let mut session = Session::default();
+    while let Some(bytes) = read_frame(socket)? {
+        let request: Request = serde_json::from_slice(&bytes)?;
+        let outcome = session.handle(request.call, request.body.get());
+        let reply = Reply {
+            id: request.id,
+            outcome,
+        };
+        socket.write_all(&frame(&reply)?)?;
+    }
+    Ok(())
+}
+
+fn read_frame(socket: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {
+    let mut head = [0; 4];
+    match socket.read_exact(&mut head) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let mut body = vec![0; body_length(head)?];
+    socket.read_exact(&mut body)?;
+    Ok(Some(body))
+}

@@ -1,0 +1,13 @@
+//! The `operator` command.
+
+use std::process::ExitCode;
+
+use operator::{cli, config::Environment, loader};
+
+fn main() -> ExitCode {
+    // A worker process hosts one plugin and does nothing else.
+    if let Some(ended) = loader::worker_main(std::env::args_os()) {
+        return ended;
+    }
+    cli::main(std::env::args_os(), &Environment::of_this_process())
+}

@@ -1,0 +1,233 @@
+//! Looking at subjects once, and acting on them, without the daemon.
+
+use std::sync::Arc;
+
+use operator_plugin_api::{ActionList, CheckReport};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Service, ServiceError};
+use crate::{
+    actions::{self, Approved, Executed, Executor, ValidCall},
+    config::{self, PluginConfig, SubjectConfig},
+    loader::{Observed, Plugin},
+    monitor::{Outcome, PLUGIN_FAILING, Tally, policies, tally, verdicts},
+    subject::{self, Subject},
+};
+
+/// What one look at a subject says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Every invariant holds.
+    Healthy,
+    /// At least one is broken.
+    Violated,
+    /// None is known to be broken, and at least one is not known; or the subject could not be observed.
+    Unknown,
+}
+
+/// One look at a subject.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Name of the subject.
+    pub subject: String,
+    /// What was seen; absent when the subject could not be observed.
+    pub observed: Option<Observed>,
+    /// What was judged: without invariants that are disabled, and with the severities of the configuration.
+    pub report: CheckReport,
+    /// Why the subject could not be observed, or what its plugin did against its contract.
+    pub unobservable: Option<String>,
+    /// How many invariants are in which state.
+    pub tally: Tally,
+    /// The verdict.
+    pub health: Health,
+}
+
+impl Service {
+    /// Proves that a subject can be watched: its plugin loads, and accepts what it is given. Contacts no subject.
+    pub async fn prove(&self, subject: &SubjectConfig) -> Result<PluginConfig, ServiceError> {
+        let plugin = self.open(subject).await?;
+        self.prove_with(subject, Arc::new(plugin)).await
+    }
+
+    /// The same, with a plugin file that was opened already.
+    pub(crate) async fn prove_with(
+        &self,
+        subject: &SubjectConfig,
+        plugin: Arc<Plugin>,
+    ) -> Result<PluginConfig, ServiceError> {
+        let connected = subject::start(subject, plugin, self.around()).await?;
+        let created = connected.invoker.list_actions().await;
+        connected.observer.shutdown().await;
+        created?;
+        Ok(connected.settings)
+    }
+
+    async fn prepare(&self, subject: &SubjectConfig) -> Result<Subject, ServiceError> {
+        let plugin = Arc::new(self.open(subject).await?);
+        Ok(subject::start(subject, plugin, self.around()).await?)
+    }
+
+    /// Looks at a subject once. Keeps nothing.
+    pub async fn observe(&self, subject: &SubjectConfig) -> Result<Observed, ServiceError> {
+        let connected = self.prepare(subject).await?;
+        let observed = connected.observer.observe().await;
+        connected.observer.shutdown().await;
+        Ok(observed?)
+    }
+
+    /// Looks at a subject and judges it once. Keeps nothing; grace periods do not count.
+    pub async fn check(&self, subject: &SubjectConfig) -> Result<Checked, ServiceError> {
+        let connected = self.prepare(subject).await?;
+        let looked = match connected.observer.observe().await {
+            Ok(observed) => {
+                let report = connected.observer.check(&observed).await;
+                report.map(|report| (Some(observed), Outcome::Judged(report)))
+            }
+            Err(error) if error.is_subjects_fault() => {
+                Ok((None, Outcome::Unobservable(error.to_string())))
+            }
+            Err(error) => Err(error),
+        };
+        connected.observer.shutdown().await;
+        let (observed, outcome) = looked?;
+        Ok(checked(subject, &connected.descriptor, observed, outcome))
+    }
+
+    /// What can be done to a subject.
+    pub async fn actions(&self, subject: &SubjectConfig) -> Result<ActionList, ServiceError> {
+        let connected = self.prepare(subject).await?;
+        let actions = connected.invoker.list_actions().await;
+        connected.observer.shutdown().await;
+        Ok(actions?)
+    }
+
+    /// A call from what a person typed as `key=value`, proven to fit. Does nothing.
+    pub fn plan(
+        &self,
+        subject: &SubjectConfig,
+        list: &ActionList,
+        action: &str,
+        arguments: &[String],
+    ) -> Result<ValidCall, ServiceError> {
+        let definition = list.actions.iter().find(|known| known.name == action);
+        let params = match definition {
+            Some(definition) => config::arguments(&definition.params_schema, arguments)?,
+            None => Map::new(),
+        };
+        Ok(actions::resolve(&subject.name, list, action, params)?)
+    }
+
+    /// What the plugin says that the call would do, if it offers to say so. Does nothing.
+    pub async fn preview(
+        &self,
+        subject: &SubjectConfig,
+        call: &ValidCall,
+    ) -> Result<Option<String>, ServiceError> {
+        if !call.definition().dry_run {
+            return Ok(None);
+        }
+        let connected = self.prepare(subject).await?;
+        let store = self.store().await?.clone();
+        let executor = Executor::new(connected.invoker, store, subject.deadlines.invoke);
+        let preview = executor.preview(call).await;
+        connected.observer.shutdown().await;
+        Ok(Some(preview?))
+    }
+
+    /// Does what a person agreed to, and records it. An end of `interrupt`, which gives the name of a signal, ends the
+    /// waiting.
+    pub async fn execute(
+        &self,
+        subject: &SubjectConfig,
+        approved: Approved,
+        interrupt: impl Future<Output = &'static str>,
+    ) -> Result<Executed, ServiceError> {
+        let mut interrupt = std::pin::pin!(interrupt);
+        let (connected, store) = tokio::select! {
+            ready = async { Ok((self.prepare(subject).await?, self.store().await?.clone())) } => {
+                ready.map_err(|error: ServiceError| error)?
+            }
+            signal = &mut interrupt => return Err(ServiceError::Interrupted(signal)),
+        };
+        let executor = Executor::new(connected.invoker, store, subject.deadlines.invoke);
+        let executed = executor.execute(approved, interrupt).await;
+        // After a signal the plugin is busy still, and nobody wants to wait for it.
+        if !executed.as_ref().is_ok_and(|executed| executed.interrupted) {
+            connected.observer.shutdown().await;
+        }
+        Ok(executed?)
+    }
+}
+
+fn checked(
+    subject: &SubjectConfig,
+    descriptor: &operator_plugin_api::Descriptor,
+    observed: Option<Observed>,
+    outcome: Outcome,
+) -> Checked {
+    let policies = policies(Some(descriptor), subject);
+    let verdicts = verdicts(&outcome, &policies);
+    let tally = tally(&verdicts, &policies);
+    let contract_broken = verdicts.findings.iter().find_map(|(key, finding)| {
+        (key.invariant == PLUGIN_FAILING).then(|| finding.message.clone())
+    });
+    let enabled = |invariant: &str| policies.get(invariant).is_none_or(|policy| policy.enabled);
+    let (report, unobservable) = match outcome {
+        Outcome::Judged(mut report) => {
+            report
+                .violations
+                .retain(|violation| enabled(&violation.invariant));
+            report.unknown.retain(|unknown| enabled(&unknown.invariant));
+            for violation in &mut report.violations {
+                let policy = policies.get(&violation.invariant);
+                let own = violation
+                    .severity
+                    .filter(|_| policy.is_none_or(|p| !p.severity_overridden));
+                violation.severity = own.or(policy.map(|policy| policy.severity));
+            }
+            (report, contract_broken)
+        }
+        Outcome::Unobservable(why) | Outcome::PluginFailing(why) => {
+            (CheckReport::default(), Some(why))
+        }
+    };
+    let health = if report.violations.is_empty() {
+        let all_known = tally.unknown == 0 && report.unknown.is_empty() && unobservable.is_none();
+        if all_known {
+            Health::Healthy
+        } else {
+            Health::Unknown
+        }
+    } else {
+        Health::Violated
+    };
+    Checked {
+        subject: subject.name.clone(),
+        observed,
+        report,
+        unobservable,
+        tally,
+        health,
+    }
+}
+
+impl Checked {
+    /// The whole answer as one JSON value.
+    pub fn to_json(&self) -> Value {
+        serde_json::json!({
+            "subject": self.subject,
+            "health": self.health,
+            "holding": self.tally.holding,
+            "violated": self.tally.violated,
+            "unknown": self.tally.unknown,
+            "unobservable": self.unobservable,
+            "violations": self.report.violations,
+            "unknowns": self.report.unknown,
+            "summary": self.observed.as_ref().map(|observed| &observed.summary),
+            "slis": self.observed.as_ref().map(|observed| &observed.slis),
+            "sources": self.observed.as_ref().map(|observed| &observed.sources),
+        })
+    }
+}
