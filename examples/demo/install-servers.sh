@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs the given programs from the system's packages where they are missing, without starting them as services.
+set -eu
+
+missing=
+for program in "$@"; do
+    command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "these programs are missing, and this is no system with apt-get; please install them:$missing" >&2
+    exit 1
+fi
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    as_root=sudo
+fi
+echo "installing$missing from the system's packages"
+# Debian starts a server as soon as it is installed, unless this file forbids it.
+forbid=/usr/sbin/policy-rc.d
+if [ ! -e "$forbid" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$forbid" >/dev/null
+    $as_root chmod 755 "$forbid"
+    trap '$as_root rm -f "$forbid"' EXIT
+fi
+$as_root apt-get update -q
+# Each program is named like its package.
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install -q -y --no-install-recommends $missing

@@ -1,0 +1,85 @@
+//! `make soak`: a healthy cluster under load for some minutes, and no ticket at all.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use operator_demo::{Cluster, Options, Watched};
+
+/// Between two looks at what the operator has said.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Watches a healthy cluster under load, and fails if any ticket appears, even a pending one.
+#[derive(Parser)]
+struct Args {
+    /// The plugin that watches the cluster.
+    #[arg(long)]
+    plugin: PathBuf,
+    /// Where everything is kept; emptied at the start.
+    #[arg(long)]
+    folder: PathBuf,
+    /// For how long.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Checks per second.
+    #[arg(long, default_value_t = 1000)]
+    rate: u32,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if args.folder.exists() {
+        fs::remove_dir_all(&args.folder).context("empty the folder")?;
+    }
+    let cluster = Cluster::start(&args.folder, Options::default())?;
+    let seconds = (args.minutes * 60 + 60).to_string();
+    let rate = args.rate.to_string();
+    let mut load = cluster.start_load(
+        "load",
+        &[
+            "--rate",
+            &rate,
+            "--duration",
+            &seconds,
+            "--keys",
+            "2000",
+            "--zipf",
+            "0.6",
+            "--connections",
+            "32",
+            "--quiet",
+        ],
+    )?;
+    let settings = cluster
+        .settings()
+        .into_iter()
+        .flat_map(|setting| ["--set".to_owned(), setting]);
+    let plugin = args.plugin.display().to_string();
+    let fixed = ["--plugin", &plugin, "--interval", "1s"].map(str::to_owned);
+    let operator_args: Vec<String> = fixed.into_iter().chain(settings).collect();
+    let operator = Watched::start(&args.folder, &operator_args)?;
+    let end = Instant::now() + Duration::from_secs(args.minutes * 60);
+    while Instant::now() < end {
+        std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+        ensure!(!load.has_ended(), "the load has ended: {}", load.log());
+        let told = operator.told_since(0);
+        ensure!(told.is_empty(), "told: {told:#?}");
+        let lines = operator.lines();
+        let beat = lines.iter().rev().find(|line| line["event"] == "heartbeat");
+        let beat = beat.map(ToString::to_string).unwrap_or_default();
+        writeln!(std::io::stdout(), "{beat}")?;
+    }
+    let tickets = operator.tickets()?;
+    ensure!(tickets.is_empty(), "tickets: {tickets:#?}");
+    writeln!(
+        std::io::stdout(),
+        "no ticket in {} minutes at {rate} checks/s",
+        args.minutes
+    )?;
+    Ok(())
+}

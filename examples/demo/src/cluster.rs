@@ -1,0 +1,265 @@
+//! The cluster: Redis, nodes, Prometheus, load.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::{Process, redis, wait};
+
+/// How long a server may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What kind of cluster.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many nodes.
+    pub nodes: usize,
+    /// What a node does while Redis is away: `deny` or `allow`.
+    pub on_redis_error: &'static str,
+    /// Whether there is a Prometheus.
+    pub prometheus: bool,
+    /// Requests per window for a key without a limit of its own.
+    pub default_limit: u64,
+    /// The window of such a key. Milliseconds.
+    pub default_window_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            on_redis_error: "deny",
+            prometheus: true,
+            default_limit: 100,
+            default_window_ms: 60_000,
+        }
+    }
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Where logs and data are.
+    pub folder: PathBuf,
+    /// Redis's port.
+    pub redis_port: u16,
+    /// Redis, while it runs.
+    pub redis: Option<Process>,
+    /// The nodes, in the order of their names: `node-1`, `node-2`, ...
+    pub nodes: Vec<Node>,
+    /// Prometheus's port; 0 without one.
+    pub prometheus_port: u16,
+    /// Prometheus, while it runs.
+    pub prometheus: Option<Process>,
+    options: Options,
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name.
+    pub id: String,
+    /// Its port.
+    pub port: u16,
+    /// It, while it runs.
+    pub process: Option<Process>,
+}
+
+impl Node {
+    /// Where it is reached.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+/// Whether the node at this URL says that it serves.
+fn is_healthy(url: &str) -> bool {
+    get(&format!("{url}/health")).is_ok_and(|body| body.contains("\"healthy\""))
+}
+
+/// Waits until a server answers; if it ends instead, says why.
+fn answering(server: &mut Option<Process>, mut answers: impl FnMut() -> bool) -> Result<()> {
+    let ready = wait::until(PATIENCE, "the server answers", || {
+        let death = server.as_mut().and_then(Process::death);
+        match death {
+            Some(death) => Some(Err(anyhow!(death))),
+            None => answers().then_some(Ok(())),
+        }
+    });
+    ready?
+}
+
+impl Cluster {
+    /// Starts a cluster whose files are in `folder`, and waits until all of it answers.
+    pub fn start(folder: &Path, options: Options) -> Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        let mut cluster = Self {
+            // Servers are started in it.
+            folder: folder.canonicalize()?,
+            redis_port: wait::free_port()?,
+            redis: None,
+            nodes: Vec::new(),
+            prometheus_port: 0,
+            prometheus: None,
+            options,
+        };
+        cluster.start_redis()?;
+        for number in 1..=cluster.options.nodes {
+            cluster.nodes.push(Node {
+                id: format!("node-{number}"),
+                port: wait::free_port()?,
+                process: None,
+            });
+            cluster.start_node(number - 1)?;
+        }
+        if cluster.options.prometheus {
+            cluster.prometheus_port = wait::free_port()?;
+            cluster.start_prometheus()?;
+        }
+        Ok(cluster)
+    }
+
+    /// Starts Redis on its port, empty.
+    pub fn start_redis(&mut self) -> Result<()> {
+        let port = self.redis_port.to_string();
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
+            .args(["--appendonly", "no"])
+            .current_dir(&self.folder);
+        self.redis = Some(Process::start("redis", &self.folder, &mut command)?);
+        let port = self.redis_port;
+        answering(&mut self.redis, || {
+            redis::command(port, "PING").is_ok_and(|answer| answer == "+PONG")
+        })
+    }
+
+    /// Starts a node, by its place in the list, and waits until it serves.
+    pub fn start_node(&mut self, place: usize) -> Result<()> {
+        let node = &mut self.nodes[place];
+        let mut command = Command::new(program("ratelimiter-service")?);
+        command
+            .args([
+                "--redis-url",
+                &format!("redis://127.0.0.1:{}", self.redis_port),
+            ])
+            .args(["--node-id", &node.id, "--node-host", "127.0.0.1"])
+            .args(["--port", &node.port.to_string()])
+            .args(["--node-ttl-seconds", "3", "--node-heartbeat-seconds", "1"])
+            .args(["--on-redis-error", self.options.on_redis_error])
+            .args(["--default-limit", &self.options.default_limit.to_string()])
+            .args([
+                "--default-window-ms",
+                &self.options.default_window_ms.to_string(),
+            ])
+            .arg("--enable-chaos");
+        node.process = Some(Process::start(&node.id, &self.folder, &mut command)?);
+        let url = node.url();
+        answering(&mut node.process, || is_healthy(&url))
+    }
+
+    /// Starts a Prometheus that scrapes every node once a second.
+    pub fn start_prometheus(&mut self) -> Result<()> {
+        let targets: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| format!("'127.0.0.1:{}'", node.port))
+            .collect();
+        let config = self.folder.join("prometheus.yml");
+        let text = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 900ms}}\n\
+             scrape_configs:\n  - job_name: ratelimiter\n    static_configs: [{{targets: [{}]}}]\n",
+            targets.join(", ")
+        );
+        fs::write(&config, text)?;
+        let data = self.folder.join("prometheus");
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", data.display()))
+            .arg(format!(
+                "--web.listen-address=127.0.0.1:{}",
+                self.prometheus_port
+            ))
+            .current_dir(&self.folder);
+        self.prometheus = Some(Process::start("prometheus", &self.folder, &mut command)?);
+        let ready = format!("{}/-/ready", self.prometheus_url());
+        answering(&mut self.prometheus, || get(&ready).is_ok())
+    }
+
+    /// Where Prometheus is reached.
+    pub fn prometheus_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.prometheus_port)
+    }
+
+    /// Where Redis is reached.
+    pub fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.redis_port)
+    }
+
+    /// What the operator's plugin is told with `--set`.
+    pub fn settings(&self) -> Vec<String> {
+        vec![
+            format!("management_url={}", self.nodes[0].url()),
+            format!("redis_url={}", self.redis_url()),
+            format!("prometheus_url={}", self.prometheus_url()),
+        ]
+    }
+
+    /// Starts the load generator against every node, with these arguments.
+    pub fn start_load(&self, name: &str, args: &[&str]) -> Result<Process> {
+        let mut command = Command::new(program("ratelimiter-load")?);
+        for node in &self.nodes {
+            command.args(["--target", &node.url()]);
+        }
+        Process::start(name, &self.folder, command.args(args))
+    }
+
+    /// Switches faults on or off on every node: a JSON object as `/api/v1/chaos` takes it.
+    pub fn chaos(&self, faults: &str) -> Result<()> {
+        for node in &self.nodes {
+            let response = ureq::put(format!("{}/api/v1/chaos", node.url()))
+                .header("content-type", "application/json")
+                .send(faults)?;
+            ensure!(
+                response.status().is_success(),
+                "{} refuses {faults}",
+                node.id
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The body of an answer that is a success.
+pub fn get(url: &str) -> Result<String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(1)))
+        .build()
+        .into();
+    Ok(agent.get(url).call()?.body_mut().read_to_string()?)
+}
+
+/// A program that was built beside this one.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let folder = here.parent().context("a folder")?;
+    // Tests lie one folder deeper.
+    let folder = if folder.ends_with("deps") {
+        folder.parent().context("a folder")?
+    } else {
+        folder
+    };
+    let path = folder.join(name);
+    ensure!(
+        path.exists(),
+        "{} is not there: `cargo build --workspace` builds it",
+        path.display()
+    );
+    Ok(path)
+}

@@ -1,0 +1,136 @@
+//! An operator that watches, and what it has said so far.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{Process, cluster::program, wait};
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Watched {
+    /// The daemon.
+    pub process: Process,
+    folder: PathBuf,
+    args: Vec<String>,
+}
+
+impl Watched {
+    /// Starts the daemon with these arguments; its state and its log are in `folder`.
+    pub fn start(folder: &Path, args: &[String]) -> Result<Self> {
+        Ok(Self {
+            process: launch(folder, args)?,
+            folder: folder.to_owned(),
+            args: args.to_vec(),
+        })
+    }
+
+    /// Starts it again with the same state.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = launch(&self.folder, &self.args)?;
+        Ok(())
+    }
+
+    /// Every line that it has said, as JSON.
+    pub fn lines(&self) -> Vec<Value> {
+        let log = self.process.log();
+        log.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// The ticket events since line `from`: kind, severity, invariant and resource, such as `opened critical node_down node-2`.
+    pub fn told_since(&self, from: usize) -> Vec<String> {
+        self.lines().iter().skip(from).filter_map(told).collect()
+    }
+
+    /// Waits until it has told this after line `from`; how long that took.
+    pub fn wait_for(&self, from: usize, what: &str, patience: Duration) -> Result<Duration> {
+        let began = Instant::now();
+        let told = wait::until(patience, what, || {
+            self.told_since(from)
+                .iter()
+                .any(|line| line == what)
+                .then_some(())
+        });
+        match told {
+            Ok(()) => Ok(began.elapsed()),
+            Err(error) => bail!(
+                "{error}\ntold: {:#?}\nlog: {}",
+                self.told_since(from),
+                self.tail()
+            ),
+        }
+    }
+
+    /// Waits for a heartbeat after line `from` of which this is true, and gives it.
+    pub fn wait_for_heartbeat(
+        &self,
+        from: usize,
+        what: &str,
+        patience: Duration,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        wait::until(patience, what, || {
+            let lines = self.lines();
+            let beats = lines
+                .into_iter()
+                .skip(from)
+                .filter(|line| line["event"] == "heartbeat");
+            beats.into_iter().find(|beat| is_it(beat))
+        })
+        .with_context(|| self.tail())
+    }
+
+    /// Its tickets, those resolved and pending included.
+    pub fn tickets(&self) -> Result<Vec<Value>> {
+        let output = Command::new(program("operator")?)
+            .args(&self.args)
+            .args(["--state-dir", &state_dir(&self.folder)])
+            .args(["tickets", "list", "--all", "--json"])
+            .output()?;
+        if !output.status.success() {
+            bail!("tickets list: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    fn tail(&self) -> String {
+        let log = self.process.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
+
+fn launch(folder: &Path, args: &[String]) -> Result<Process> {
+    let mut command = Command::new(program("operator")?);
+    command
+        .args(["--state-dir", &state_dir(folder), "--log-format", "json"])
+        .args(args)
+        .env("OPERATOR_HEARTBEAT", "1s");
+    Process::start("operator", folder, &mut command)
+}
+
+fn state_dir(folder: &Path) -> String {
+    folder.join("state").display().to_string()
+}
+
+/// A ticket event in a few words.
+fn told(line: &Value) -> Option<String> {
+    if line["event"] != "ticket" {
+        return None;
+    }
+    let ticket = &line["ticket"];
+    let words = [
+        line["kind"].as_str()?,
+        ticket["severity"].as_str()?,
+        ticket["invariant"].as_str()?,
+        ticket["resource"].as_str().unwrap_or_default(),
+    ];
+    Some(words.join(" ").trim_end().to_owned())
+}

@@ -1,0 +1,119 @@
+//! What can be done to the synthetic subject: one harmless action, one with an inverse, one that is dangerous.
+
+use std::{fs, sync::atomic::Ordering};
+
+use operator_plugin_api::{
+    ActionDefinition, ActionResult, Call, Error, ErrorKind, Inverse, InverseParam, Outcome, Risk,
+    schemars::{self, JsonSchema, schema_for},
+    serde::Deserialize,
+    serde_json::{Value, json},
+};
+
+use crate::Misbehaving;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(crate = "operator_plugin_api::serde", deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(crate = "operator_plugin_api::serde", deny_unknown_fields)]
+struct Level {
+    /// From 0 to 100.
+    #[schemars(range(min = 0, max = 100))]
+    level: u32,
+}
+
+pub fn list() -> Vec<ActionDefinition> {
+    let define = |name: &str, description: &str, params_schema: Value, risk| ActionDefinition {
+        name: name.into(),
+        description: description.into(),
+        params_schema,
+        risk,
+        idempotent: true,
+        inverse: None,
+        mends: Vec::new(),
+        dry_run: true,
+    };
+    vec![
+        ActionDefinition {
+            mends: vec!["first".into(), "second".into()],
+            ..define(
+                "mend",
+                "Removes observation_file, and with it what it reports.",
+                schema_for!(Nothing).to_value(),
+                Risk::Low,
+            )
+        },
+        ActionDefinition {
+            inverse: Some(Inverse {
+                action: "set_level".into(),
+                params: [("level".into(), InverseParam::Detail("previous".into()))].into(),
+            }),
+            ..define(
+                "set_level",
+                "Sets a level that changes nothing.",
+                schema_for!(Level).to_value(),
+                Risk::Medium,
+            )
+        },
+        ActionDefinition {
+            idempotent: false,
+            dry_run: false,
+            ..define(
+                "wipe",
+                "Claims to delete everything, and only says so.",
+                schema_for!(Nothing).to_value(),
+                Risk::High,
+            )
+        },
+    ]
+}
+
+/// Refuses what does not fit before anything is done; every effect is told.
+pub fn run(subject: &Misbehaving, call: &Call) -> Result<ActionResult, Error> {
+    let details = match call.action.as_str() {
+        "mend" => {
+            let Nothing {} = call.params()?;
+            if !call.dry_run
+                && let Some(file) = &subject.config.observation_file
+            {
+                let _ = fs::remove_file(file);
+            }
+            Value::Null
+        }
+        "set_level" => set_level(subject, call)?,
+        "wipe" => {
+            let Nothing {} = call.params()?;
+            Value::Null
+        }
+        other => {
+            let message = format!("there is no action `{other}`");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+    };
+    if !call.dry_run {
+        subject.tell(&format!(
+            "{} {} {}",
+            call.action, call.params, call.idempotency_key
+        ));
+    }
+    Ok(ActionResult {
+        outcome: Outcome::Done,
+        message: format!("{} is done", call.action),
+        details,
+    })
+}
+
+fn set_level(subject: &Misbehaving, call: &Call) -> Result<Value, Error> {
+    let Level { level } = call.params()?;
+    if level > 100 {
+        let message = format!("level is {level}, at most 100 is allowed");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let previous = if call.dry_run {
+        subject.level.load(Ordering::Relaxed)
+    } else {
+        subject.level.swap(level, Ordering::Relaxed)
+    };
+    Ok(json!({"previous": previous}))
+}

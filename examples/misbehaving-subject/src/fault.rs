@@ -1,0 +1,193 @@
+//! The ways of being broken.
+
+use std::{
+    hint::black_box,
+    io::Write,
+    process::{self, Command},
+    sync::Mutex,
+    thread,
+    time::Duration,
+};
+
+use operator_plugin_api::{
+    Error, ErrorKind,
+    schemars::{self, JsonSchema},
+    serde::Deserialize,
+};
+
+/// What the plugin does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(crate = "operator_plugin_api::serde", rename_all = "snake_case")]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// Panics.
+    Panic,
+    /// Answers with an error that trying again can mend.
+    Error,
+    /// Answers with an error that holds the configured `token`, after printing it.
+    Leak,
+    /// Ends the process with status 3.
+    Exit,
+    /// Writes where no memory is.
+    Segfault,
+    /// Aborts the process.
+    Abort,
+    /// Calls itself until the stack is full.
+    StackOverflow,
+    /// Computes for ever.
+    Spin,
+    /// Waits for ever.
+    Sleep,
+    /// Waits for a lock that it holds.
+    Lock,
+    /// Allocates until there is no more.
+    Allocate,
+    /// Answers with 200 MB (observe, check and invoke).
+    HugeAnswer,
+    /// Answers with something that is no JSON (observe).
+    NotJson,
+    /// Answers with JSON of another shape (observe).
+    WrongShape,
+    /// Prints 4 MB on standard output and as much on standard error, some of which looks like frames of a protocol.
+    Print,
+    /// Closes every descriptor that it did not open, then answers.
+    CloseFds,
+    /// Starts a child that outlives the call, adds `child PID` to the effects, and waits for ever.
+    Child,
+    /// Crashes a moment after the call, on a thread of its own.
+    LateCrash,
+    /// Reports an invariant that it does not declare (check).
+    Undeclared,
+    /// Reports something else each time (check).
+    Fickle,
+}
+
+/// Where it does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(crate = "operator_plugin_api::serde", rename_all = "snake_case")]
+pub enum Place {
+    Create,
+    Observe,
+    Check,
+    ListActions,
+    Invoke,
+    Drop,
+}
+
+/// What an answer of 200 MB is filled with.
+pub const HUGE: usize = 200 << 20;
+
+impl Fault {
+    /// Does it, as far as it is the same in every call. `tell` records an effect.
+    pub fn strike(self, token: &str, tell: impl Fn(&str)) -> Result<(), Error> {
+        match self {
+            Self::Panic => panic!("told to panic"),
+            Self::Error => {
+                let message = "told to fail";
+                return Err(Error::retryable(ErrorKind::Unavailable, message));
+            }
+            Self::Leak => {
+                println!("the token is {token}");
+                let message = format!("GET /?token={token} failed");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            Self::Exit => process::exit(3),
+            Self::Segfault => segfault(),
+            Self::Abort => process::abort(),
+            Self::StackOverflow => drop(black_box(fill_the_stack(black_box(1)))),
+            Self::Spin => spin(),
+            Self::Sleep => sleep(),
+            Self::Lock => lock_twice(),
+            Self::Allocate => allocate(),
+            Self::Print => print(),
+            Self::CloseFds => close_fds(),
+            Self::Child => {
+                start_child(tell);
+                sleep();
+            }
+            Self::LateCrash => drop(thread::spawn(|| {
+                thread::sleep(Duration::from_millis(20));
+                segfault();
+            })),
+            Self::None
+            | Self::HugeAnswer
+            | Self::NotJson
+            | Self::WrongShape
+            | Self::Undeclared
+            | Self::Fickle => {}
+        }
+        Ok(())
+    }
+}
+
+fn segfault() {
+    // SAFETY: none; that is the point. Nothing is mapped at this address.
+    unsafe { (8 as *mut u8).write_volatile(1) };
+}
+
+#[allow(unconditional_recursion)]
+fn fill_the_stack(depth: u64) -> u64 {
+    let page = black_box([depth; 512]);
+    fill_the_stack(depth + 1) + page[0]
+}
+
+fn spin() -> ! {
+    let mut count = 0_u64;
+    loop {
+        count = black_box(count.wrapping_add(1));
+    }
+}
+
+fn sleep() -> ! {
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn lock_twice() {
+    let lock = Mutex::new(());
+    let held = lock.lock();
+    let again = lock.lock();
+    drop((held, again));
+}
+
+fn allocate() {
+    let mut held = Vec::new();
+    loop {
+        held.push(black_box(vec![0_u8; 64 << 20]));
+    }
+}
+
+fn print() {
+    let line = [
+        b"\x05\0\0\0{\"id\":1,\"outcome\":{\"answer\":{}}}",
+        [b'x'; 990].as_slice(),
+    ]
+    .concat();
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    for _ in 0..4096 {
+        let _ = out.write_all(&line).and_then(|()| out.write_all(b"\n"));
+        let _ = err.write_all(&line).and_then(|()| err.write_all(b"\n"));
+    }
+    println!("the last line of many");
+}
+
+unsafe extern "C" {
+    // The standard library's own types would notice that they are robbed.
+    safe fn close(fd: i32) -> i32;
+}
+
+fn close_fds() {
+    for fd in 3..1024 {
+        close(fd);
+    }
+}
+
+fn start_child(tell: impl Fn(&str)) {
+    let child = Command::new("/bin/sleep").arg("3600").spawn();
+    match child {
+        Ok(child) => tell(&format!("child {}", child.id())),
+        Err(error) => eprintln!("no child: {error}"),
+    }
+}

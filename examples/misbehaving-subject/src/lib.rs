@@ -1,0 +1,294 @@
+//! One plugin with a switch for every way of being broken. With every switch off it is an honest synthetic subject: it
+//! reports what a file tells it to report.
+
+mod actions;
+mod config;
+mod fault;
+
+use std::{
+    fs,
+    io::Write,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use operator_plugin_api::{
+    ActionDefinition, ActionResult, Call, CheckReport, Deadline, Description, Error, ErrorKind,
+    Invariant, Objective, Observation, Outcome, Severity, Slo, Source, Subject, Unknown, Violation,
+    export_subject, now_ms,
+    schemars::{self, JsonSchema},
+    serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct},
+    serde_json::{self, Value, from_value, json},
+};
+
+use config::Config;
+use fault::{Fault, HUGE, Place};
+
+pub struct Misbehaving {
+    config: Config,
+    /// How often the call of the fault was made.
+    calls: AtomicU32,
+    checks: AtomicU64,
+    level: AtomicU32,
+}
+
+/// What the observation file holds, and what `check` makes its report of.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "operator_plugin_api::serde", default)]
+pub struct Told {
+    violations: Vec<Violation>,
+    unknown: Vec<Unknown>,
+    summary: String,
+    slis: std::collections::BTreeMap<String, Option<f64>>,
+    sources: Vec<Source>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(crate = "operator_plugin_api::serde")]
+pub struct Data {
+    /// Absent when the observation file could not be read.
+    told: Option<Told>,
+    #[serde(default)]
+    padding: String,
+    /// The fault under which it was made.
+    #[serde(skip)]
+    #[schemars(skip)]
+    fault: Option<Fault>,
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.fault {
+            // Not through a string, which would be escaped for seconds.
+            Some(Fault::HugeAnswer) => raw(serializer, &format!("\"{}\"", "x".repeat(HUGE))),
+            Some(Fault::NotJson) => raw(serializer, "{\"told\": nonsense"),
+            Some(Fault::WrongShape) => json!(["another", "shape"]).serialize(serializer),
+            _ => {
+                let mut data = serializer.serialize_struct("Data", 2)?;
+                data.serialize_field("told", &self.told)?;
+                data.serialize_field("padding", &self.padding)?;
+                data.end()
+            }
+        }
+    }
+}
+
+/// Writes text as it is, by the name under which `serde_json` knows its own `RawValue`.
+fn raw<S: Serializer>(serializer: S, text: &str) -> Result<S::Ok, S::Error> {
+    let token = "$serde_json::private::RawValue";
+    let mut raw = serializer.serialize_struct(token, 1)?;
+    raw.serialize_field(token, text)?;
+    raw.end()
+}
+
+impl Subject for Misbehaving {
+    type Config = Config;
+    type Data = Data;
+
+    fn describe() -> Description {
+        let invariant = |name: &str, severity| Invariant {
+            name: name.into(),
+            description: format!("The observation file reports no breach of `{name}`."),
+            severity,
+            grace_period_ms: 0,
+            keep_firing_for_ms: 0,
+            suggested_actions: vec!["mend".into()],
+            runbook: "Remove the entry from the observation file.".into(),
+        };
+        Description {
+            subject: "misbehaving",
+            description: "A synthetic subject that breaks on demand",
+            invariants: vec![
+                invariant("first", Severity::Critical),
+                invariant("second", Severity::Warning),
+                invariant("third", Severity::Info),
+            ],
+            slos: vec![Slo {
+                name: "latency".into(),
+                description: "Whatever the file says stays under a hundred.".into(),
+                sli: "latency_ms".into(),
+                objective: Objective::AtMost,
+                target: 100.0,
+                unit: "ms".into(),
+            }],
+        }
+    }
+
+    fn create(config: Config) -> Result<Self, Error> {
+        let subject = Self {
+            config,
+            calls: AtomicU32::new(0),
+            checks: AtomicU64::new(0),
+            level: AtomicU32::new(0),
+        };
+        subject.break_in(Place::Create)?;
+        Ok(subject)
+    }
+
+    fn observe(&self, _deadline: Deadline) -> Result<Observation<Data>, Error> {
+        let fault = self.break_in(Place::Observe)?;
+        thread::sleep(Duration::from_millis(self.config.latency_ms));
+        let (told, error) = self.read_told();
+        let shown = told.as_ref();
+        let mut sources = vec![Source {
+            name: "file".into(),
+            error,
+            took_ms: 0.0,
+        }];
+        sources.extend(shown.into_iter().flat_map(|told| told.sources.clone()));
+        Ok(Observation {
+            observed_at_ms: now_ms(),
+            summary: shown.map(|told| told.summary.clone()).unwrap_or_default(),
+            slis: shown.map(|told| told.slis.clone()).unwrap_or_default(),
+            sources,
+            data: Data {
+                told,
+                padding: "x".repeat(self.config.padding),
+                fault: Some(fault),
+            },
+        })
+    }
+
+    fn check(&self, observation: &Observation<Data>) -> CheckReport {
+        // `check` has no error to give; a fault that is one leaves an empty report.
+        let fault = self.break_in(Place::Check).unwrap_or(Fault::None);
+        let Some(told) = &observation.data.told else {
+            return unreadable();
+        };
+        let mut report = CheckReport {
+            violations: told.violations.clone(),
+            unknown: told.unknown.clone(),
+        };
+        report
+            .violations
+            .extend((0..self.config.violations).map(synthetic));
+        match fault {
+            Fault::Undeclared => report.violations.push(violation("undeclared", None)),
+            Fault::Fickle => {
+                let count = self.checks.fetch_add(1, Ordering::Relaxed);
+                report
+                    .violations
+                    .push(violation("third", Some(format!("call-{count}"))));
+            }
+            Fault::HugeAnswer => {
+                let mut huge = violation("third", None);
+                huge.message = "x".repeat(HUGE);
+                report.violations.push(huge);
+            }
+            _ => {}
+        }
+        report
+    }
+
+    fn actions(&self) -> Vec<ActionDefinition> {
+        let _ = self.break_in(Place::ListActions);
+        actions::list()
+    }
+
+    fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
+        let fault = self.break_in(Place::Invoke)?;
+        thread::sleep(Duration::from_millis(self.config.latency_ms));
+        if fault == Fault::HugeAnswer {
+            return Ok(ActionResult {
+                outcome: Outcome::Done,
+                message: "x".repeat(HUGE),
+                details: Value::Null,
+            });
+        }
+        actions::run(self, call)
+    }
+}
+
+impl Drop for Misbehaving {
+    fn drop(&mut self) {
+        self.tell("dropped");
+        let _ = self.break_in(Place::Drop);
+    }
+}
+
+impl Misbehaving {
+    /// Breaks, if this is the call to break in. Gives the fault that is in force for what the call itself has to do.
+    fn break_in(&self, place: Place) -> Result<Fault, Error> {
+        let (fault, fault_in) = self.fault_in_force()?;
+        if fault_in != place || self.calls.fetch_add(1, Ordering::Relaxed) < self.config.fault_after
+        {
+            return Ok(Fault::None);
+        }
+        fault.strike(&self.config.token, |effect| self.tell(effect))?;
+        Ok(fault)
+    }
+
+    fn fault_in_force(&self) -> Result<(Fault, Place), Error> {
+        let text = self.config.fault_file.as_ref().map(fs::read_to_string);
+        let Some(Ok(text)) = text else {
+            return Ok((self.config.fault, self.config.fault_in));
+        };
+        let wrong = |error: serde_json::Error| Error::new(ErrorKind::Config, error.to_string());
+        let mut words = text.split_whitespace();
+        let fault = words.next().unwrap_or("none");
+        let place = words.next().unwrap_or("observe");
+        Ok((
+            from_value(json!(fault)).map_err(wrong)?,
+            from_value(json!(place)).map_err(wrong)?,
+        ))
+    }
+
+    /// What the observation file says, or why it cannot be read.
+    fn read_told(&self) -> (Option<Told>, Option<String>) {
+        let Some(file) = &self.config.observation_file else {
+            return (Some(Told::default()), None);
+        };
+        let text = match fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return (Some(Told::default()), None);
+            }
+            Err(error) => return (None, Some(error.to_string())),
+        };
+        match serde_json::from_str(&text) {
+            Ok(told) => (Some(told), None),
+            Err(error) => (None, Some(error.to_string())),
+        }
+    }
+
+    /// Adds a line to the effects.
+    fn tell(&self, effect: &str) {
+        let Some(file) = &self.config.effects_file else {
+            return;
+        };
+        let opened = fs::OpenOptions::new().create(true).append(true).open(file);
+        let told = opened.and_then(|mut file| file.write_all(format!("{effect}\n").as_bytes()));
+        if let Err(error) = told {
+            eprintln!("{}: {error}", file.display());
+        }
+    }
+}
+
+fn unreadable() -> CheckReport {
+    let unknown = ["first", "second", "third"].map(|name| Unknown {
+        invariant: name.into(),
+        resource: None,
+        reason: "the observation file could not be read".into(),
+    });
+    CheckReport {
+        violations: Vec::new(),
+        unknown: unknown.into(),
+    }
+}
+
+fn synthetic(number: u32) -> Violation {
+    violation("second", Some(format!("node-{number:04}")))
+}
+
+fn violation(invariant: &str, resource: Option<String>) -> Violation {
+    Violation {
+        invariant: invariant.into(),
+        resource,
+        severity: None,
+        message: "told to report it".into(),
+        evidence: Value::Null,
+    }
+}
+
+export_subject!(Misbehaving);

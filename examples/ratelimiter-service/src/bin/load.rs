@@ -1,0 +1,15 @@
+//! `ratelimiter-load`: drives checks at a rate limiter.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ratelimiter_service::load::{Args, run};
+
+fn main() -> ExitCode {
+    run(Args::parse()).unwrap_or_else(|error| {
+        // Nobody reads a closed stderr.
+        let _ = writeln!(std::io::stderr(), "ratelimiter-load: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,244 @@
+//! Nodes: who is there, how each one does, and which are to drain.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::extract::PathText;
+use super::limits::fresh_policy;
+use crate::service::clock::rfc3339;
+use crate::service::error::ApiError;
+use crate::service::node::Node;
+use crate::service::peers::{self, FORWARDED, Health};
+use crate::service::registry::{NodeRecord, NodeState};
+use crate::service::watch;
+
+/// As many keys are told with `allowed_in_window`.
+const BUSIEST: usize = 1_000;
+
+#[derive(Serialize)]
+pub(crate) struct NodeView {
+    pub(crate) id: String,
+    pub(crate) address: String,
+    pub(crate) state: NodeState,
+    redis_connected: bool,
+    registered_at: String,
+    last_heartbeat_at: String,
+    version: String,
+    #[serde(skip)]
+    pub(crate) registered_at_ms: u64,
+}
+
+pub(crate) async fn list(State(node): State<Arc<Node>>) -> Json<Value> {
+    Json(json!({ "nodes": view_all(&node).await }))
+}
+
+pub(crate) async fn one(
+    State(node): State<Arc<Node>>,
+    PathText(id): PathText,
+) -> Result<Json<NodeView>, ApiError> {
+    let record = find(&node, &id).await?;
+    let health = ask(&node, &record).await;
+    Ok(Json(view(&node, record, health.as_ref())))
+}
+
+/// All nodes by id, each peer asked directly and all at once.
+pub(crate) async fn view_all(node: &Arc<Node>) -> Vec<NodeView> {
+    let mut asking = JoinSet::new();
+    for record in records(node).await {
+        let node = node.clone();
+        asking.spawn(async move {
+            let health = ask(&node, &record).await;
+            view(&node, record, health.as_ref())
+        });
+    }
+    let mut nodes = asking.join_all().await;
+    nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    nodes
+}
+
+/// All records, this node's own included even where Redis does not know it yet.
+async fn records(node: &Node) -> Vec<NodeRecord> {
+    let mut roster = watch::roster(node).await;
+    let seen = roster.get(node.id()).map(|seen| seen.last_heartbeat_ms);
+    let own = NodeRecord {
+        last_heartbeat_ms: seen.unwrap_or(node.registered_at_ms),
+        ..node.record()
+    };
+    roster.insert(own.id.clone(), own);
+    roster.into_values().collect()
+}
+
+async fn find(node: &Node, id: &str) -> Result<NodeRecord, ApiError> {
+    let mut all = records(node).await.into_iter();
+    all.find(|record| record.id == id)
+        .ok_or_else(|| ApiError::no_such_node(id))
+}
+
+async fn ask(node: &Node, record: &NodeRecord) -> Option<Health> {
+    if record.id == node.id() {
+        return Some(Health {
+            node_id: record.id.clone(),
+            redis_connected: node.redis_connected(),
+            draining: node.is_draining(),
+        });
+    }
+    peers::health(&record.id, &record.address).await
+}
+
+/// With Redis, heartbeats decide; without it nobody's heartbeat is seen, and a node that answers is alive.
+fn view(node: &Node, record: NodeRecord, health: Option<&Health>) -> NodeView {
+    let by_heartbeat = record.state(node.clock.now_ms());
+    let state = match health {
+        Some(health) if !node.redis_connected() || by_heartbeat != NodeState::Unhealthy => {
+            if health.draining {
+                NodeState::Draining
+            } else {
+                NodeState::Healthy
+            }
+        }
+        _ => by_heartbeat,
+    };
+    // A node that cannot be asked had Redis when its last heartbeat arrived there.
+    let heard = node.redis_connected() && by_heartbeat != NodeState::Unhealthy;
+    NodeView {
+        redis_connected: health.map_or(heard, |health| health.redis_connected),
+        state,
+        registered_at: rfc3339(record.registered_at_ms),
+        last_heartbeat_at: rfc3339(record.last_heartbeat_ms),
+        registered_at_ms: record.registered_at_ms,
+        id: record.id,
+        address: record.address,
+        version: record.version,
+    }
+}
+
+pub(crate) async fn metrics(
+    State(node): State<Arc<Node>>,
+    PathText(id): PathText,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if id == node.id() {
+        // A reset through another node counts here at once.
+        fresh_policy(&node).await;
+        return Ok(Json(own_metrics(&node)).into_response());
+    }
+    pass_on(&node, Method::GET, &id, "metrics", &headers).await
+}
+
+fn own_metrics(node: &Node) -> Value {
+    let recent = node.recent();
+    let mut allowed: Vec<(String, u64)> = node.allowed_in_window().into_iter().collect();
+    let active_keys = allowed.len();
+    allowed.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    allowed.truncate(BUSIEST);
+    let allowed: serde_json::Map<String, Value> = allowed
+        .into_iter()
+        .map(|(key, count)| (key, count.into()))
+        .collect();
+    json!({
+        "node_id": node.id(),
+        "requests_per_second": recent.per_second(),
+        "allowed_rate": recent.percent(recent.allowed),
+        "blocked_rate": recent.percent(recent.blocked),
+        "latency_p50_ms": recent.quantile_ms(0.50),
+        "latency_p99_ms": recent.quantile_ms(0.99),
+        "redis_latency_ms": node.metrics.redis_latency_ms(),
+        "active_keys": active_keys,
+        "allowed_in_window": allowed,
+    })
+}
+
+/// The checks per second of one node; none where it cannot be asked.
+pub(crate) async fn requests_per_second(node: &Node, of: &NodeView) -> Option<f64> {
+    if of.id == node.id() {
+        return Some(node.recent().per_second());
+    }
+    let path = peers::node_path(&of.id, "metrics");
+    let answer = peers::call(Method::GET, &of.address, &path, &HeaderMap::new()).await;
+    let metrics: Value = serde_json::from_slice(&answer.ok()?.1).ok()?;
+    metrics["requests_per_second"].as_f64()
+}
+
+pub(crate) async fn drain(
+    state: State<Arc<Node>>,
+    id: PathText,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    switch(state, id, &headers, true).await
+}
+
+pub(crate) async fn undrain(
+    state: State<Arc<Node>>,
+    id: PathText,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    switch(state, id, &headers, false).await
+}
+
+/// The node itself switches; so it has taken effect when this is answered, with Redis or without.
+async fn switch(
+    State(node): State<Arc<Node>>,
+    PathText(id): PathText,
+    headers: &HeaderMap,
+    drain: bool,
+) -> Result<Response, ApiError> {
+    if id == node.id() {
+        node.drain_self(drain).await;
+        return Ok(switched(&id, drain));
+    }
+    let method = if drain { Method::POST } else { Method::DELETE };
+    match pass_on(&node, method, &id, "drain", headers).await {
+        Err(error) if error.code == "node_unreachable" => leave_word(&node, &id, drain).await,
+        answer => answer,
+    }
+}
+
+/// For a node that lives and yet cannot be asked from here: it sees this in Redis within its next check or watch.
+async fn leave_word(node: &Node, id: &str, drain: bool) -> Result<Response, ApiError> {
+    if find(node, id).await?.state(node.clock.now_ms()) == NodeState::Unhealthy {
+        let message = format!("`{id}` is dead; there is nothing to drain");
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "node_unhealthy",
+            message,
+        ));
+    }
+    node.store.set_drain(id, drain).await?;
+    Ok(switched(id, drain))
+}
+
+fn switched(id: &str, drain: bool) -> Response {
+    let state = if drain {
+        NodeState::Draining
+    } else {
+        NodeState::Healthy
+    };
+    Json(json!({ "id": id, "draining": drain, "state": state })).into_response()
+}
+
+/// Lets the node that is meant answer.
+async fn pass_on(
+    node: &Node,
+    method: Method,
+    id: &str,
+    what: &str,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    if headers.contains_key(FORWARDED) {
+        return Err(ApiError::no_such_node(id));
+    }
+    let record = find(node, id).await?;
+    let path = peers::node_path(id, what);
+    let (status, body) = peers::call(method, &record.address, &path, headers)
+        .await
+        .map_err(|fault| ApiError::unavailable("node_unreachable", fault.to_string()))?;
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    Ok((status, content_type, body).into_response())
+}

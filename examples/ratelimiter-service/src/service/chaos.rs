@@ -1,0 +1,93 @@
+//! Faults that are really made, switched at run time, and only where `--enable-chaos` allows it.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest latency that can be asked for, in ms.
+pub(crate) const MAX_ADDED_LATENCY_MS: u64 = 60_000;
+/// The largest clock skew either way, in ms.
+pub(crate) const MAX_CLOCK_SKEW_MS: i64 = 86_400_000;
+
+/// Which faults are on. A field that is left out of a request is off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Faults {
+    /// Look and add in two round trips, so that bursts overshoot.
+    pub(crate) non_atomic: bool,
+    /// Use this node's own clock, this far off, in place of Redis's.
+    pub(crate) clock_skew_ms: i64,
+    /// Count, but refuse nothing for its limit.
+    pub(crate) ignore_limits: bool,
+    /// Wait this long before each check is answered.
+    pub(crate) added_latency_ms: u64,
+    /// Every Redis operation of this node hangs until its timeout.
+    pub(crate) redis_hang: bool,
+}
+
+impl Faults {
+    pub(crate) fn validate(self) -> Result<Self, String> {
+        if self.added_latency_ms > MAX_ADDED_LATENCY_MS {
+            return Err(format!(
+                "added_latency_ms must be at most {MAX_ADDED_LATENCY_MS}"
+            ));
+        }
+        if self.clock_skew_ms.unsigned_abs() > MAX_CLOCK_SKEW_MS.unsigned_abs() {
+            return Err(format!(
+                "clock_skew_ms must lie within {MAX_CLOCK_SKEW_MS} either way"
+            ));
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn added_latency(self) -> Option<Duration> {
+        (self.added_latency_ms > 0).then(|| Duration::from_millis(self.added_latency_ms))
+    }
+}
+
+/// The faults of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Chaos(RwLock<Faults>);
+
+impl Chaos {
+    pub(crate) fn now(&self) -> Faults {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, faults: Faults) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_left_out_is_off_and_an_unknown_one_is_refused() {
+        let faults: Faults = serde_json::from_str(r#"{"redis_hang":true}"#).unwrap();
+        assert_eq!(
+            faults,
+            Faults {
+                redis_hang: true,
+                ..Faults::default()
+            }
+        );
+        assert!(serde_json::from_str::<Faults>(r#"{"redis_hangs":true}"#).is_err());
+    }
+
+    #[test]
+    fn faults_have_bounds() {
+        let slow = Faults {
+            added_latency_ms: MAX_ADDED_LATENCY_MS + 1,
+            ..Faults::default()
+        };
+        assert!(slow.validate().is_err());
+        let skewed = Faults {
+            clock_skew_ms: -MAX_CLOCK_SKEW_MS - 1,
+            ..Faults::default()
+        };
+        assert!(skewed.validate().is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! What `/metrics` shows, and the recent Redis latencies.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry,
+    TextEncoder,
+};
+
+use super::registry::NodeState;
+use super::rolling::{Recent, Rolling};
+
+/// From 50 µs, where a local Redis answers, to the second at which anybody has given up.
+const BUCKETS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25,
+    0.5, 0.75, 1.0,
+];
+
+/// All metrics of one node, each with its `node_id`.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) allowed: IntCounter,
+    pub(crate) blocked: IntCounter,
+    pub(crate) check_duration: Histogram,
+    redis_latency: Histogram,
+    redis_operations: IntCounterVec,
+    active_counters: Gauge,
+    node_state: GaugeVec,
+    redis_recent: Mutex<Rolling>,
+}
+
+impl Metrics {
+    /// # Errors
+    /// Only where two metrics have one name, which a test would see.
+    pub(crate) fn new(node_id: &str) -> prometheus::Result<Self> {
+        let opts = |name: &str, help: &str| Opts::new(name, help).const_label("node_id", node_id);
+        let registry = Registry::new();
+        let checked = IntCounterVec::new(
+            opts("ratelimiter_requests_checked_total", "Checks answered."),
+            &["result"],
+        )?;
+        let check = opts(
+            "ratelimiter_check_duration_seconds",
+            "From a check's arrival to its answer.",
+        );
+        let redis = opts(
+            "ratelimiter_redis_latency_seconds",
+            "Round trips to Redis, those that ran into their timeout included.",
+        );
+        let up = Gauge::with_opts(opts("ratelimiter_node_up", "1 while the node runs."))?;
+        up.set(1.0);
+        let metrics = Self {
+            allowed: checked.with_label_values(&["allowed"]),
+            blocked: checked.with_label_values(&["blocked"]),
+            check_duration: Histogram::with_opts(buckets(check))?,
+            redis_latency: Histogram::with_opts(buckets(redis))?,
+            redis_operations: IntCounterVec::new(
+                opts(
+                    "ratelimiter_redis_operations_total",
+                    "Round trips to Redis.",
+                ),
+                &["operation"],
+            )?,
+            active_counters: Gauge::with_opts(opts(
+                "ratelimiter_active_counters",
+                "Keys of which this node allowed a request in their window.",
+            ))?,
+            node_state: GaugeVec::new(
+                opts("ratelimiter_node_state", "1 for the state the node is in."),
+                &["state"],
+            )?,
+            redis_recent: Mutex::new(Rolling::new()),
+            registry,
+        };
+        metrics.register([Box::new(checked), Box::new(up)])?;
+        Ok(metrics)
+    }
+
+    fn register(&self, others: [Box<dyn Collector>; 2]) -> prometheus::Result<()> {
+        let own: [Box<dyn Collector>; 5] = [
+            Box::new(self.check_duration.clone()),
+            Box::new(self.redis_latency.clone()),
+            Box::new(self.redis_operations.clone()),
+            Box::new(self.active_counters.clone()),
+            Box::new(self.node_state.clone()),
+        ];
+        own.into_iter()
+            .chain(others)
+            .try_for_each(|metric| self.registry.register(metric))
+    }
+
+    pub(crate) fn redis_operation(&self, operation: &str, took: Duration) {
+        self.redis_operations.with_label_values(&[operation]).inc();
+        self.redis_latency.observe(took.as_secs_f64());
+        let mut recent = self
+            .redis_recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        recent.record(true, took);
+    }
+
+    /// The median of the last ten seconds' round trips, in ms.
+    pub(crate) fn redis_latency_ms(&self) -> Option<f64> {
+        let mut recent = Recent::new();
+        self.redis_recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add_to(&mut recent);
+        recent.quantile_ms(0.5)
+    }
+
+    /// The Prometheus text, with the gauges set to what holds now.
+    pub(crate) fn render(&self, active_keys: f64, state: NodeState) -> prometheus::Result<String> {
+        self.active_counters.set(active_keys);
+        for each in NodeState::ALL {
+            let is_it = f64::from(u8::from(each == state));
+            self.node_state.with_label_values(&[each.name()]).set(is_it);
+        }
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn buckets(common: Opts) -> HistogramOpts {
+    HistogramOpts {
+        common_opts: common,
+        buckets: BUCKETS.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_name_and_its_node() {
+        let metrics = Metrics::new("n7").unwrap();
+        metrics.allowed.inc();
+        metrics.check_duration.observe(0.002);
+        metrics.redis_operation("check", Duration::from_micros(80));
+        let text = metrics.render(3.0, NodeState::Draining).unwrap();
+        for line in [
+            r#"ratelimiter_requests_checked_total{node_id="n7",result="allowed"} 1"#,
+            r#"ratelimiter_requests_checked_total{node_id="n7",result="blocked"} 0"#,
+            r#"ratelimiter_check_duration_seconds_bucket{node_id="n7",le="0.0025"} 1"#,
+            r#"ratelimiter_redis_latency_seconds_count{node_id="n7"} 1"#,
+            r#"ratelimiter_redis_operations_total{node_id="n7",operation="check"} 1"#,
+            r#"ratelimiter_active_counters{node_id="n7"} 3"#,
+            r#"ratelimiter_node_up{node_id="n7"} 1"#,
+            r#"ratelimiter_node_state{node_id="n7",state="draining"} 1"#,
+            r#"ratelimiter_node_state{node_id="n7",state="healthy"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

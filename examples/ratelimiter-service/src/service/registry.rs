@@ -1,0 +1,189 @@
+//! The nodes of the cluster: what each one writes about itself, and what the others make of it.
+
+use std::collections::HashMap;
+
+use redis::Cmd;
+use serde::{Deserialize, Serialize};
+
+use super::link::{Fault, Link};
+
+/// Every node that is not forgotten: a hash of id and record. It has no TTL, so a dead node stays known.
+pub(crate) const REGISTRY: &str = "ratelimiter:registry";
+
+/// Writes a record with Redis's time in it, so that no node's clock decides who is alive.
+const BEAT: &str = r#"
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('HSET', KEYS[1], ARGV[1], '{"last_heartbeat_ms":' .. now .. ',' .. string.sub(ARGV[2], 2))
+return now
+"#;
+
+/// What a node says about itself with every heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeRecord {
+    pub(crate) id: String,
+    pub(crate) address: String,
+    pub(crate) registered_at_ms: u64,
+    #[serde(default, skip_serializing)]
+    pub(crate) last_heartbeat_ms: u64,
+    pub(crate) ttl_ms: u64,
+    pub(crate) draining: bool,
+    pub(crate) version: String,
+}
+
+/// What the others make of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum NodeState {
+    Healthy,
+    Unhealthy,
+    Draining,
+}
+
+impl NodeState {
+    pub(crate) const ALL: [Self; 3] = [Self::Healthy, Self::Unhealthy, Self::Draining];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// The word of the older form, which knows only `Up` in services other than this one.
+    pub(crate) fn old_name(self) -> &'static str {
+        match self {
+            Self::Healthy => "Up",
+            Self::Unhealthy => "Down",
+            Self::Draining => "Draining",
+        }
+    }
+}
+
+impl NodeRecord {
+    pub(crate) fn state(&self, now_ms: u64) -> NodeState {
+        if now_ms.saturating_sub(self.last_heartbeat_ms) > self.ttl_ms {
+            NodeState::Unhealthy
+        } else if self.draining {
+            NodeState::Draining
+        } else {
+            NodeState::Healthy
+        }
+    }
+
+    fn is_forgotten(&self, now_ms: u64, forget_ms: u64) -> bool {
+        now_ms.saturating_sub(self.last_heartbeat_ms) > forget_ms
+    }
+}
+
+/// All nodes as of one instant, by id.
+pub(crate) type Roster = HashMap<String, NodeRecord>;
+
+/// Reads the records, leaving out what is no record.
+pub(crate) fn parse(stored: HashMap<String, String>) -> Roster {
+    let parse = |(id, json): (String, String)| match serde_json::from_str(&json) {
+        Ok(record) => Some((id, record)),
+        Err(error) => {
+            tracing::warn!(node = %id, %error, "a node's record in redis cannot be read and is left out");
+            None
+        }
+    };
+    stored.into_iter().filter_map(parse).collect()
+}
+
+/// The ids that have been dead for so long that they are to be forgotten.
+pub(crate) fn forgotten(roster: &Roster, now_ms: u64, forget_ms: u64) -> Vec<String> {
+    let over = roster
+        .values()
+        .filter(|node| node.is_forgotten(now_ms, forget_ms));
+    over.map(|node| node.id.clone()).collect()
+}
+
+/// Writes this node's record, and beside it the hash with a TTL by which the older form knows a node.
+pub(crate) async fn beat(link: &Link, record: &NodeRecord) -> Result<(), Fault> {
+    let json = serde_json::json!(record).to_string();
+    let mut beat = redis::cmd("EVAL");
+    beat.arg(BEAT)
+        .arg(1)
+        .arg(REGISTRY)
+        .arg(&record.id)
+        .arg(json);
+    link.cmd::<u64>("heartbeat", beat).await?;
+    let name = old_name(&record.id);
+    let fields = [
+        ("address", record.address.clone()),
+        (
+            "registered_at",
+            super::clock::zoneless(record.registered_at_ms),
+        ),
+    ];
+    let mut pipe = redis::pipe();
+    pipe.atomic()
+        .hset_multiple(&name, &fields)
+        .pexpire(&name, i64::try_from(record.ttl_ms).unwrap_or(i64::MAX));
+    link.pipe::<()>("heartbeat", pipe).await
+}
+
+/// Takes nodes off the roster: those that leave in good order, and those that are forgotten.
+pub(crate) async fn remove(link: &Link, ids: &[String]) -> Result<(), Fault> {
+    link.cmd::<()>("forget_node", Cmd::hdel(REGISTRY, ids))
+        .await?;
+    for id in ids {
+        link.cmd::<()>("forget_node", Cmd::del(old_name(id)))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Puts back what Redis lost, as far as this node remembers it.
+pub(crate) async fn restore(link: &Link, roster: &Roster) -> Result<(), Fault> {
+    for node in roster.values() {
+        let mut json = serde_json::json!(node);
+        json["last_heartbeat_ms"] = node.last_heartbeat_ms.into();
+        let put_back = Cmd::hset_nx(REGISTRY, &node.id, json.to_string());
+        link.cmd::<()>("restore_node", put_back).await?;
+    }
+    Ok(())
+}
+
+fn old_name(id: &str) -> String {
+    format!("ratelimiter:nodes:{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(last_heartbeat_ms: u64, draining: bool) -> NodeRecord {
+        NodeRecord {
+            id: "n".to_owned(),
+            address: "localhost:1".to_owned(),
+            registered_at_ms: 0,
+            last_heartbeat_ms,
+            ttl_ms: 3_000,
+            draining,
+            version: "0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_node_without_a_heartbeat_is_unhealthy_even_if_it_was_draining() {
+        assert_eq!(node(10_000, false).state(13_000), NodeState::Healthy);
+        assert_eq!(node(10_000, true).state(13_000), NodeState::Draining);
+        assert_eq!(node(10_000, true).state(13_001), NodeState::Unhealthy);
+    }
+
+    #[test]
+    fn a_dead_node_is_remembered_until_it_is_forgotten() {
+        let roster = Roster::from([("n".to_owned(), node(10_000, false))]);
+        assert!(forgotten(&roster, 70_000, 60_000).is_empty());
+        assert_eq!(forgotten(&roster, 70_001, 60_000), ["n"]);
+    }
+
+    #[test]
+    fn what_is_no_record_is_left_out() {
+        let stored = HashMap::from([("n".to_owned(), "{}".to_owned())]);
+        assert!(parse(stored).is_empty());
+    }
+}

@@ -1,0 +1,213 @@
+//! Reading and changing what the nodes share in Redis, the check itself excepted.
+
+use std::collections::HashMap;
+
+use redis::{Cmd, FromRedisValue, Pipeline};
+
+use super::limit::Rule;
+use super::link::{Fault, Link};
+use super::policy::{Policy, Stored, keys};
+
+/// Marks are kept this long; by then the window of any common limit is over.
+const KEEP_RESETS_MS: u64 = 86_400_000;
+
+/// Sets a field of a hash to Redis's time plus some ms, and deletes a counter in the same step where one is named.
+/// Two marks are never the same, so that two resets within one millisecond are told apart.
+const MARK: &str = r"
+local gone = 0
+if KEYS[3] then gone = redis.call('DEL', KEYS[3]) end
+local time = redis.call('TIME')
+local mark = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3]
+local last = tonumber(redis.call('HGET', KEYS[1], ARGV[2]) or 0)
+if ARGV[3] == '0' and mark <= last then mark = last + 1 end
+mark = string.format('%.0f', mark)
+redis.call('HSET', KEYS[1], ARGV[2], mark)
+redis.call('SET', KEYS[2], ARGV[1])
+return {gone, mark}
+";
+
+/// How the counter of a key is named.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CounterKeys {
+    pub(crate) cluster: bool,
+}
+
+impl CounterKeys {
+    pub(crate) fn of(self, key: &str) -> String {
+        if self.cluster {
+            format!("ratelimit:{{{key}}}")
+        } else {
+            format!("ratelimit:{key}")
+        }
+    }
+
+    /// The key a counter belongs to; none for the names that this node does not write.
+    pub(crate) fn key_of(self, name: &str) -> Option<&str> {
+        let rest = name.strip_prefix("ratelimit:")?;
+        if self.cluster {
+            rest.strip_prefix('{')?.strip_suffix('}')
+        } else {
+            Some(rest)
+        }
+    }
+}
+
+/// What the nodes share.
+pub(crate) struct Store {
+    link: std::sync::Arc<Link>,
+    counters: CounterKeys,
+}
+
+impl Store {
+    pub(crate) fn new(link: std::sync::Arc<Link>, counters: CounterKeys) -> Self {
+        Self { link, counters }
+    }
+
+    /// The whole policy, as of one instant.
+    pub(crate) async fn policy(link: &Link) -> Result<Policy, Fault> {
+        let mut pipe = redis::pipe();
+        pipe.atomic()
+            .get(keys::VERSION)
+            .hgetall(keys::LIMITS)
+            .hgetall(keys::BLOCKS)
+            .hkeys(keys::DRAINS)
+            .hgetall(keys::RESETS);
+        link.pipe::<Stored>("load_policy", pipe)
+            .await
+            .map(Policy::parse)
+    }
+
+    pub(crate) async fn set_rule(&self, pattern: &str, rule: &Rule) -> Result<(), Fault> {
+        let json = serde_json::json!(rule).to_string();
+        let change = redis::Cmd::hset(keys::LIMITS, pattern, json);
+        self.change::<i64>("set_limit", change).await.map(drop)
+    }
+
+    /// Whether there was such a rule.
+    pub(crate) async fn delete_rule(&self, pattern: &str) -> Result<bool, Fault> {
+        self.change("delete_limit", Cmd::hdel(keys::LIMITS, pattern))
+            .await
+    }
+
+    /// Refuses `key` from now on; returns until when.
+    pub(crate) async fn block(&self, key: &str, duration_ms: u64) -> Result<u64, Fault> {
+        let (_, until) = self
+            .mark("block", keys::BLOCKS, key, duration_ms, None)
+            .await?;
+        Ok(until)
+    }
+
+    /// Whether the key was blocked.
+    pub(crate) async fn unblock(&self, key: &str) -> Result<bool, Fault> {
+        self.change("unblock", Cmd::hdel(keys::BLOCKS, key)).await
+    }
+
+    /// Whether there was anything to reset.
+    pub(crate) async fn reset(&self, key: &str) -> Result<bool, Fault> {
+        let counter = self.counters.of(key);
+        if self.counters.cluster {
+            // The counter lies in another slot than the marks.
+            let gone: u64 = self.link.cmd("reset", Cmd::del(&counter)).await?;
+            self.mark("reset", keys::RESETS, key, 0, None).await?;
+            return Ok(gone > 0);
+        }
+        let (gone, _) = self
+            .mark("reset", keys::RESETS, key, 0, Some(&counter))
+            .await?;
+        Ok(gone > 0)
+    }
+
+    /// Forgets the marks of resets, and the blocks, that are over.
+    pub(crate) async fn tidy(&self, policy: &Policy, now_ms: u64) -> Result<(), Fault> {
+        let over = |of: &HashMap<String, u64>, keep_ms: u64| -> Vec<String> {
+            let old = of.iter().filter(|(_, at)| **at + keep_ms <= now_ms);
+            old.map(|(key, _)| key.clone()).collect()
+        };
+        let (blocks, resets) = (
+            over(&policy.blocks, 0),
+            over(&policy.resets, KEEP_RESETS_MS),
+        );
+        for (hash, fields) in [(keys::BLOCKS, blocks), (keys::RESETS, resets)] {
+            if !fields.is_empty() {
+                self.link.cmd::<()>("tidy", Cmd::hdel(hash, fields)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn set_drain(&self, node_id: &str, drain: bool) -> Result<(), Fault> {
+        let change = if drain {
+            Cmd::hset(keys::DRAINS, node_id, 1)
+        } else {
+            Cmd::hdel(keys::DRAINS, node_id)
+        };
+        self.change::<i64>("drain", change).await.map(drop)
+    }
+
+    /// Makes a change and gives the policy a new version in one step, so that no check can see one without the other.
+    async fn change<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        change: Cmd,
+    ) -> Result<T, Fault> {
+        let mut pipe: Pipeline = redis::pipe();
+        pipe.atomic()
+            .add_command(change)
+            .set(keys::VERSION, new_version())
+            .ignore();
+        let (result,): (T,) = self.link.pipe(operation, pipe).await?;
+        Ok(result)
+    }
+
+    async fn mark(
+        &self,
+        operation: &'static str,
+        hash: &str,
+        key: &str,
+        plus_ms: u64,
+        counter: Option<&str>,
+    ) -> Result<(u64, u64), Fault> {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(MARK)
+            .arg(if counter.is_some() { 3 } else { 2 })
+            .arg(hash)
+            .arg(keys::VERSION)
+            .arg(counter)
+            .arg(new_version())
+            .arg(key)
+            .arg(plus_ms);
+        self.link.cmd(operation, cmd).await
+    }
+}
+
+/// Never the same twice, not even after a FLUSHALL; a counter that starts again could be.
+fn new_version() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_name_leads_back_to_its_key() {
+        for cluster in [false, true] {
+            let names = CounterKeys { cluster };
+            for key in ["user:1", "a/b", "{x}", "ключ", "*"] {
+                assert_eq!(names.key_of(&names.of(key)), Some(key));
+            }
+        }
+    }
+
+    #[test]
+    fn other_names_are_no_counters() {
+        assert_eq!(
+            CounterKeys { cluster: false }.key_of("ratelimiter:registry"),
+            None
+        );
+        assert_eq!(
+            CounterKeys { cluster: true }.key_of("ratelimit:plain"),
+            None
+        );
+    }
+}

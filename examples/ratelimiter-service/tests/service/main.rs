@@ -1,0 +1,19 @@
+//! The built service against a real Redis: each test has its own Redis, its own nodes and free ports on loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected has failed"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a body is written where it is sent"
+)]
+
+mod api;
+mod chaos;
+mod cluster;
+mod load;
+mod nodes;
+mod outage;
+mod sharing;
+mod support;

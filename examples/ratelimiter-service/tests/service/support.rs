@@ -1,0 +1,329 @@
+//! A Redis and nodes for one test, all gone when it ends.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Nothing that these tests wait for takes this long, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `look` finds something.
+pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+/// Waits until `look` finds something, which must not take longer than `bound`.
+pub(crate) fn within<T>(bound: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < bound, "{what}: not within {bound:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+    args: Vec<String>,
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        Self::start_on(free_port(), &[])
+    }
+
+    /// Primaries of one cluster that share the slots evenly.
+    pub(crate) fn start_cluster(primaries: u16) -> Vec<Self> {
+        let all: Vec<(String, Self)> = (0..primaries)
+            .map(|_| {
+                let bus = free_port().to_string();
+                let args = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+                let redis = Self::start_on(free_port(), &args);
+                (bus, redis)
+            })
+            .collect();
+        let share = 16_384 / primaries + 1;
+        let (bus, port) = (&all[0].0, all[0].1.port.to_string());
+        for (index, (_, redis)) in (0..primaries).zip(&all) {
+            let (first, last) = (index * share, 16_383.min((index + 1) * share - 1));
+            let (first, last) = (first.to_string(), last.to_string());
+            redis.query::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            redis.query::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
+        }
+        let known = format!("cluster_known_nodes:{primaries}\r");
+        for (_, redis) in &all {
+            eventually("the cluster is up", || {
+                let info = redis.query::<String>(&["CLUSTER", "INFO"]);
+                (info.contains("cluster_state:ok") && info.contains(&known)).then_some(())
+            });
+        }
+        all.into_iter().map(|(_, redis)| redis).collect()
+    }
+
+    fn start_on(port: u16, args: &[&str]) -> Self {
+        let mut redis = Self {
+            port,
+            args: args.iter().map(ToString::to_string).collect(),
+            dir: tempfile::tempdir().unwrap(),
+            child: None,
+        };
+        redis.start_again();
+        redis
+    }
+
+    /// Empty, as it keeps nothing on disk, and on the same port.
+    pub(crate) fn start_again(&mut self) {
+        let child = Command::new("redis-server")
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--port",
+                &self.port.to_string(),
+            ])
+            .arg("--dir")
+            .arg(self.dir.path())
+            .args(&self.args)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server must be installed for these tests");
+        self.child = Some(child);
+        eventually("redis starts", || {
+            let pong = redis::cmd("PING").query::<String>(&mut self.try_connect()?);
+            pong.ok()
+        });
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// It keeps its connections and answers nothing.
+    pub(crate) fn freeze(&self) {
+        signal(self.child.as_ref().unwrap(), Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        signal(self.child.as_ref().unwrap(), Signal::CONT);
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn try_connect(&self) -> Option<redis::Connection> {
+        redis::Client::open(self.url())
+            .unwrap()
+            .get_connection()
+            .ok()
+    }
+
+    pub(crate) fn query<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let mut cmd = redis::cmd(command[0]);
+        cmd.arg(&command[1..]);
+        cmd.query(&mut self.try_connect().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) port: u16,
+    child: Child,
+    agent: ureq::Agent,
+    _dir: TempDir,
+}
+
+/// An answer: status, headers and body.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .unwrap_or_else(|| panic!("no {name}"))
+            .to_str()
+            .unwrap()
+    }
+
+    pub(crate) fn error_code(&self) -> String {
+        let json = self.json();
+        assert!(json["error"]["message"].is_string(), "{json}");
+        json["error"]["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Node {
+    /// A node that has Redis and answers.
+    pub(crate) fn start(id: &str, redis: &Redis, args: &[&str]) -> Self {
+        let node = Self::start_anyhow(id, redis, args);
+        eventually("the node has redis", || {
+            let health = node.get("/health").json();
+            (health["redis_connected"] == true).then_some(())
+        });
+        eventually("the node has a heartbeat", || {
+            let seen = node.seen(id);
+            (seen["last_heartbeat_at"] != seen["registered_at"]).then_some(())
+        });
+        node
+    }
+
+    /// A node that answers, with Redis or without.
+    pub(crate) fn start_anyhow(id: &str, redis: &Redis, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port_file = dir.path().join("port");
+        let child = Command::new(env!("CARGO_BIN_EXE_ratelimiter-service"))
+            .args(["--port", "0", "--node-host", "127.0.0.1", "--node-id", id])
+            .args(["--node-ttl-seconds", "3", "--node-heartbeat-seconds", "1"])
+            .args(["--redis-url", &redis.url()])
+            .args(["--port-file", port_file.to_str().unwrap()])
+            .args(args)
+            .env("RUST_LOG", "error")
+            .spawn()
+            .unwrap();
+        let port = eventually("the node listens", || read_port(&port_file));
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let config = config.timeout_global(Some(PATIENCE)).build();
+        Self {
+            id: id.to_owned(),
+            port,
+            child,
+            agent: config.into(),
+            _dir: dir,
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        answer(self.agent.get(self.url(path)).call())
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Answer {
+        answer(self.agent.delete(self.url(path)).call())
+    }
+
+    pub(crate) fn post(&self, path: &str, body: impl ToString) -> Answer {
+        answer(self.agent.post(self.url(path)).send(body.to_string()))
+    }
+
+    pub(crate) fn put(&self, path: &str, body: impl ToString) -> Answer {
+        answer(self.agent.put(self.url(path)).send(body.to_string()))
+    }
+
+    pub(crate) fn post_with_token(&self, path: &str, body: impl ToString, token: &str) -> Answer {
+        let request = self.agent.post(self.url(path));
+        let request = request.header("authorization", format!("Bearer {token}"));
+        answer(request.send(body.to_string()))
+    }
+
+    pub(crate) fn check(&self, key: &str) -> Answer {
+        self.post("/check", json!({ "key": key }))
+    }
+
+    /// How many of `count` checks, one after the other, are allowed.
+    pub(crate) fn allowed_of(&self, count: usize, key: &str) -> usize {
+        (0..count).filter(|_| self.check(key).status == 200).count()
+    }
+
+    pub(crate) fn seen(&self, id: &str) -> Value {
+        self.get(&format!("/api/v1/nodes/{id}")).json()
+    }
+
+    pub(crate) fn await_state(&self, id: &str, state: &str) {
+        eventually(&format!("{id} becomes {state}"), || {
+            (self.seen(id)["state"] == state).then_some(())
+        });
+    }
+
+    pub(crate) fn allowed_in_window(&self, key: &str) -> Option<u64> {
+        let metrics = self
+            .get(&format!("/api/v1/nodes/{}/metrics", self.id))
+            .json();
+        metrics["allowed_in_window"][key].as_u64()
+    }
+
+    pub(crate) fn faults(&self, faults: &Value) {
+        let answer = self.put("/api/v1/chaos", faults);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        // The drop comes by as well, and finds it dead.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Ends it in good order; tells its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        signal(&self.child, Signal::TERM);
+        eventually("the node ends", || self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read_port(file: &Path) -> Option<u16> {
+    std::fs::read_to_string(file).ok()?.parse().ok()
+}
+
+fn answer(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+    let mut answer = answer.unwrap();
+    Answer {
+        status: answer.status().as_u16(),
+        headers: answer.headers().clone(),
+        text: answer.body_mut().read_to_string().unwrap(),
+    }
+}
+
+/// Runs the load generator to its end; tells its exit code and its summary.
+pub(crate) fn load(args: &[&str]) -> (Option<i32>, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ratelimiter-load"))
+        .args(["--json", "--quiet"])
+        .args(args)
+        .output()
+        .unwrap();
+    let summary = serde_json::from_slice(&output.stdout);
+    (output.status.code(), summary.unwrap_or_default())
+}

@@ -1,0 +1,235 @@
+//! Sending an action, and saying honestly what came of it.
+
+use std::time::Duration;
+
+use operator_plugin_api::{ActionResult, Call, Deadline, Error, ErrorKind, Outcome, now_ms};
+use serde_json::{Map, Value, json};
+
+use super::request::Action;
+use crate::{
+    endpoint::Endpoint,
+    http::{Answer, Change, Fault, Http},
+    keys::matches,
+    observation::{ApiForm, Block, Limits},
+    wire::{BlockList, LimitsV1},
+};
+
+/// The most that finding out about one node may take.
+const ASK: Duration = Duration::from_secs(1);
+
+/// With what, and to whom.
+pub(crate) struct Invoker<'a> {
+    pub(crate) http: &'a Http,
+    pub(crate) token: Option<&'a str>,
+    /// Nodes to try, best first.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// The form that was there last time, for saying what would be done.
+    pub(crate) form: Option<ApiForm>,
+}
+
+/// A node that takes management requests.
+struct Willing {
+    form: ApiForm,
+    /// None in the older form, which does not tell the overrides.
+    limits: Option<Limits>,
+}
+
+impl Invoker<'_> {
+    pub(crate) fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
+        let action = Action::parse(call)?;
+        if call.dry_run {
+            return self.rehearse(call, &action);
+        }
+        let mut last = Fault::NotSent("no node is known".into());
+        for endpoint in &self.endpoints {
+            if call.deadline.remaining().is_zero() {
+                let message = format!(
+                    "`{}`: the deadline has passed; nothing was sent ({last})",
+                    call.action
+                );
+                return Err(Error::retryable(ErrorKind::Deadline, message));
+            }
+            let willing = match self.ask(endpoint, call.deadline) {
+                Ok(willing) => willing,
+                Err(fault) => {
+                    last = fault;
+                    continue;
+                }
+            };
+            let change = supported(call, action.request(willing.form))?;
+            let before = self.before(&action, &willing, endpoint, call.deadline);
+            match self.send(endpoint, &change, call.deadline) {
+                // Nothing was sent, so another node may be asked.
+                Err(Fault::NotSent(why)) => last = Fault::NotSent(why),
+                answer => return Ok(result(call, endpoint, answer, before)),
+            }
+        }
+        Ok(ActionResult {
+            outcome: Outcome::Failed,
+            message: format!(
+                "`{}` was sent to nobody: no node can be asked ({last})",
+                call.action
+            ),
+            details: Value::Null,
+        })
+    }
+
+    fn rehearse(&self, call: &Call, action: &Action) -> Result<ActionResult, Error> {
+        let change = supported(call, action.request(self.form.unwrap_or(ApiForm::V1)))?;
+        let to = self
+            .endpoints
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let body = change
+            .body
+            .as_ref()
+            .map(|body| format!(" with {body}"))
+            .unwrap_or_default();
+        Ok(ActionResult {
+            outcome: Outcome::Done,
+            message: format!(
+                "would send {} {}{body} to {to}; nothing was done",
+                change.method, change.path
+            ),
+            details: json!({
+                "dry_run": true,
+                "method": change.method.as_str(),
+                "path": change.path,
+                "body": change.body,
+                "to": to,
+            }),
+        })
+    }
+
+    /// Reads the limits: that tells the form, and what `update_limit` is going to replace.
+    fn ask(&self, endpoint: &Endpoint, deadline: Deadline) -> Result<Willing, Fault> {
+        // A third, so that one hung node leaves time for another.
+        let timeout = (deadline.remaining() / 3).min(ASK);
+        match self
+            .http
+            .get(endpoint, "/api/v1/limits", timeout)?
+            .ok::<LimitsV1>()
+        {
+            Ok(limits) => Ok(Willing {
+                form: ApiForm::V1,
+                limits: Some(limits.into()),
+            }),
+            Err(Fault::Status(404, _)) => Ok(Willing {
+                form: ApiForm::Older,
+                limits: None,
+            }),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// What the inverse will need.
+    fn before(
+        &self,
+        action: &Action,
+        willing: &Willing,
+        endpoint: &Endpoint,
+        deadline: Deadline,
+    ) -> Map<String, Value> {
+        let mut before = Map::new();
+        match action {
+            Action::UpdateLimit(to) => {
+                let limits = willing.limits.as_ref();
+                before = limits
+                    .and_then(|limits| previous(limits, &to.key))
+                    .unwrap_or_default();
+            }
+            Action::UnblockKey(of) => {
+                let timeout = (deadline.remaining() / 3).min(ASK);
+                let blocks = self
+                    .http
+                    .get(endpoint, "/api/v1/blocks", timeout)
+                    .and_then(|answer| answer.ok::<BlockList>());
+                let blocks: Vec<Block> = blocks.map(Into::into).unwrap_or_default();
+                let block = blocks.iter().find(|block| block.key == of.key);
+                let left_ms = block
+                    .and_then(|block| block.until_ms)
+                    .map(|until| until - now_ms());
+                if let Some(left_ms) = left_ms.filter(|left| *left > 0) {
+                    before.insert("remaining_seconds".into(), json!((left_ms + 999) / 1_000));
+                }
+            }
+            _ => {}
+        }
+        before
+    }
+
+    fn send(
+        &self,
+        endpoint: &Endpoint,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer, Fault> {
+        // A twentieth is left for saying what came of it.
+        let left = deadline.remaining() * 19 / 20;
+        self.http
+            .send(endpoint, change, self.token, left.min(ASK), left)
+    }
+}
+
+fn supported(call: &Call, change: Option<Change>) -> Result<Change, Error> {
+    change.ok_or_else(|| {
+        let message = format!("`{}` with these parameters is not offered by the older management API; nothing was done", call.action);
+        Error::new(ErrorKind::Unsupported, message)
+    })
+}
+
+/// The limit that the key or prefix has now.
+fn previous(limits: &Limits, key: &str) -> Option<Map<String, Value>> {
+    let rules = limits.overrides.as_ref()?;
+    let own = rules.iter().find(|rule| rule.key_pattern == key);
+    let in_force = rules
+        .iter()
+        .filter(|rule| matches(&rule.key_pattern, key))
+        .max_by_key(|rule| rule.key_pattern.len());
+    let (limit, window_ms) = match own.or(in_force) {
+        Some(rule) => (rule.max_requests, rule.window_ms),
+        None => (limits.default_limit?, limits.default_window_ms?),
+    };
+    let previous = json!({"had_override": own.is_some(), "previous_limit": limit, "previous_window_ms": window_ms});
+    previous.as_object().cloned()
+}
+
+fn result(
+    call: &Call,
+    endpoint: &Endpoint,
+    answer: Result<Answer, Fault>,
+    before: Map<String, Value>,
+) -> ActionResult {
+    let (outcome, message, answer) = match answer.and_then(|answer| answer.ok::<Value>()) {
+        Ok(answer) => (
+            Outcome::Done,
+            format!("{endpoint} accepted `{}`", call.action),
+            answer,
+        ),
+        Err(fault) => {
+            let (outcome, verb) = match fault {
+                // It was understood and refused.
+                Fault::Status(400..500, _) => (Outcome::Failed, "refused"),
+                // A 3xx, or a success that is not the service's: whoever answered is no rate limiter.
+                Fault::Status(300..400, _) | Fault::NotSent(_) => (Outcome::Failed, "did not take"),
+                // It began and may have got anywhere.
+                Fault::Status(..) | Fault::NoAnswer(_) | Fault::Garbage(_) => {
+                    (Outcome::Unknown, "may or may not have done")
+                }
+            };
+            (
+                outcome,
+                format!("{endpoint} {verb} `{}`: {fault}", call.action),
+                Value::Null,
+            )
+        }
+    };
+    let mut details = before;
+    details.insert("answer".into(), answer);
+    ActionResult {
+        outcome,
+        message,
+        details: Value::Object(details),
+    }
+}

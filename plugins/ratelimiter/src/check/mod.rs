@@ -1,0 +1,68 @@
+//! Judging an observation: no I/O, no clock, no memory. What is missing is unknown, never healthy.
+
+mod counters;
+mod nodes;
+mod rates;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+pub(crate) mod samples;
+
+use operator_plugin_api::{CheckReport, Unknown, Violation};
+use serde_json::Value;
+
+use crate::observation::Data;
+
+pub(crate) use counters::is_suspicious;
+
+/// The names of the invariants.
+pub(crate) mod names {
+    pub(crate) const NODE_DOWN: &str = "node_down";
+    pub(crate) const REDIS_DISCONNECTED: &str = "redis_disconnected";
+    pub(crate) const HIGH_LATENCY: &str = "high_latency";
+    pub(crate) const COUNTER_DRIFT: &str = "counter_drift";
+    pub(crate) const GHOST_ALLOWING: &str = "ghost_allowing";
+    pub(crate) const HIGH_BLOCK_RATE: &str = "high_block_rate";
+    pub(crate) const OVER_LIMIT: &str = "over_limit";
+}
+
+/// Judges every invariant.
+pub(crate) fn check(data: &Data) -> CheckReport {
+    let mut report = CheckReport::default();
+    nodes::node_down(data, &mut report);
+    nodes::redis_disconnected(data, &mut report);
+    rates::high_latency(data, &mut report);
+    rates::high_block_rate(data, &mut report);
+    counters::check(data, &mut report);
+    report
+}
+
+fn violate(
+    report: &mut CheckReport,
+    invariant: &str,
+    resource: Option<&str>,
+    message: String,
+    evidence: Value,
+) {
+    report.violations.push(Violation {
+        invariant: invariant.into(),
+        resource: resource.map(Into::into),
+        severity: None,
+        message,
+        evidence,
+    });
+}
+
+fn unknown(
+    report: &mut CheckReport,
+    invariant: &str,
+    resource: Option<&str>,
+    reason: impl Into<String>,
+) {
+    report.unknown.push(Unknown {
+        invariant: invariant.into(),
+        resource: resource.map(Into::into),
+        reason: reason.into(),
+    });
+}

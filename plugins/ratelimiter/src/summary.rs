@@ -1,0 +1,199 @@
+//! What an observation comes to: the line for people, and the service level indicators.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use crate::observation::{Data, Node, NodeMetrics};
+
+/// Rates by the nodes' own measure.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct OwnRates {
+    pub(crate) requests_per_second: Option<f64>,
+    pub(crate) block_rate_percent: Option<f64>,
+}
+
+/// For when Prometheus does not tell. Only if every node that serves told its part: a sum of some is no sum.
+pub(crate) fn own_rates(nodes: &[Node], metrics: &BTreeMap<String, NodeMetrics>) -> OwnRates {
+    let (mut all, mut blocked) = (0.0, 0.0);
+    for node in nodes.iter().filter(|node| node.answered == Some(true)) {
+        let told = metrics.get(&node.id);
+        let Some(rate) = told.and_then(|told| told.requests_per_second) else {
+            return OwnRates::default();
+        };
+        all += rate;
+        match told.and_then(|told| told.blocked_rate) {
+            Some(percent) => blocked += rate * percent / 100.0,
+            // A node without checks has no share.
+            None if rate > 0.0 => {
+                return OwnRates {
+                    requests_per_second: None,
+                    block_rate_percent: None,
+                };
+            }
+            None => {}
+        }
+    }
+    OwnRates {
+        requests_per_second: nodes
+            .iter()
+            .any(|node| node.answered == Some(true))
+            .then_some(all),
+        block_rate_percent: (all > 0.0).then(|| 100.0 * blocked / all),
+    }
+}
+
+/// `3 of 3 nodes healthy, Redis connected, 1,004 checks/s, 60,240 checked, 12 keys`
+pub(crate) fn line(data: &Data) -> String {
+    let meant: Vec<_> = meant_to_serve(data).collect();
+    let healthy = meant
+        .iter()
+        .filter(|node| node.answered == Some(true))
+        .count();
+    let mut line = format!("{healthy} of {} nodes healthy", meant.len());
+    line.push_str(match data.redis_connected {
+        Some(true) => ", Redis connected",
+        Some(false) => ", Redis disconnected",
+        None => ", Redis unknown",
+    });
+    if let Some(rate) = data.requests_per_second {
+        let _ = write!(line, ", {} checks/s", grouped(&format!("{rate:.0}")));
+    }
+    if let Some(checked) = data
+        .totals
+        .allowed
+        .map(|allowed| allowed + data.totals.blocked.unwrap_or(0))
+    {
+        let _ = write!(line, ", {} checked", grouped(&checked.to_string()));
+    }
+    if let Some(counters) = &data.counters {
+        let more = if data.counters_complete == Some(false) {
+            "+"
+        } else {
+            ""
+        };
+        let _ = write!(
+            line,
+            ", {}{more} keys",
+            grouped(&counters.len().to_string())
+        );
+    }
+    line
+}
+
+/// Thousands set apart by commas.
+fn grouped(digits: &str) -> String {
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+pub(crate) fn slis(data: &Data) -> BTreeMap<String, Option<f64>> {
+    [
+        ("latency_p50_ms", data.latency.p50_ms),
+        ("latency_p99_ms", data.latency.p99_ms),
+        ("block_rate_percent", data.block_rate_percent),
+        ("requests_per_second", data.requests_per_second),
+        ("node_availability_percent", node_availability(data)),
+        ("redis_connectivity_percent", redis_connectivity(data)),
+        // A check that was blocked although its key had room leaves no trace that could be read from outside.
+        ("false_block_rate_percent", None),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// The nodes that neither left nor drain.
+fn meant_to_serve(data: &Data) -> impl Iterator<Item = &Node> {
+    data.nodes
+        .iter()
+        .filter(|node| !node.left && node.draining != Some(true))
+}
+
+/// The share of nodes that answer, of those that are meant to; unknown while one of them could not be asked.
+fn node_availability(data: &Data) -> Option<f64> {
+    let answers: Option<Vec<bool>> = meant_to_serve(data).map(|node| node.answered).collect();
+    share(&answers?)
+}
+
+/// The share of nodes that reach Redis, of those that answer.
+fn redis_connectivity(data: &Data) -> Option<f64> {
+    if data.redis_connected == Some(false) {
+        return Some(0.0);
+    }
+    let answering = data.nodes.iter().filter(|node| node.answered == Some(true));
+    let connected: Option<Vec<bool>> = answering.map(|node| node.redis_connected).collect();
+    share(&connected?)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "there are far fewer than 2^52 nodes"
+)]
+fn share(of: &[bool]) -> Option<f64> {
+    let good = of.iter().filter(|good| **good).count();
+    (!of.is_empty()).then(|| 100.0 * good as f64 / of.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::samples::{healthy, node};
+
+    #[test]
+    fn the_line_counts_only_nodes_that_are_meant_to_serve() {
+        let mut data = healthy();
+        data.totals.allowed = Some(1_234_567);
+        data.nodes.push(Node {
+            left: true,
+            answered: Some(false),
+            ..node("node-4")
+        });
+        assert_eq!(
+            line(&data),
+            "3 of 3 nodes healthy, Redis connected, 1,000 checks/s, 1,234,568 checked, 2 keys"
+        );
+        data.nodes[0].answered = Some(false);
+        data.redis_connected = Some(false);
+        data.requests_per_second = None;
+        data.counters = None;
+        data.totals.allowed = None;
+        assert_eq!(line(&data), "2 of 3 nodes healthy, Redis disconnected");
+    }
+
+    #[test]
+    fn a_share_with_an_unknown_part_is_unknown() {
+        let mut data = healthy();
+        assert_eq!(slis(&data)["node_availability_percent"], Some(100.0));
+        assert_eq!(slis(&data)["redis_connectivity_percent"], Some(100.0));
+        data.nodes[0].redis_connected = None;
+        assert_eq!(slis(&data)["redis_connectivity_percent"], None);
+        data.nodes[0].answered = None;
+        assert_eq!(slis(&data)["node_availability_percent"], None);
+        data.nodes.clear();
+        assert_eq!(slis(&data)["node_availability_percent"], None);
+    }
+
+    #[test]
+    fn own_rates_need_every_serving_node() {
+        let told = |rate, blocked| NodeMetrics {
+            requests_per_second: Some(rate),
+            blocked_rate: blocked,
+            ..NodeMetrics::default()
+        };
+        let nodes = [node("a"), node("b")];
+        let mut metrics = BTreeMap::from([("a".to_owned(), told(30.0, Some(10.0)))]);
+        assert_eq!(own_rates(&nodes, &metrics), OwnRates::default());
+        metrics.insert("b".into(), told(10.0, Some(50.0)));
+        let rates = own_rates(&nodes, &metrics);
+        assert_eq!(
+            (rates.requests_per_second, rates.block_rate_percent),
+            (Some(40.0), Some(20.0))
+        );
+        metrics.insert("b".into(), told(0.0, None));
+        assert_eq!(own_rates(&nodes, &metrics).block_rate_percent, Some(10.0));
+    }
+}
