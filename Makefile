@@ -1,0 +1,48 @@
+# The commands of this project. `make demo` shows it at work, `make test` proves it.
+
+CARGO ?= cargo
+LIBRARY := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
+PLUGINS := ratelimiter
+
+.PHONY: demo test lint plugins servers bench soak clean
+
+## A live rate limiter cluster, watched; ctrl-C ends all of it.
+demo: servers plugins
+	$(CARGO) build --release --locked -p operator -p ratelimiter-service -p operator-demo
+	target/release/operator-demo --plugin target/libratelimiter.$(LIBRARY) --folder target/demo
+
+## Everything that is proven by running it.
+test: servers
+	$(CARGO) build --workspace --locked
+	$(CARGO) test --workspace --locked
+
+## Formatting, lints, and what a plugin author reads, with warnings denied.
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api --no-deps --locked
+
+## target/lib<plugin>.so, each built by itself. Nobody but the owner may write to a plugin or its folder.
+plugins:
+	for plugin in $(PLUGINS); do \
+		$(CARGO) build --release --locked -p $$plugin-plugin && \
+		install -m 0755 target/release/lib$$plugin.$(LIBRARY) target/lib$$plugin.$(LIBRARY) || exit 1; \
+	done
+	chmod go-w target
+
+## The servers that the tests and the demo run: from the system's packages, where they are not there yet.
+servers:
+	examples/demo/install-servers.sh redis-server prometheus
+
+## Ratios measured in one run.
+bench: servers
+	$(CARGO) bench --locked -p operator --bench ratios
+	$(CARGO) bench --locked -p ratelimiter-service --bench checks
+
+## Ten minutes of a healthy cluster at 1,000 checks/s: no ticket.
+soak: servers plugins
+	$(CARGO) build --release --locked -p operator -p ratelimiter-service -p operator-demo
+	target/release/operator-soak --plugin target/libratelimiter.$(LIBRARY) --folder target/soak
+
+clean:
+	$(CARGO) clean
