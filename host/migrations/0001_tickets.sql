@@ -80,21 +80,3 @@ CREATE TABLE quarantine (
     actor  TEXT   NOT NULL,
     at     BIGINT NOT NULL
 );
-
--- One row per attempt to act, written before the act. Without an end it is not known what it did.
-CREATE TABLE executions (
-    id         TEXT   PRIMARY KEY,
-    subject    TEXT   NOT NULL,
-    action     TEXT   NOT NULL,
-    params     TEXT   NOT NULL,
-    actor      TEXT   NOT NULL,
-    begun_at    BIGINT NOT NULL,
-    deadline_at BIGINT NOT NULL,
-    ended_at   BIGINT,
-    outcome    TEXT   CHECK (outcome IN ('done', 'failed', 'unknown')),
-    message    TEXT,
-    details    TEXT,
-    CHECK ((ended_at IS NULL) = (outcome IS NULL))
-);
-
-CREATE INDEX executions_unfinished ON executions (deadline_at) WHERE ended_at IS NULL;

@@ -1,6 +1,6 @@
 //! The daemon: from a configuration to running loops, and to an end in good order.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -9,60 +9,80 @@ use tokio::{
 };
 
 use crate::{
-    actions,
+    actions::{Ending, Engine},
     config::{Fault, Faults, KeyPath, Origin, SubjectConfig},
     loader::LoadError,
+    model::{AuditEntry, Look, Retention, Timestamp},
     monitor::{Connect, Hub, Watch},
     service::{Service, ServiceError, no_subject},
-    store::{Execution, Store, StoreError},
+    store::{AuditFilter, Store, StoreError},
     subject::{self, Surroundings},
 };
 
 /// Between two looks for what is past its time.
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
-/// Between two looks for actions that somebody began and never ended.
-const SWEEP: Duration = Duration::from_secs(30);
+/// Between two looks for what was done, by whomever.
+const TELLING: Duration = Duration::from_millis(500);
+/// So many looks may wait for whoever proves what actions did.
+const LOOKS: usize = 256;
 
 /// A daemon that has been set up and does not run yet.
 pub struct Daemon {
     service: Service,
     store: Store,
     hub: Hub,
-    abandoned: mpsc::UnboundedSender<Execution>,
+    looks: mpsc::Receiver<Look>,
+    acts: mpsc::UnboundedSender<AuditEntry>,
 }
 
 impl Daemon {
     /// Proves the configuration, opens the store and looks for what an earlier process left unfinished. Watches nothing
-    /// yet. Its loops will report to `hub`; actions whose process ended before their outcome was known are told to
-    /// `abandoned`, now and while it runs.
+    /// yet. Its loops will report to `hub`; what is proposed, approved and done is told to `acts`, whoever does it.
     pub async fn new(
         service: Service,
         hub: Hub,
-        abandoned: mpsc::UnboundedSender<Execution>,
+        acts: mpsc::UnboundedSender<AuditEntry>,
     ) -> Result<Self, ServiceError> {
         if service.loaded().config.subjects.is_empty() {
             return Err(no_subject());
         }
         refuse_bad_input(&service).await?;
         let store = service.store().await?.clone();
-        sweep(&store, &abandoned).await?;
+        let (tell_looks, looks) = mpsc::channel(LOOKS);
         Ok(Self {
             service,
             store,
-            hub,
-            abandoned,
+            hub: hub.with_looks(tell_looks),
+            looks,
+            acts,
         })
     }
 
-    /// Watches every subject until `stop` turns true, and then finishes the cycles in hand.
+    /// Watches every subject until `stop` turns true, and then finishes the cycles and the calls in hand.
     pub async fn run(self, stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
+        let mut nudges = BTreeMap::new();
+        let mut stages = Vec::new();
+        let (end, ending) = watch::channel(Ending::No);
         for subject in &self.service.loaded().config.subjects {
-            tasks.spawn(self.watch(subject).run(stop.clone()));
+            let nudge = Arc::new(Notify::new());
+            nudges.insert(subject.name.clone(), nudge.clone());
+            tasks.spawn(self.watch(subject, nudge).run(stop.clone()));
+            let store = self.store.clone();
+            stages.push(self.service.stage(subject, store, ending.clone()));
         }
-        tasks.spawn(self.housekeeping(stop.clone()));
-        let (store, abandoned) = (self.store.clone(), self.abandoned.clone());
-        tasks.spawn(sweeping(store, SWEEP, abandoned, stop));
+        let wants_looks = self.hub.wants_looks().clone();
+        let engine = Engine::new(self.store.clone(), stages, nudges, wants_looks);
+        tasks.spawn(engine.run(self.looks, ending));
+        tasks.spawn(ending_with(stop.clone(), end));
+        tasks.spawn(housekeeping(
+            self.store.clone(),
+            self.service.loaded().config.retention,
+            stop.clone(),
+        ));
+        let subjects = self.service.loaded().config.subjects.iter();
+        let subjects = subjects.map(|subject| subject.name.clone()).collect();
+        tasks.spawn(telling(self.store.clone(), subjects, self.acts, stop));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!("a task of the daemon ended badly: {error}");
@@ -71,69 +91,87 @@ impl Daemon {
         self.store.close().await;
     }
 
-    fn watch(&self, subject: &SubjectConfig) -> Watch {
+    fn watch(&self, subject: &SubjectConfig, nudge: Arc<Notify>) -> Watch {
         Watch {
             config: subject.clone(),
             connect: connector(subject.clone(), self.service.around().clone()),
             store: self.store.clone(),
             hub: self.hub.clone(),
-            nudge: Arc::new(Notify::new()),
-        }
-    }
-
-    fn housekeeping(&self, mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
-        let store = self.store.clone();
-        let retention = self.service.loaded().config.retention;
-        async move {
-            let mut ticks = tokio::time::interval(HOUSEKEEPING);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            while !*stop.borrow() {
-                tokio::select! {
-                    _ = stop.wait_for(|stop| *stop) => return,
-                    _ = ticks.tick() => {}
-                }
-                match store
-                    .prune(&retention, crate::model::Timestamp::now())
-                    .await
-                {
-                    Ok((0, 0)) => {}
-                    Ok((tickets, observations)) => {
-                        tracing::info!(tickets, observations, "removed what is past its time");
-                    }
-                    Err(error) => tracing::warn!("{}", crate::monitor::chain(&error)),
-                }
-            }
+            nudge,
         }
     }
 }
 
-/// Gives up on actions whose process is gone, again and again.
-async fn sweeping(
-    store: Store,
-    every: Duration,
-    abandoned: mpsc::UnboundedSender<Execution>,
-    mut stop: watch::Receiver<bool>,
-) {
+/// Those who act are told that the daemon ends, as those who watch are.
+async fn ending_with(mut stop: watch::Receiver<bool>, end: watch::Sender<Ending>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    end.send_replace(Ending::Soon);
+}
+
+async fn housekeeping(store: Store, retention: Retention, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(every) => {}
+            _ = ticks.tick() => {}
         }
-        if let Err(error) = sweep(&store, &abandoned).await {
-            tracing::warn!("{}", crate::monitor::chain(&error));
+        match store.prune(&retention, Timestamp::now()).await {
+            Ok((0, 0)) => {}
+            Ok((tickets, observations)) => {
+                tracing::info!(tickets, observations, "removed what is past its time");
+            }
+            Err(error) => tracing::warn!("{}", crate::monitor::chain(&error)),
         }
     }
 }
 
-async fn sweep(
-    store: &Store,
-    abandoned: &mpsc::UnboundedSender<Execution>,
-) -> Result<(), StoreError> {
-    for execution in actions::sweep(store).await? {
-        // They are recorded; nobody need listen.
-        let _ = abandoned.send(execution);
+/// Tells what the audit says of the subjects, whoever did it and in whatever process.
+async fn telling(
+    store: Store,
+    subjects: Vec<String>,
+    acts: mpsc::UnboundedSender<AuditEntry>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut last = None;
+    loop {
+        let is_over = *stop.borrow();
+        match tell_after(&store, &subjects, last, &acts).await {
+            Ok(told) => last = Some(told),
+            Err(error) => tracing::warn!("{}", crate::monitor::chain(&error)),
+        }
+        if is_over {
+            return;
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = tokio::time::sleep(TELLING) => {}
+        }
     }
-    Ok(())
+}
+
+/// The number of the last entry that there is. What was there at the start is not told.
+async fn tell_after(
+    store: &Store,
+    subjects: &[String],
+    last: Option<i64>,
+    acts: &mpsc::UnboundedSender<AuditEntry>,
+) -> Result<i64, StoreError> {
+    let Some(last) = last else {
+        return Ok(store.audit_head().await?.n);
+    };
+    let filter = AuditFilter {
+        subjects: subjects.to_vec(),
+        after: last,
+        ..AuditFilter::default()
+    };
+    let mut latest = last;
+    for entry in store.audit(&filter).await? {
+        latest = entry.n;
+        // They are recorded; nobody need listen.
+        let _ = acts.send(entry);
+    }
+    Ok(latest)
 }
 
 /// What a person typed wrongly is said at once, and nothing is watched. A plugin that is refused or fails is something
@@ -209,40 +247,5 @@ fn connector(subject: SubjectConfig, around: Arc<Surroundings>) -> Connect {
                 Ok((started.descriptor, started.observer))
             })
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Timestamp;
-
-    #[tokio::test]
-    async fn an_action_that_nobody_ended_is_told_while_the_daemon_runs() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let url = format!("sqlite:{}", folder.path().join("operator.db").display());
-        let store = Store::open(&url).await.expect("a new database");
-        let (tell, mut abandoned) = mpsc::unbounded_channel();
-        let (stop, stopped) = watch::channel(false);
-        let every = Duration::from_millis(20);
-        let sweeping = tokio::spawn(sweeping(store.clone(), every, tell, stopped));
-        let execution = Execution {
-            id: "key".to_owned(),
-            subject: "db".to_owned(),
-            action: "restart".to_owned(),
-            params: serde_json::json!({}),
-            actor: "anna".to_owned(),
-            begun_at: Timestamp(0),
-            deadline_at: Timestamp(1),
-            end: None,
-        };
-        store.begin_execution(&execution).await.expect("recorded");
-        let told = abandoned.recv().await.expect("it is told");
-        assert_eq!(told.id, "key");
-        let end = told.end.expect("an end");
-        assert_eq!(end.outcome, operator_plugin_api::Outcome::Unknown);
-        stop.send_replace(true);
-        sweeping.await.expect("it ends");
-        assert!(abandoned.try_recv().is_err(), "it was told twice");
     }
 }

@@ -1,187 +1,444 @@
-//! Does what was approved: the intent is recorded before the act, the outcome after it.
+//! Carries out what was approved, call by call: the intent is recorded before each call, the outcome after it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use operator_plugin_api::{ActionResult, InvokeRequest, Outcome};
-use serde_json::Value;
+use operator_plugin_api::{CheckReport, InvokeRequest, Outcome};
+use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::{Approved, ValidCall};
+use super::{
+    Approved, CallFault, Registry, ValidCall, ValidPlan,
+    crash::crash_point,
+    gate::{self, Begun, Refused},
+    tools,
+};
 use crate::{
-    loader::{CallError, Invoker},
-    model::Timestamp,
-    store::{Execution, ExecutionEnd, Store, StoreError},
+    config::SubjectConfig,
+    loader::{CallError, Observer},
+    model::{ExecutionEnd, Proposal, ProposalId, ProposalState, Timestamp},
+    store::{Store, StoreError},
+    subject::{self, Subject, SubjectError, Surroundings},
 };
 
-/// So long after its deadline an execution without an end is given up: its process has had time to write one.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Between attempts to record a known outcome. The outcome is worth some patience, and the person waits for it.
+/// Between two looks at the kill switch while a call is under way: it works within a second.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long whoever executes may be silent before it is taken for dead.
+pub(super) const LEASE: Duration = Duration::from_secs(15);
+/// How often it says that it lives, in looks.
+const RENEW_EVERY: u32 = 12;
+/// Between attempts to record a known outcome. The outcome is worth some patience.
 const RECORDING_PAUSES: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_millis(500),
     Duration::from_secs(2),
 ];
 
-/// A call that was sent.
-#[derive(Debug)]
-pub struct Executed {
-    /// With its end.
-    pub execution: Execution,
-    /// Whether a signal came before the answer.
-    pub interrupted: bool,
-    /// Why the end could not be recorded; the execution has it all the same.
-    pub unrecorded: Option<StoreError>,
+/// Why something could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// A rule says no.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The calls do not fit the plugin as it is now.
+    #[error(transparent)]
+    Fault(#[from] CallFault),
+    /// The subject's plugin cannot be reached.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    /// The subject's plugin does not say what it can do.
+    #[error(transparent)]
+    Plugin(#[from] CallError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A call was made, and how it ended could not be recorded.
+    #[error("{what}; but this could not be recorded: {}", chain(cause))]
+    Unrecorded {
+        /// The call and its outcome.
+        what: String,
+        /// Why not.
+        cause: StoreError,
+    },
 }
 
-/// Executes approved calls on one subject.
-#[derive(Debug)]
-pub struct Executor {
-    invoker: Invoker,
-    store: Store,
-    deadline: Duration,
+/// Where the actions of one subject are carried out.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Where all is recorded.
+    pub store: Store,
+    /// The subject and its rules.
+    pub subject: SubjectConfig,
+    /// How to get at its plugin.
+    pub around: Arc<Surroundings>,
+    /// Identifies this process among those that share the store.
+    pub owner: String,
+    /// Whether the process is to end.
+    pub ending: watch::Receiver<Ending>,
 }
 
-impl Executor {
-    /// An executor of calls that may each take so long.
-    pub fn new(invoker: Invoker, store: Store, deadline: Duration) -> Self {
-        Self {
-            invoker,
-            store,
-            deadline,
+/// Whether a process that executes is to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// No.
+    #[default]
+    No,
+    /// A call of an action that is under way is finished; nothing more is begun.
+    Soon,
+    /// Nothing is waited for. The name of the signal.
+    Now(&'static str),
+}
+
+/// Why a call is no longer waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    KillSwitch,
+    LeaseLost,
+    /// The process ends.
+    Ending(&'static str),
+}
+
+impl Stop {
+    fn why(self) -> String {
+        match self {
+            Self::KillSwitch => "the kill switch was engaged".to_owned(),
+            Self::LeaseLost => "another process took this one for dead".to_owned(),
+            Self::Ending(signal) => format!("{signal} came"),
+        }
+    }
+}
+
+/// A call that has ended or is no longer waited for.
+struct Called {
+    end: ExecutionEnd,
+    is_retryable: bool,
+    stop: Option<Stop>,
+}
+
+impl Stage {
+    /// A plugin instance of its own: what is done does not keep the subject from being watched, and can be ended alone.
+    pub async fn connect(&self) -> Result<(Subject, Registry), ActError> {
+        let plugin =
+            Arc::new(subject::open(&self.subject, &self.around).map_err(SubjectError::from)?);
+        let connected = subject::start(&self.subject, plugin, &self.around).await?;
+        match connected.invoker.list_actions().await {
+            Ok(list) => Ok((connected, Registry::new(&self.subject.name, list))),
+            Err(error) => {
+                connected.observer.shutdown().await;
+                Err(error.into())
+            }
         }
     }
 
-    /// Executes a call, once. If the intent cannot be recorded, nothing is sent. An end of `interrupt`, which gives the
-    /// name of a signal, ends the waiting for the answer: then the outcome is not known.
-    pub async fn execute(
+    /// Carries out an approved proposal, to its end or to the point where it has to wait. `given` is the plan as whoever
+    /// proposed it in this very process wrote it, with its secrets.
+    pub async fn perform(
         &self,
-        approved: Approved,
-        interrupt: impl Future<Output = &'static str>,
-    ) -> Result<Executed, StoreError> {
-        let call = approved.call();
-        let begun_at = Timestamp::now();
-        let mut execution = Execution {
-            id: new_key(),
-            subject: call.subject().to_owned(),
-            action: call.definition().name.clone(),
-            params: Value::Object(call.shown_params()),
-            actor: approved.by().to_owned(),
-            begun_at,
-            deadline_at: begun_at.plus(self.deadline + PATIENCE),
-            end: None,
-        };
-        self.store.begin_execution(&execution).await?;
-        let (end, interrupted) = tokio::select! {
-            result = self.send(call, &execution.id, false) => (end(result), false),
-            signal = interrupt => (interrupted_by(signal, &execution.id), true),
-        };
-        let unrecorded = record(&self.store, &execution.id, &end).await.err();
-        execution.end = Some(end);
-        Ok(Executed {
-            execution,
-            interrupted,
-            unrecorded,
-        })
+        id: ProposalId,
+        given: Option<ValidPlan>,
+    ) -> Result<Proposal, ActError> {
+        let (connected, registry) = self.connect().await?;
+        let performed = self.perform_with(id, given, &connected, &registry).await;
+        // One that was killed, or is busy still, is not waited for.
+        if matches!(&performed, Ok(proposal) if proposal.state != ProposalState::OutcomeUnknown) {
+            connected.observer.shutdown().await;
+        } else {
+            connected.invoker.kill();
+        }
+        performed
     }
 
-    /// What the plugin says that the call would do. Nothing is done and nothing is recorded.
-    pub async fn preview(&self, call: &ValidCall) -> Result<String, CallError> {
-        let result = self.send(call, &new_key(), true).await?;
+    async fn perform_with(
+        &self,
+        id: ProposalId,
+        given: Option<ValidPlan>,
+        connected: &Subject,
+        registry: &Registry,
+    ) -> Result<Proposal, ActError> {
+        let proposal = self.store.proposal(id).await?;
+        let plan = match given {
+            Some(plan) => plan,
+            None => match registry.prove(&proposal.plan) {
+                Ok(plan) => plan,
+                Err(fault) => {
+                    gate::reject(self, id, &fault.to_string()).await?;
+                    return Err(fault.into());
+                }
+            },
+        };
+        let plan = Arc::new(plan);
+        loop {
+            crash_point("approved");
+            let begun = gate::begin(self, id, &plan).await?;
+            crash_point("begun");
+            let called = self.call(&begun, connected).await;
+            crash_point("answered");
+            let proposal = self.record(begun, called).await?;
+            crash_point("recorded");
+            match (proposal.state, proposal.not_before) {
+                (ProposalState::Executing, _) => {}
+                (ProposalState::Approved, Some(at)) if self.waits(at).await => {}
+                _ => return Ok(proposal),
+            }
+        }
+    }
+
+    /// Waits for the time of another attempt. False when the process ends first; then another one makes it.
+    async fn waits(&self, until: Timestamp) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(Timestamp::now().until(until)) => true,
+            _ = self.ends(true) => false,
+        }
+    }
+
+    async fn call(&self, begun: &Begun, connected: &Subject) -> Called {
+        let call = begun.approved.call();
+        tokio::select! {
+            called = self.make(begun, call, connected) => called,
+            stop = self.watch_over(begun.proposal.id, call.is_tool()) => {
+                connected.invoker.kill();
+                stopped(stop, call, &begun.key)
+            }
+        }
+    }
+
+    async fn make(&self, begun: &Begun, call: &ValidCall, connected: &Subject) -> Called {
+        match call.definition().name.as_str() {
+            name if !call.is_tool() => self.invoke(name, begun, call, connected).await,
+            tools::WAIT => {
+                let time = tools::wait(call.params()).unwrap_or_default();
+                tokio::time::sleep(time).await;
+                done(
+                    format!("waited {}", humantime::format_duration(time)),
+                    Value::Null,
+                )
+            }
+            tools::OBSERVE_NOW => look(&connected.observer).await,
+            _ => {
+                let message = call.params().get("message").and_then(Value::as_str);
+                done(message.unwrap_or_default().to_owned(), Value::Null)
+            }
+        }
+    }
+
+    async fn invoke(
+        &self,
+        name: &str,
+        begun: &Begun,
+        call: &ValidCall,
+        connected: &Subject,
+    ) -> Called {
+        let request = self.request(name, call, &begun.key, false);
+        match connected.invoker.invoke(&request).await {
+            Ok(result) => Called {
+                end: ExecutionEnd {
+                    at: Timestamp::now(),
+                    outcome: result.outcome,
+                    message: result.message,
+                    details: result.details,
+                },
+                is_retryable: false,
+                stop: None,
+            },
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// What the plugin says that a call would do. Nothing is done and nothing is recorded.
+    pub async fn preview(
+        &self,
+        call: &ValidCall,
+        connected: &Subject,
+    ) -> Result<String, CallError> {
+        let name = &call.definition().name;
+        let request = self.request(name, call, &new_key(), true);
+        let result = connected.invoker.invoke(&request).await?;
         Ok(result.message)
     }
 
-    async fn send(
-        &self,
-        call: &ValidCall,
-        key: &str,
-        dry_run: bool,
-    ) -> Result<ActionResult, CallError> {
-        let request = InvokeRequest {
-            action: call.definition().name.clone(),
+    fn request(&self, name: &str, call: &ValidCall, key: &str, dry_run: bool) -> InvokeRequest {
+        let deadline = self.subject.deadlines.invoke.as_millis();
+        InvokeRequest {
+            action: name.to_owned(),
             params: Value::Object(call.params().clone()),
-            deadline_ms: u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
+            deadline_ms: u64::try_from(deadline).unwrap_or(u64::MAX),
             idempotency_key: key.to_owned(),
             dry_run,
-        };
-        self.invoker.invoke(&request).await
-    }
-}
-
-/// How an execution ended, given what came of sending it.
-fn end(result: Result<ActionResult, CallError>) -> ExecutionEnd {
-    let (outcome, message, details) = match result {
-        Ok(result) => (result.outcome, result.message, result.details),
-        Err(error) if error.outcome_unknown() => (Outcome::Unknown, error.to_string(), Value::Null),
-        Err(error) => (Outcome::Failed, error.to_string(), Value::Null),
-    };
-    ExecutionEnd {
-        at: Timestamp::now(),
-        outcome,
-        message,
-        details,
-    }
-}
-
-/// Records an end, trying a few times. An end that is recorded already stays.
-async fn record(store: &Store, id: &str, end: &ExecutionEnd) -> Result<(), StoreError> {
-    for pause in RECORDING_PAUSES {
-        match store.end_execution(id, end).await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::debug!("tried again in {pause:?}: {error}"),
         }
-        tokio::time::sleep(pause).await;
     }
-    store.end_execution(id, end).await
+
+    /// Waits until the process is to end at once, or at all.
+    async fn ends(&self, soon_is_enough: bool) -> &'static str {
+        let mut ending = self.ending.clone();
+        let told = ending.wait_for(|ending| match ending {
+            Ending::No => false,
+            Ending::Soon => soon_is_enough,
+            Ending::Now(_) => true,
+        });
+        let told = told.await.map(|ending| *ending);
+        match told {
+            Ok(Ending::Now(signal)) => signal,
+            Ok(_) => "the end of the operator",
+            // Whoever could have told is gone, and so will nobody.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Says that this process lives while a call is under way; comes back when the call must not be waited for any more.
+    /// A call of an action is finished even when the process is to end, as long as its deadline allows.
+    async fn watch_over(&self, id: ProposalId, is_tool: bool) -> Stop {
+        let mut looks = 0;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                signal = self.ends(is_tool) => return Stop::Ending(signal),
+            }
+            looks += 1;
+            match self.store.is_killed().await {
+                Ok(true) => return Stop::KillSwitch,
+                Ok(false) => {}
+                Err(error) => tracing::warn!("{}", chain(&error)),
+            }
+            if looks % RENEW_EVERY == 0 {
+                let until = Timestamp::now().plus(LEASE);
+                match self.store.renew_lease(id, &self.owner, until).await {
+                    Ok(true) => {}
+                    Ok(false) => return Stop::LeaseLost,
+                    Err(error) => tracing::warn!("{}", chain(&error)),
+                }
+            }
+        }
+    }
+
+    /// Records how a call ended, trying a few times.
+    async fn record(&self, begun: Begun, called: Called) -> Result<Proposal, ActError> {
+        let ending = gate::CallEnd {
+            end: called.end,
+            is_retryable: called.is_retryable,
+            cancelled: called.stop.map(Stop::why),
+        };
+        for pause in RECORDING_PAUSES {
+            match gate::end(self, &begun, &ending).await {
+                Err(ActError::Store(error)) => {
+                    tracing::debug!("tried again in {pause:?}: {}", chain(&error));
+                }
+                recorded => return recorded,
+            }
+            tokio::time::sleep(pause).await;
+        }
+        gate::end(self, &begun, &ending)
+            .await
+            .map_err(|error| match error {
+                ActError::Store(cause) => ActError::Unrecorded {
+                    what: format!("{}: {}", word(ending.end.outcome), ending.end.message),
+                    cause,
+                },
+                error => error,
+            })
+    }
 }
 
-/// How an execution ended of which nobody waited for the answer.
-fn interrupted_by(signal: &str, key: &str) -> ExecutionEnd {
-    ExecutionEnd {
-        at: Timestamp::now(),
-        outcome: Outcome::Unknown,
-        message: format!(
-            "{signal} came before the answer; look at the subject before it is done again (idempotency key {key})"
-        ),
-        details: Value::Null,
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Failed => "failed",
+        Outcome::Unknown => "outcome unknown",
     }
 }
 
-fn new_key() -> String {
+fn done(message: String, details: Value) -> Called {
+    Called {
+        end: ExecutionEnd {
+            at: Timestamp::now(),
+            outcome: Outcome::Done,
+            message,
+            details,
+        },
+        is_retryable: false,
+        stop: None,
+    }
+}
+
+fn failed(error: &CallError) -> Called {
+    let outcome = if error.outcome_unknown() {
+        Outcome::Unknown
+    } else {
+        Outcome::Failed
+    };
+    Called {
+        end: ExecutionEnd {
+            at: Timestamp::now(),
+            outcome,
+            message: error.to_string(),
+            details: Value::Null,
+        },
+        is_retryable: error.is_retryable(),
+        stop: None,
+    }
+}
+
+/// A call of which nobody waits for the answer. A tool that was stopped has done nothing.
+fn stopped(stop: Stop, call: &ValidCall, key: &str) -> Called {
+    let (outcome, message) = if call.is_tool() {
+        (Outcome::Failed, stop.why())
+    } else {
+        let message = format!(
+            "{} before the answer; look at the subject before it is done again (idempotency key {key})",
+            stop.why()
+        );
+        (Outcome::Unknown, message)
+    };
+    Called {
+        end: ExecutionEnd {
+            at: Timestamp::now(),
+            outcome,
+            message,
+            details: Value::Null,
+        },
+        is_retryable: false,
+        stop: Some(stop),
+    }
+}
+
+/// The tool `observe_now`.
+async fn look(observer: &Observer) -> Called {
+    let looked = async {
+        let observed = observer.observe().await?;
+        let report = observer.check(&observed).await?;
+        Ok::<_, CallError>((observed.summary, report))
+    };
+    match looked.await {
+        Ok((summary, report)) => done(summary, details(&report)),
+        Err(error) => failed(&error),
+    }
+}
+
+fn details(report: &CheckReport) -> Value {
+    json!({
+        "healthy": report.violations.is_empty() && report.unknown.is_empty(),
+        "violations": report.violations,
+        "unknown": report.unknown,
+    })
+}
+
+pub(super) fn new_key() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// Gives up on executions whose process is gone: what they did is not known, and they are never tried again.
-/// Which ones those were.
-pub async fn sweep(store: &Store) -> Result<Vec<Execution>, StoreError> {
-    let now = Timestamp::now();
-    let mut overdue = store.overdue_executions(now).await?;
-    for execution in &mut overdue {
-        let end = ExecutionEnd {
-            at: now,
-            outcome: Outcome::Unknown,
-            message: "the operator ended before the outcome was known".to_owned(),
-            details: Value::Null,
-        };
-        store.end_execution(&execution.id, &end).await?;
-        execution.end = Some(end);
-    }
-    Ok(overdue)
+/// An error and its sources in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    let messages: Vec<_> = std::iter::once(error.to_string())
+        .chain(sources.map(ToString::to_string))
+        .collect();
+    messages.join(": ")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_end_that_cannot_be_recorded_is_tried_again_and_then_given_up() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let url = format!("sqlite:{}", folder.path().join("operator.db").display());
-        let store = Store::open(&url).await.expect("a new database");
-        let end = interrupted_by("SIGINT", "key");
-        record(&store, "key", &end).await.expect("recorded");
-        store.close().await;
-        let begun = std::time::Instant::now();
-        record(&store, "key", &end).await.expect_err("it is closed");
-        assert!(begun.elapsed() >= RECORDING_PAUSES.iter().sum());
+impl Approved {
+    /// What it is called with, for people.
+    pub fn described(&self) -> String {
+        let call = self.call();
+        let params = call.shown_params().into_iter();
+        let params = params.map(|(name, value)| format!(" {name}={value}"));
+        format!("{}{}", call.definition().name, params.collect::<String>())
     }
 }

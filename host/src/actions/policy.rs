@@ -1,18 +1,38 @@
-//! Who may have what done. Pure.
+//! The gate: which rules there are, what each says of a call, and the permission that follows. Pure.
 
-use super::ValidCall;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-/// The permission to execute one call. Only this module can make one.
+use serde::Serialize;
+
+use super::{ValidCall, ValidPlan};
+use crate::{
+    config::ActionRules,
+    model::{
+        Approval, Execution, Mark, Mode, OPERATOR, Proposal, ProposalState, TicketView, Timestamp,
+    },
+    store::GateView,
+};
+
+/// Of the budgets.
+const HOUR: Duration = Duration::from_hours(1);
+
+/// The permission to make one call of a plan. Only this module can make one.
 #[derive(Debug)]
 pub struct Approved {
+    plan: Arc<ValidPlan>,
     call: ValidCall,
     by: String,
 }
 
 impl Approved {
-    /// What may be done.
+    /// What may be called.
     pub fn call(&self) -> &ValidCall {
         &self.call
+    }
+
+    /// The whole of which it is a part.
+    pub fn plan(&self) -> &ValidPlan {
+        &self.plan
     }
 
     /// Who said so.
@@ -21,10 +41,409 @@ impl Approved {
     }
 }
 
-/// A person who has seen this very call agrees to it.
-pub fn agreed_by(call: ValidCall, person: &str) -> Approved {
-    Approved {
-        call,
-        by: person.to_owned(),
+/// What follows when a rule says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// It may begin later; its approval stays.
+    Waits,
+    /// Its approval does not count any more; a person may approve it anew.
+    Lapses,
+    /// It will never run.
+    Rejects,
+}
+
+/// What one rule says of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ruling {
+    /// The rule's name: that of its setting, where it has one.
+    pub rule: &'static str,
+    /// What follows if it says no; absent if it does not.
+    pub refuses: Option<Weight>,
+    /// What it went by, in a sentence.
+    pub says: String,
+}
+
+/// A rule's no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("refused by the rule `{rule}`: {says}")]
+pub struct Refusal {
+    /// Which rule.
+    pub rule: &'static str,
+    /// What follows.
+    pub weight: Weight,
+    /// Why.
+    pub says: String,
+}
+
+/// What a call is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case<'a> {
+    /// The plan that it is part of.
+    pub plan: &'a ValidPlan,
+    /// Its place in the plan.
+    pub step: usize,
+    /// The proposal of the plan.
+    pub proposal: &'a Proposal,
+    /// How things are.
+    pub view: &'a GateView,
+    /// The subject's rules.
+    pub rules: &'a ActionRules,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+/// The permission to make a call, and what every rule said; or the rule that refuses it. Of several that refuse, the one
+/// with the heaviest consequence.
+pub(super) fn permit(
+    plan: &Arc<ValidPlan>,
+    case: Case<'_>,
+) -> Result<(Approved, Vec<Ruling>), (Refusal, Vec<Ruling>)> {
+    let rulings = rulings(case);
+    let worst = rulings
+        .iter()
+        .filter_map(|ruling| Some((ruling.refuses?, ruling)))
+        // The first of equals: rules are listed by their rank.
+        .rev()
+        .max_by_key(|(weight, _)| *weight);
+    if let Some((weight, ruling)) = worst {
+        let refusal = Refusal {
+            rule: ruling.rule,
+            weight,
+            says: ruling.says.clone(),
+        };
+        return Err((refusal, rulings));
+    }
+    match (case.plan.call(case.step), &case.proposal.approval) {
+        (Some(call), Some(approval)) => Ok((
+            Approved {
+                plan: plan.clone(),
+                call: call.clone(),
+                by: approval.mark.by.clone(),
+            },
+            rulings,
+        )),
+        _ => {
+            let refusal = Refusal {
+                rule: "approval",
+                weight: Weight::Lapses,
+                says: "nobody has approved it".to_owned(),
+            };
+            Err((refusal, rulings))
+        }
     }
 }
+
+/// What every rule says, in the order of their rank.
+pub(super) fn rulings(case: Case<'_>) -> Vec<Ruling> {
+    vec![
+        kill_switch(case),
+        mode(case),
+        deny(case),
+        approval(case),
+        not_before(case),
+        maintenance_windows(case),
+        one_at_a_time(case),
+        cooldown(case),
+        max_per_action_per_hour(case),
+        max_per_hour(case),
+        blast_radius(case),
+    ]
+}
+
+/// How far back the rules look at what was done.
+pub(super) fn memory(rules: &ActionRules) -> Duration {
+    let cooldowns = rules
+        .by_name
+        .values()
+        .filter_map(|decided| decided.cooldown);
+    cooldowns
+        .chain([HOUR, rules.blast_window, rules.cooldown])
+        .max()
+        .unwrap_or(HOUR)
+}
+
+/// Whether a person must agree to a plan.
+pub fn needs_a_person(plan: &ValidPlan, rules: &ActionRules) -> bool {
+    plan.calls().any(|call| {
+        let definition = call.definition();
+        !call.is_tool() && rules.approve(&definition.name).is_needed(definition.risk)
+    })
+}
+
+/// Somebody's yes to a plan as it is, on its ticket as it is.
+pub(super) fn approval_by(
+    mark: Mark,
+    plan: &ValidPlan,
+    proposal: &Proposal,
+    view: &GateView,
+    rules: &ActionRules,
+) -> Approval {
+    Approval {
+        expires_at: mark.at.plus(rules.approval_expires),
+        digest: plan.digest(proposal.ticket),
+        ticket: view.ticket.as_ref().map(TicketView::from),
+        mark,
+    }
+}
+
+fn pass(rule: &'static str, says: impl Into<String>) -> Ruling {
+    Ruling {
+        rule,
+        refuses: None,
+        says: says.into(),
+    }
+}
+
+fn refuse(rule: &'static str, weight: Weight, says: impl Into<String>) -> Ruling {
+    Ruling {
+        rule,
+        refuses: Some(weight),
+        says: says.into(),
+    }
+}
+
+fn kill_switch(case: Case<'_>) -> Ruling {
+    match &case.view.control.kill_switch {
+        None => pass("kill_switch", "it is not engaged"),
+        Some(mark) => refuse(
+            "kill_switch",
+            Weight::Lapses,
+            format!("it was engaged by {} at {}", mark.by, mark.at),
+        ),
+    }
+}
+
+fn mode(case: Case<'_>) -> Ruling {
+    let mode = case
+        .view
+        .control
+        .mode(&case.proposal.subject, case.rules.mode);
+    match mode {
+        Mode::Execute => pass("mode", "it is `execute`"),
+        Mode::Observe => refuse(
+            "mode",
+            Weight::Lapses,
+            "it is `observe`: proposals are recorded, and nothing runs; `operator mode execute` lets them run",
+        ),
+    }
+}
+
+fn deny(case: Case<'_>) -> Ruling {
+    let denied = case.plan.calls().find_map(|call| {
+        let name = &call.definition().name;
+        Some((name, case.rules.denied(name)?))
+    });
+    match denied {
+        None => pass("deny", "nothing of it is on the list"),
+        Some((name, entry)) => refuse(
+            "deny",
+            Weight::Rejects,
+            format!("`{name}` falls under `{entry}` of the deny list"),
+        ),
+    }
+}
+
+/// Whether there is a yes to this very plan that still counts. Later steps go by the yes that the first began with.
+fn approval(case: Case<'_>) -> Ruling {
+    const RULE: &str = "approval";
+    let lapses = |why: String| refuse(RULE, Weight::Lapses, why);
+    let Some(approval) = &case.proposal.approval else {
+        return lapses("nobody has approved it".to_owned());
+    };
+    let by = &approval.mark.by;
+    if approval.digest != case.plan.digest(case.proposal.ticket) {
+        return lapses(format!(
+            "the approval of {by} is for other calls or parameters"
+        ));
+    }
+    let by_rule = by == OPERATOR && case.proposal.undoes.is_none();
+    if by_rule && needs_a_person(case.plan, case.rules) {
+        return lapses("a person must approve it".to_owned());
+    }
+    if case.proposal.state == ProposalState::Executing {
+        return pass(RULE, format!("approved by {by}, and begun"));
+    }
+    if approval.expires_at < case.now {
+        return lapses(format!(
+            "the approval of {by} expired at {}",
+            approval.expires_at
+        ));
+    }
+    let ticket = case.view.ticket.as_ref().map(TicketView::from);
+    if case.step == 0 && case.proposal.attempt == 0 && approval.ticket != ticket {
+        return lapses(format!("the ticket has changed since {by} approved it"));
+    }
+    pass(RULE, format!("approved by {by} at {}", approval.mark.at))
+}
+
+fn not_before(case: Case<'_>) -> Ruling {
+    const RULE: &str = "not_before";
+    match case.proposal.not_before {
+        Some(at) if at > case.now => {
+            return refuse(
+                RULE,
+                Weight::Waits,
+                format!("it does not begin before {at}"),
+            );
+        }
+        _ => {}
+    }
+    let Some(followed) = case.proposal.follows else {
+        return pass(RULE, "its time has come");
+    };
+    match case.view.follows {
+        Some(ProposalState::Completed | ProposalState::Verified) => {
+            pass(RULE, format!("{followed} is done"))
+        }
+        Some(state) if state.is_pending() || state == ProposalState::Executing => refuse(
+            RULE,
+            Weight::Waits,
+            format!("it follows {followed}, which is not over"),
+        ),
+        state => {
+            let state = state.map_or("gone", ProposalState::as_str);
+            refuse(
+                RULE,
+                Weight::Rejects,
+                format!("it follows {followed}, which is {state}"),
+            )
+        }
+    }
+}
+
+fn maintenance_windows(case: Case<'_>) -> Ruling {
+    const RULE: &str = "maintenance_windows";
+    let windows = &case.rules.maintenance_windows;
+    if windows.is_empty() {
+        return pass(RULE, "there are none");
+    }
+    match windows.iter().find(|window| window.contains(case.now)) {
+        Some(window) => pass(RULE, format!("within {window}")),
+        None => {
+            let all: Vec<_> = windows.iter().map(ToString::to_string).collect();
+            refuse(
+                RULE,
+                Weight::Waits,
+                format!("outside of {}", all.join(" and ")),
+            )
+        }
+    }
+}
+
+fn one_at_a_time(case: Case<'_>) -> Ruling {
+    const RULE: &str = "one_at_a_time";
+    let other = case.view.busy.iter().find(|id| **id != case.proposal.id);
+    match other {
+        None => pass(RULE, "nothing else runs on the subject"),
+        Some(other) => refuse(RULE, Weight::Waits, format!("{other} runs on the subject")),
+    }
+}
+
+/// Neither a plan's own steps and attempts nor what takes a plan back are kept apart.
+fn cooldown(case: Case<'_>) -> Ruling {
+    const RULE: &str = "cooldown";
+    let Some(call) = case.plan.call(case.step).filter(|call| !call.is_tool()) else {
+        return pass(RULE, "it is for actions");
+    };
+    let name = &call.definition().name;
+    let cooldown = case.rules.cooldown(name);
+    let mut others =
+        case.view.recent.iter().rev().filter(|execution| {
+            &execution.action == name && execution.proposal != case.proposal.id
+        });
+    match others.next() {
+        Some(last) if case.proposal.undoes.is_none() && last.begun_at.plus(cooldown) > case.now => {
+            refuse(
+                RULE,
+                Weight::Waits,
+                format!(
+                    "`{name}` was called at {}; not again before {}",
+                    last.begun_at,
+                    last.begun_at.plus(cooldown)
+                ),
+            )
+        }
+        _ => pass(
+            RULE,
+            format!(
+                "no other `{name}` within {}",
+                humantime::format_duration(cooldown)
+            ),
+        ),
+    }
+}
+
+fn within(case: Case<'_>, time: Duration) -> impl Iterator<Item = &Execution> {
+    let since = case.now.minus(time);
+    case.view
+        .recent
+        .iter()
+        .filter(move |execution| execution.begun_at >= since)
+}
+
+fn max_per_action_per_hour(case: Case<'_>) -> Ruling {
+    const RULE: &str = "max_per_action_per_hour";
+    let Some(call) = case.plan.call(case.step).filter(|call| !call.is_tool()) else {
+        return pass(RULE, "it is for actions");
+    };
+    let name = &call.definition().name;
+    let made = within(case, HOUR).filter(|execution| &execution.action == name);
+    budget(
+        RULE,
+        made.count(),
+        case.rules.max_per_hour(name),
+        &format!("`{name}`"),
+    )
+}
+
+fn max_per_hour(case: Case<'_>) -> Ruling {
+    const RULE: &str = "max_per_hour";
+    if case.plan.call(case.step).is_none_or(ValidCall::is_tool) {
+        return pass(RULE, "it is for actions");
+    }
+    let made = within(case, HOUR).count();
+    budget(RULE, made, case.rules.max_per_hour, "actions")
+}
+
+fn budget(rule: &'static str, made: usize, most: u32, of: &str) -> Ruling {
+    let says = format!("{made} of {most} calls of {of} within the hour");
+    if made < most as usize {
+        pass(rule, says)
+    } else {
+        refuse(rule, Weight::Waits, says)
+    }
+}
+
+/// Before the first step all that the plan touches counts: half a plan helps nobody.
+fn blast_radius(case: Case<'_>) -> Ruling {
+    const RULE: &str = "blast_radius";
+    let touched = within(case, case.rules.blast_window).flat_map(|execution| &execution.resources);
+    let mut resources: BTreeSet<String> = touched.cloned().collect();
+    let before = resources.len();
+    if case.step == 0 {
+        resources.extend(case.plan.resources());
+    } else {
+        resources.extend(
+            case.plan
+                .call(case.step)
+                .into_iter()
+                .flat_map(ValidCall::resources),
+        );
+    }
+    let most = case.rules.blast_radius as usize;
+    let window = humantime::format_duration(case.rules.blast_window);
+    let says = format!(
+        "{} of {most} resources touched within {window}",
+        resources.len()
+    );
+    if resources.len() <= most || resources.len() == before {
+        pass(RULE, says)
+    } else {
+        refuse(RULE, Weight::Waits, says)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/policy.rs"]
+mod tests;

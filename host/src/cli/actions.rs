@@ -1,15 +1,84 @@
-//! `operator actions`
+//! `operator actions`: what can be done to the subjects, and what becomes of what somebody wants done.
 
+use clap::{Args, Subcommand};
 use operator_plugin_api::{ActionDefinition, ActionList};
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, Json, Output, style, table::Table};
+use super::{
+    Exit, Failure, Json, Output,
+    proposals::{List, Say, Show},
+    propose::Propose,
+    run::Run,
+    style,
+    table::Table,
+};
 use crate::{
     config::declared,
     service::{Service, no_subject},
 };
 
-pub(super) async fn run(json: Json, service: &Service, out: &Output) -> Result<Exit, Failure> {
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Actions {
+    #[command(flatten)]
+    json: Json,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List proposals that are not over, the latest first
+    List(List),
+    /// Show one proposal and all that became of it
+    Show(Show),
+    /// Propose an action; it runs when the rules allow and somebody has approved it
+    Propose(Propose),
+    /// Approve a proposal, after asking
+    Approve(super::approve::Approve),
+    /// Refuse a proposal for good
+    Reject(Say),
+    /// Take a proposal back before it has begun
+    Cancel(Say),
+    /// Say that you have looked at what an action left behind
+    Settle(Say),
+    /// Run an action, or a proposal, here and now, after asking
+    Run(Run),
+}
+
+impl Actions {
+    /// `subjects`: only their proposals; all when empty.
+    pub(super) async fn run(
+        self,
+        service: &Service,
+        subjects: &[String],
+        person: &str,
+        out: &Output,
+    ) -> Result<Exit, Failure> {
+        match self.command {
+            None => list(self.json, service, out).await,
+            Some(Command::List(list)) => list.run(service, subjects, out).await,
+            Some(Command::Show(show)) => show.run(service, out).await,
+            Some(Command::Propose(propose)) => propose.run(service, person, out).await,
+            Some(Command::Approve(approve)) => approve.run(service, person, out).await,
+            Some(Command::Reject(say)) => {
+                let said = service.reject(say.id, person, &say.note).await?;
+                say.report(&said, out)
+            }
+            Some(Command::Cancel(say)) => {
+                let said = service.cancel(say.id, person, &say.note).await?;
+                say.report(&said, out)
+            }
+            Some(Command::Settle(say)) => {
+                let said = service.settle(say.id, person, &say.note).await?;
+                say.report(&said, out)
+            }
+            Some(Command::Run(run)) => run.run(service, person, out).await,
+        }
+    }
+}
+
+async fn list(json: Json, service: &Service, out: &Output) -> Result<Exit, Failure> {
     let subjects = &service.loaded().config.subjects;
     if subjects.is_empty() {
         return Err(no_subject().into());

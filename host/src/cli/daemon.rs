@@ -10,10 +10,10 @@ use super::{Exit, Failure, Output, printer::Printer, report::Reporter, signals::
 use crate::{
     app::Daemon,
     config::{Config, LogConfig, LogFormat},
-    model::Timestamp,
+    model::{AuditEntry, Timestamp},
     monitor::{Event, Hub},
     service::Service,
-    store::{self, Execution},
+    store,
 };
 
 /// How long the first heartbeat waits for slow subjects to have their first cycle.
@@ -40,9 +40,9 @@ pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure>
     let hub = Hub::default();
     let mut events = hub.listen();
     let mut face = Face::new(&config, hub.clone(), out)?;
-    let (tell_abandoned, mut abandoned) = mpsc::unbounded_channel();
+    let (tell_acts, mut acts) = mpsc::unbounded_channel();
     let daemon = tokio::select! {
-        daemon = Daemon::new(service, hub, tell_abandoned) => daemon?,
+        daemon = Daemon::new(service, hub, tell_acts) => daemon?,
         _ = signals.next() => {
             face.stopped(Ending::BeforeItsStart);
             return Ok(Exit::Fine);
@@ -64,7 +64,7 @@ pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure>
                 face.stopping(name);
             }
             event = events.recv() => face.event(event),
-            Some(execution) = abandoned.recv() => face.abandoned(&execution),
+            Some(entry) = acts.recv() => face.act(&entry),
             _ = heartbeat.tick() => face.heartbeats(true),
             _ = first.tick() => face.heartbeats(false),
         }
@@ -72,8 +72,8 @@ pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure>
     while let Ok(event) = events.try_recv() {
         face.event(Ok(event));
     }
-    while let Ok(execution) = abandoned.try_recv() {
-        face.abandoned(&execution);
+    while let Ok(entry) = acts.try_recv() {
+        face.act(&entry);
     }
     face.stopped(ending);
     match ending {
@@ -115,12 +115,9 @@ impl Face {
         }
     }
 
-    fn abandoned(&mut self, execution: &Execution) {
-        let what = format!(
-            "outcome unknown: {} by {}, begun {}; look at the subject before it is done again",
-            execution.action, execution.actor, execution.begun_at
-        );
-        self.note("abandoned", &execution.subject, &what);
+    fn act(&mut self, entry: &AuditEntry) {
+        let line = self.reporter.act(entry);
+        self.print(line);
     }
 
     fn stopping(&mut self, signal: &str) {

@@ -17,6 +17,8 @@ pub enum Exit {
     Unknown,
     /// The operation failed.
     Failed,
+    /// A rule of the gate refused the action.
+    Refused,
     /// Ended by a signal before it was done; a daemon that a signal ends in good order is `Fine`.
     Interrupted,
 }
@@ -29,6 +31,7 @@ Exit codes:
   2    the command line, the configuration file or the environment is wrong; nothing was started
   3    `check`: nothing is violated, but something is unknown, or a subject could not be observed
   4    the operation failed
+  5    a rule of the gate refused the action
   130  interrupted before it was done";
 
 impl Exit {
@@ -40,6 +43,7 @@ impl Exit {
             Self::BadInput => 2,
             Self::Unknown => 3,
             Self::Failed => 4,
+            Self::Refused => 5,
             Self::Interrupted => 130,
         }
     }
@@ -49,10 +53,11 @@ impl Exit {
         let rank = |exit: &Self| match exit {
             Self::Fine => 0,
             Self::Unknown => 1,
-            Self::Failed => 2,
-            Self::Violated => 3,
-            Self::BadInput => 4,
-            Self::Interrupted => 5,
+            Self::Refused => 2,
+            Self::Failed => 3,
+            Self::Violated => 4,
+            Self::BadInput => 5,
+            Self::Interrupted => 6,
         };
         all.into_iter().max_by_key(rank).unwrap_or(Self::Fine)
     }
@@ -98,6 +103,7 @@ mod tests {
             Exit::BadInput,
             Exit::Unknown,
             Exit::Failed,
+            Exit::Refused,
             Exit::Interrupted,
         ];
         let listed: Vec<u8> = HELP

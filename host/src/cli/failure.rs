@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Exit;
-use crate::{config::Faults, service::ServiceError};
+use crate::{actions::Refused, config::Faults, service::ServiceError};
 
 /// A command's error, with the exit code that goes with it.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub enum Failure {
     BadInput(Vec<String>),
     /// The operation failed.
     Failed(anyhow::Error),
+    /// A rule of the gate refused it.
+    Refused(String),
     /// A signal came before anything was done.
     Interrupted(String),
     /// Whoever reads the output has had enough.
@@ -49,6 +51,7 @@ impl Failure {
         match self {
             Self::Faults(_) | Self::BadInput(_) => Exit::BadInput,
             Self::Failed(_) => Exit::Failed,
+            Self::Refused(_) => Exit::Refused,
             Self::Interrupted(_) => Exit::Interrupted,
             Self::ClosedPipe => Exit::Fine,
         }
@@ -60,7 +63,7 @@ impl Failure {
             Self::Faults(faults) => faults.0.iter().map(ToString::to_string).collect(),
             Self::BadInput(messages) => messages.clone(),
             Self::Failed(error) => vec![format!("{error:#}")],
-            Self::Interrupted(message) => vec![message.clone()],
+            Self::Refused(message) | Self::Interrupted(message) => vec![message.clone()],
             Self::ClosedPipe => Vec::new(),
         }
     }
@@ -81,6 +84,10 @@ impl From<ServiceError> for Failure {
             ServiceError::Load(refused) => Self::bad_input(refused.to_string()),
             // What the plugin was given fits its schema, but the plugin knows better.
             ServiceError::Plugin(error) if error.is_config() => Self::bad_input(error.to_string()),
+            ServiceError::Refused(refused @ Refused::ByRule { .. }) => {
+                Self::Refused(refused.to_string())
+            }
+            ServiceError::Refused(refused) => Self::bad_input(refused.to_string()),
             error @ ServiceError::Interrupted(_) => Self::Interrupted(error.to_string()),
             error => Self::failed(error),
         }

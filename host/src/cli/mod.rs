@@ -1,27 +1,33 @@
 //! The command line: parse, call the service, draw. No decisions.
 
 mod actions;
+mod approve;
+mod audit;
 mod check;
 mod completions;
 mod config;
+mod control;
 mod daemon;
 mod each;
 mod exit;
 mod failure;
 mod flags;
-mod invoke;
 mod observe;
 mod output;
 mod plugins;
 mod printable;
 mod printer;
+mod proposals;
+mod propose;
 mod quarantine;
 mod report;
+mod run;
 mod signals;
 mod style;
 mod table;
 mod ticket;
 mod tickets;
+mod workflows;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -57,10 +63,20 @@ enum Command {
     /// Observe and check the subjects once; the exit code tells the verdict
     #[command(after_help = exit::HELP)]
     Check(Json),
-    /// List what can be done to the subjects
-    Actions(Json),
-    /// Run one of a subject's actions, after asking
-    Invoke(invoke::Invoke),
+    /// List what can be done to the subjects; propose, approve and run it
+    Actions(actions::Actions),
+    /// Run one of a subject's actions, after asking; the same as `actions run`
+    Invoke(run::Run),
+    /// List, propose and run workflows: several actions that are approved as one
+    #[command(subcommand)]
+    Workflows(workflows::Workflows),
+    /// Show or choose whether anything runs
+    Mode(control::ModeCommand),
+    /// Stop all actions, and let none begin until it is lifted
+    KillSwitch(control::KillSwitch),
+    /// Show what was done and by whom, and prove that nothing of it was changed
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// List tickets, follow them, and say what you know of them
     #[command(subcommand)]
     Tickets(tickets::Tickets),
@@ -123,8 +139,8 @@ fn run(cli: Cli, environment: &Environment, out: &Output) -> Result<Exit, Failur
 
 fn loaded(cli: &Cli, environment: &Environment, out: &Output) -> Result<Loaded, Failure> {
     let mut flags = cli.global.flags();
-    if matches!(cli.command, Some(Command::Tickets(_))) {
-        // There a subject is a filter, and tickets outlive the subjects of the configuration.
+    if matches!(cli.command, Some(Command::Tickets(_) | Command::Audit(_))) {
+        // There a subject is a filter, and what is kept outlives the subjects of the configuration.
         flags.subjects.clear();
     }
     let loaded = load(&flags, environment)?;
@@ -146,8 +162,18 @@ async fn dispatch(
         None | Some(Command::Run) => daemon::run(service, out).await,
         Some(Command::Observe(json)) => observe::run(json, &service, out).await,
         Some(Command::Check(json)) => check::run(json, &service, out).await,
-        Some(Command::Actions(json)) => actions::run(json, &service, out).await,
-        Some(Command::Invoke(invoke)) => invoke.run(&service, person, out).await,
+        Some(Command::Actions(actions)) => {
+            let subjects = cli.global.subjects();
+            actions.run(&service, subjects, person, out).await
+        }
+        Some(Command::Invoke(run)) => run.run(&service, person, out).await,
+        Some(Command::Workflows(workflows)) => workflows.run(&service, person, out).await,
+        Some(Command::Mode(mode)) => {
+            let subjects = cli.global.subjects();
+            mode.run(&service, subjects, person, out).await
+        }
+        Some(Command::KillSwitch(switch)) => switch.run(&service, person, out).await,
+        Some(Command::Audit(audit)) => audit.run(&service, cli.global.subjects(), out).await,
         Some(Command::Tickets(tickets)) => {
             let subjects = cli.global.subjects();
             tickets.run(&service, subjects, person, out).await

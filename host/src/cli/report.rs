@@ -5,10 +5,10 @@ use operator_plugin_api::Severity;
 use owo_colors::Style;
 use serde_json::{Value, json};
 
-use super::printable::printable;
+use super::{audit, printable::printable};
 use crate::{
     config::LogFormat,
-    model::{EventKind, Ticket, TicketEvent, Timestamp},
+    model::{AuditEntry, EventKind, OPERATOR, Ticket, TicketEvent, Timestamp},
     monitor::{Event, Status},
 };
 
@@ -101,6 +101,39 @@ impl Reporter {
         })
     }
 
+    /// Something that was proposed, decided or done.
+    pub(super) fn act(&self, entry: &AuditEntry) -> String {
+        if self.format == LogFormat::Json {
+            let mut body = audit::document(entry);
+            body["kind"] = json!(entry.event);
+            if let Some(body) = body.as_object_mut() {
+                body.remove("event");
+            }
+            return json_line("action", entry.at, body);
+        }
+        let style = match entry.event.as_str() {
+            "outcome_unknown" | "not_verified" | "kill_switch_engaged" => Style::new().red().bold(),
+            "failed" | "held_back" | "lapsed" => Style::new().yellow(),
+            "verified" => Style::new().green(),
+            _ => Style::new().cyan(),
+        };
+        let about = entry
+            .proposal
+            .map(|id| format!("{id} "))
+            .unwrap_or_default();
+        let by = match entry.actor.as_str() {
+            OPERATOR => String::new(),
+            person => format!(" by {person}"),
+        };
+        self.line(&Line {
+            at: entry.at,
+            word: "action",
+            style,
+            subject: &entry.subject,
+            text: format!("{about}{}{by}: {}", entry.event, audit::summary(entry)),
+        })
+    }
+
     fn trouble(&self, subject: &str, message: &str, now: Timestamp) -> String {
         if self.format == LogFormat::Json {
             let body = json!({"subject": subject, "message": message});
@@ -183,6 +216,7 @@ fn word(kind: EventKind, severity: Severity) -> (&'static str, Style) {
         EventKind::Acknowledged => ("acked", Style::new().cyan()),
         EventKind::Held => ("held", Style::new().cyan()),
         EventKind::Unheld => ("unheld", Style::new().cyan()),
+        EventKind::Escalated => ("ESCALATED", alarm),
     }
 }
 
@@ -197,7 +231,7 @@ fn json_line(event: &str, at: Timestamp, body: Value) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{OPERATOR, TicketId, TicketKey, TicketState},
+        model::{TicketId, TicketKey, TicketState},
         monitor::Tally,
     };
 

@@ -5,7 +5,7 @@ use owo_colors::Style;
 
 use super::table::Cell;
 use crate::{
-    model::{Ticket, TicketState, Timestamp},
+    model::{ProposalState, Ticket, TicketState, Timestamp},
     service::Health,
 };
 
@@ -24,6 +24,20 @@ pub(super) fn state(state: TicketState) -> Cell {
         TicketState::Open => Style::new().red(),
         TicketState::Recovering => Style::new().yellow(),
         TicketState::Resolved => Style::new().green(),
+    };
+    Cell::styled(state.as_str(), style)
+}
+
+pub(super) fn proposal(state: ProposalState) -> Cell {
+    let style = match state {
+        ProposalState::Proposed | ProposalState::Cancelled | ProposalState::Rejected => {
+            Style::new().dimmed()
+        }
+        ProposalState::Validated | ProposalState::Approved => Style::new().yellow(),
+        ProposalState::Executing | ProposalState::Completed => Style::new().cyan(),
+        ProposalState::Verified => Style::new().green(),
+        ProposalState::Failed => Style::new().red(),
+        ProposalState::OutcomeUnknown | ProposalState::NotVerified => Style::new().red().bold(),
     };
     Cell::styled(state.as_str(), style)
 }

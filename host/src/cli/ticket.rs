@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Exit, Failure, Json, Output, printable::printable, style, table::Table};
+use super::{Exit, Failure, Json, Output, audit, printable::printable, style, table::Table};
 use crate::{
     model::{Mark, Ticket, TicketId, Timestamp},
     service::{Service, TicketStory},
@@ -30,7 +30,7 @@ pub(super) struct Say {
     json: Json,
 }
 
-fn ticket_id(text: &str) -> Result<TicketId, String> {
+pub(super) fn ticket_id(text: &str) -> Result<TicketId, String> {
     let number = text.strip_prefix('#').unwrap_or(text).parse();
     let id = number.ok().filter(|number| *number > 0).map(TicketId);
     id.ok_or_else(|| "a ticket is a number, such as 12 or #12".to_owned())
@@ -97,7 +97,7 @@ fn card(ticket: &Ticket) -> String {
     text
 }
 
-fn said(mark: &Mark) -> String {
+pub(super) fn said(mark: &Mark) -> String {
     if mark.note.is_empty() {
         format!("by {} at {}", mark.by, mark.at)
     } else {
@@ -105,14 +105,28 @@ fn said(mark: &Mark) -> String {
     }
 }
 
+/// The whole story, from the first observation to the proof: what happened to the ticket, and what was done about it.
 fn events(story: &TicketStory) -> Table<4> {
+    let of_ticket = story.events.iter().map(|event| {
+        let word = event.kind.as_str().to_owned();
+        (event.at, word, event.actor.clone(), event.note.clone())
+    });
+    let of_actions = story.actions.iter().map(|entry| {
+        let word = match entry.proposal {
+            Some(id) => format!("{} {id}", entry.event),
+            None => entry.event.clone(),
+        };
+        (entry.at, word, entry.actor.clone(), audit::summary(entry))
+    });
+    let mut lines: Vec<_> = of_ticket.chain(of_actions).collect();
+    lines.sort_by_key(|(at, ..)| *at);
     let mut table = Table::new(["TIME", "EVENT", "BY", "NOTE"]);
-    for event in &story.events {
+    for (at, word, actor, note) in lines {
         table.row([
-            event.at.to_string().into(),
-            event.kind.as_str().into(),
-            event.actor.as_str().into(),
-            event.note.as_str().into(),
+            at.to_string().into(),
+            word.into(),
+            actor.into(),
+            note.into(),
         ]);
     }
     table

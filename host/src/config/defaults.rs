@@ -1,11 +1,12 @@
 //! What holds where nobody says otherwise.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::{Config, Environment, LogConfig, LogFormat, Retention, SubjectConfig};
+use super::{ActionRules, Config, Environment, LogConfig, LogFormat, Retention, SubjectConfig};
 use crate::loader::{Deadlines, Isolation};
 
 /// Every setting with its default, commented: the reference of the configuration file.
@@ -31,6 +32,7 @@ impl Config {
                 observations: 30 * DAY,
                 observations_per_subject: 1000,
             },
+            actions: ActionRules::default(),
             subjects: Vec::new(),
         }
     }
@@ -56,7 +58,9 @@ impl SubjectConfig {
             reopen_within: Duration::from_mins(15),
             config: serde_json::Map::new(),
             set: Vec::new(),
-            invariants: std::collections::BTreeMap::new(),
+            invariants: BTreeMap::new(),
+            actions: ActionRules::default(),
+            workflows: BTreeMap::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::{
-    Config, Environment, Fault, KeyPath, Origin,
+    Config, Environment, Fault, KeyPath, Origin, actions,
     section::{Reading, Section},
     subject, value,
 };
@@ -49,8 +49,11 @@ fn top(
     if let Some(section) = root.section("retention", reading) {
         retention(section, config, reading);
     }
+    if let Some(section) = root.section("actions", reading) {
+        actions::rules(section, &mut config.actions, reading);
+    }
     if let Some(section) = root.section("subjects", reading) {
-        config.subjects = subject::all(&section, &paths, reading);
+        config.subjects = subject::all(&section, &paths, &config.actions, reading);
     }
     root.finish(reading);
 }

@@ -4,6 +4,7 @@
 //! is given depends on what that plugin declares; [`PluginConfig::resolve`] decides it once the plugin has described
 //! itself.
 
+mod actions;
 mod declared;
 mod defaults;
 mod environment;
@@ -20,7 +21,9 @@ mod select;
 mod show;
 mod subject;
 mod value;
+mod window;
 
+pub use actions::{ActionOverride, ActionRules, Approve, Workflow};
 pub use declared::{Declared, declared};
 pub use defaults::COMMENTED_DEFAULTS;
 pub use environment::Environment;
@@ -32,6 +35,7 @@ pub use overlay::{Flags, VARIABLES};
 pub use plugin::{PluginConfig, is_secret_at, without_secrets};
 pub use schema::{Assignment, arguments};
 pub use show::{Shown, shown};
+pub use window::MaintenanceWindow;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -56,6 +60,8 @@ pub struct Config {
     pub log: LogConfig,
     /// What is kept, and how long.
     pub retention: Retention,
+    /// The gate's rules where a subject has none of its own.
+    pub actions: ActionRules,
     /// The subjects, in the order of the file.
     pub subjects: Vec<SubjectConfig>,
 }
@@ -108,6 +114,10 @@ pub struct SubjectConfig {
     pub set: Vec<Assignment>,
     /// By invariant name.
     pub invariants: BTreeMap<String, InvariantOverride>,
+    /// The gate's rules.
+    pub actions: ActionRules,
+    /// By name.
+    pub workflows: BTreeMap<String, Workflow>,
 }
 
 /// What the operator's people decided otherwise than the plugin's author.

@@ -111,6 +111,45 @@ impl<'a> Section<'a> {
         self.open(entry, reading)
     }
 
+    /// Whether the file has the key at all.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The tables of a list, each named by its place.
+    pub(super) fn sections(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Vec<Section<'a>> {
+        self.asked.push(key);
+        let Some((written, value)) = self.table.get_key_value(key) else {
+            return Vec::new();
+        };
+        let path = self.at.join(key);
+        let place = reading.place(written.span().start);
+        reading.origins.note(path.clone(), place);
+        let Some(items) = value.get_ref().as_array() else {
+            let wrong = Wrong::new("it is not a list", "write it like [{ ... }, { ... }]");
+            reading.wrong(value.span().start, path, wrong);
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (place, item) in items.iter().enumerate() {
+            let path = path.join(&place.to_string());
+            let start = item.span().start;
+            match item.get_ref().as_table() {
+                Some(table) => sections.push(Section::new(path, start, table)),
+                None => reading.wrong(
+                    start,
+                    path,
+                    Wrong::new("it is not a table", "write it like { ... }"),
+                ),
+            }
+        }
+        sections
+    }
+
     /// Every table of a section whose keys people choose, in the order of the file.
     pub(super) fn named(&self, reading: &mut Reading<'_>) -> Vec<(&'a str, Section<'a>)> {
         self.entries()

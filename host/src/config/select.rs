@@ -23,7 +23,10 @@ impl Draft {
                     mend: wrong.mend,
                 });
             }
-            subjects.push(SubjectConfig::new(name, plugin));
+            subjects.push(SubjectConfig {
+                actions: self.config.actions.clone(),
+                ..SubjectConfig::new(name, plugin)
+            });
             let key = KeyPath::new(["subjects", name]);
             self.origins.note(key, origin.clone());
         }

@@ -5,7 +5,8 @@ use std::{path::Path, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    Config, InvariantOverride, KeyPath, LogFormat, Origin, Origins, SubjectConfig, value::written,
+    ActionRules, Approve, Config, InvariantOverride, KeyPath, LogFormat, Origin, Origins,
+    SubjectConfig, Workflow, value::written,
 };
 
 /// One setting as it is in effect.
@@ -23,7 +24,7 @@ pub struct Shown {
 pub fn shown(config: &Config, origins: &Origins) -> Vec<Shown> {
     let mut settings = top(config);
     for subject in &config.subjects {
-        settings.extend(of_subject(subject));
+        settings.extend(of_subject(subject, origins));
     }
     settings
         .into_iter()
@@ -64,9 +65,63 @@ fn top(config: &Config) -> Vec<Setting> {
             json!(retention.observations_per_subject),
         ),
     ]
+    .into_iter()
+    .chain(rules(&config.actions))
+    .collect()
 }
 
-fn of_subject(subject: &SubjectConfig) -> Vec<Setting> {
+/// The gate's rules.
+fn rules(rules: &ActionRules) -> Vec<Setting> {
+    let windows = rules.maintenance_windows.iter().map(ToString::to_string);
+    let windows: Vec<_> = windows.collect();
+    let by_name = rules.by_name.iter().flat_map(|(name, decided)| {
+        let optional = |time: Option<Duration>| time.map_or(Value::Null, duration);
+        [
+            ("approve", json!(decided.approve.map(Approve::as_str))),
+            ("cooldown", optional(decided.cooldown)),
+            ("max_per_hour", json!(decided.max_per_hour)),
+            ("verify_window", optional(decided.verify_window)),
+            ("verify_within", optional(decided.verify_within)),
+            ("undo", json!(decided.undo)),
+        ]
+        .map(|(key, value)| at(["actions", "by_name", name, key], value))
+    });
+    let settings = [
+        ("mode", json!(rules.mode.as_str())),
+        ("approve", json!(rules.approve.as_str())),
+        ("approval_expires", duration(rules.approval_expires)),
+        ("deny", json!(rules.deny)),
+        ("maintenance_windows", json!(windows)),
+        ("cooldown", duration(rules.cooldown)),
+        ("max_per_hour", json!(rules.max_per_hour)),
+        (
+            "max_per_action_per_hour",
+            json!(rules.max_per_action_per_hour),
+        ),
+        ("blast_radius", json!(rules.blast_radius)),
+        ("blast_window", duration(rules.blast_window)),
+        ("retries", json!(rules.retries)),
+        ("verify_window", duration(rules.verify_window)),
+        ("verify_within", duration(rules.verify_within)),
+        ("undo", json!(rules.undo)),
+    ];
+    let settings = settings.map(|(key, value)| at(["actions", key], value));
+    settings.into_iter().chain(by_name).collect()
+}
+
+/// A workflow, on one line for each step.
+fn of_workflow(name: &str, workflow: &Workflow) -> Setting {
+    let steps: Vec<_> = workflow
+        .plan
+        .steps
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    at(["workflows", name, "steps"], json!(steps))
+}
+
+/// Of the gate's rules, those alone that the subject has for itself.
+fn of_subject(subject: &SubjectConfig, origins: &Origins) -> Vec<Setting> {
     let deadlines = &subject.deadlines;
     let settings = [
         at(["plugin"], json!(subject.plugin)),
@@ -86,9 +141,15 @@ fn of_subject(subject: &SubjectConfig) -> Vec<Setting> {
         .iter()
         .flat_map(|(name, decided)| of_invariant(name, decided));
     let base = KeyPath::new(["subjects", &subject.name]);
+    let workflows = subject
+        .workflows
+        .iter()
+        .map(|(name, workflow)| of_workflow(name, workflow));
     settings
         .into_iter()
         .chain(invariants)
+        .chain(own_rules)
+        .chain(workflows)
         .filter(|(_, value)| !value.is_null())
         .map(|(key, value)| (base.concat(&key), value))
         .collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{
-    InvariantOverride, KeyPath, SubjectConfig,
+    ActionRules, InvariantOverride, KeyPath, SubjectConfig, actions,
     file::Paths,
     section::{Reading, Section},
     value::{self, Wrong},
@@ -15,12 +15,13 @@ use crate::loader::Deadlines;
 pub(super) fn all(
     section: &Section<'_>,
     paths: &Paths,
+    rules: &ActionRules,
     reading: &mut Reading<'_>,
 ) -> Vec<SubjectConfig> {
     section
         .named(reading)
         .into_iter()
-        .map(|(name, section)| subject(name, section, paths, reading))
+        .map(|(name, section)| subject(name, section, paths, rules, reading))
         .collect()
 }
 
@@ -28,12 +29,14 @@ fn subject(
     name: &str,
     mut section: Section<'_>,
     paths: &Paths,
+    rules: &ActionRules,
     reading: &mut Reading<'_>,
 ) -> SubjectConfig {
     if let Err(wrong) = value::name(name) {
         reading.wrong(section.start, section.at.clone(), wrong);
     }
     let mut subject = SubjectConfig::new(name, "");
+    subject.actions = rules.clone();
     plugin(&mut section, &mut subject, paths, reading);
     times(&mut section, &mut subject, reading);
     section.set(
@@ -50,6 +53,12 @@ fn subject(
     }
     if let Some(section) = section.section("invariants", reading) {
         subject.invariants = invariants(&section, reading);
+    }
+    if let Some(section) = section.section("actions", reading) {
+        actions::rules(section, &mut subject.actions, reading);
+    }
+    if let Some(section) = section.section("workflows", reading) {
+        subject.workflows = actions::workflows(&section, reading);
     }
     section.finish(reading);
     subject

@@ -4,12 +4,15 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use operator_plugin_api::Severity;
-use serde_json::Value;
+use operator_plugin_api::{Risk, Severity};
+use serde_json::{Map, Value};
 use toml::de::DeValue;
 
-use super::LogFormat;
-use crate::loader::Isolation;
+use super::{Approve, LogFormat, MaintenanceWindow};
+use crate::{
+    loader::Isolation,
+    model::{Mode, OnFailure, When},
+};
 
 /// Why a value cannot be used, and how to mend it.
 pub(super) struct Wrong {
@@ -29,6 +32,8 @@ pub(super) const HEARTBEAT: RangeInclusive<Duration> = Duration::from_secs(1)..=
 /// A call that may hang for longer than an hour is not bounded.
 pub(super) const DEADLINE: RangeInclusive<Duration> = MILLISECOND..=HOUR;
 pub(super) const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY.saturating_mul(365);
+/// A time that must pass, and within which a person still remembers.
+pub(super) const SOON: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(7);
 pub(super) const KEPT: RangeInclusive<Duration> = HOUR..=DAY.saturating_mul(36_500);
 
 impl Wrong {
@@ -93,6 +98,21 @@ pub(super) fn count(value: &DeValue<'_>) -> Parsed<u32> {
         Wrong::new(
             format!("{integer} is out of bounds"),
             format!("choose from 1 to {}", u32::MAX),
+        )
+    })
+}
+
+/// A small number that may be none.
+pub(super) fn few(value: &DeValue<'_>) -> Parsed<u32> {
+    const MOST: u32 = 10;
+    let DeValue::Integer(integer) = value else {
+        return Err(Wrong::type_of(value, "a count", "3"));
+    };
+    let number = u32::from_str_radix(integer.as_str(), integer.radix());
+    number.ok().filter(|number| *number <= MOST).ok_or_else(|| {
+        Wrong::new(
+            format!("{integer} is out of bounds"),
+            format!("choose from 0 to {MOST}"),
         )
     })
 }
@@ -166,6 +186,86 @@ pub(super) fn isolation(value: &DeValue<'_>) -> Parsed<Isolation> {
         value,
         &[("worker", Isolation::Worker), ("none", Isolation::None)],
     )
+}
+
+pub(super) fn mode(value: &DeValue<'_>) -> Parsed<Mode> {
+    word(
+        value,
+        &[("observe", Mode::Observe), ("execute", Mode::Execute)],
+    )
+}
+
+pub(super) fn approve(value: &DeValue<'_>) -> Parsed<Approve> {
+    word(
+        value,
+        &[
+            ("on", Approve::From(Risk::Low)),
+            ("medium", Approve::From(Risk::Medium)),
+            ("high", Approve::From(Risk::High)),
+            ("off", Approve::Off),
+        ],
+    )
+}
+
+pub(super) fn on_failure(value: &DeValue<'_>) -> Parsed<OnFailure> {
+    word(
+        value,
+        &[
+            ("stop", OnFailure::Stop),
+            ("compensate", OnFailure::Compensate),
+        ],
+    )
+}
+
+/// `"done"`, `"failed"`, `"always"`, or `{ pointer = "/healthy", is = true }`.
+pub(super) fn when(value: &DeValue<'_>) -> Parsed<When> {
+    let Some(table) = value.as_table() else {
+        return word(value, &[("done", 0), ("failed", 1), ("always", 2)]).map(
+            |choice| match choice {
+                0 => When::Done,
+                1 => When::Failed,
+                _ => When::Always,
+            },
+        );
+    };
+    let wrong = || {
+        Wrong::new(
+            "it is not a condition",
+            r#"write "done", "failed", "always", or { pointer = "/healthy", is = true }"#,
+        )
+    };
+    let mut fields = Map::new();
+    for (key, item) in table {
+        fields.insert(key.get_ref().clone().into_owned(), json(item.get_ref())?);
+    }
+    let is = fields.remove("is").ok_or_else(wrong)?;
+    match fields.remove("pointer") {
+        Some(Value::String(pointer)) if fields.is_empty() && pointer.starts_with('/') => {
+            Ok(When::Detail { pointer, is })
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// Times of the week.
+pub(super) fn windows(value: &DeValue<'_>) -> Parsed<Vec<MaintenanceWindow>> {
+    let parsed = texts(value)?.into_iter().map(|text| {
+        text.parse().map_err(|why: String| {
+            Wrong::new(
+                format!("{text:?}: {why}"),
+                r#"write it like "Mon-Fri 09:00-17:00 Europe/Berlin""#,
+            )
+        })
+    });
+    parsed.collect()
+}
+
+/// A table as JSON.
+pub(super) fn table(value: &DeValue<'_>) -> Parsed<Map<String, Value>> {
+    match json(value)? {
+        Value::Object(table) => Ok(table),
+        _ => Err(Wrong::type_of(value, "a table", r#"{ node = "a" }"#)),
+    }
 }
 
 pub(super) fn severity(value: &DeValue<'_>) -> Parsed<Severity> {

@@ -130,6 +130,15 @@ impl CallError {
         }
     }
 
+    /// Whether trying again can help: the plugin says so, or it was not reached.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Plugin { retryable, .. } => *retryable,
+            Self::BackingOff { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the plugin says that what it was given is not usable.
     pub fn is_config(&self) -> bool {
         matches!(

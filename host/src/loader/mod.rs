@@ -167,6 +167,12 @@ impl Invoker {
             .await?;
         parse(Call::Invoke, &result)
     }
+
+    /// Ends the plugin at once, in whatever call it is; what that call did is then not known. With `Isolation::None` its
+    /// thread goes on alone.
+    pub fn kill(&self) {
+        self.0.kill();
+    }
 }
 
 /// The deadline that a plugin is told, in milliseconds: a tenth before it is ended, so that it can answer by itself.

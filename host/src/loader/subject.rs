@@ -9,7 +9,10 @@ use std::{
 use operator_plugin_api::Descriptor;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 
 use super::{
     Plugin,
@@ -88,6 +91,7 @@ pub(super) struct Subject {
     pub(super) spec: Arc<SubjectSpec>,
     state: Arc<Mutex<State>>,
     record: Arc<StdMutex<Record>>,
+    killed: watch::Sender<bool>,
 }
 
 impl fmt::Debug for Subject {
@@ -104,12 +108,14 @@ struct State {
     /// Whether the link's plugin has been configured.
     is_ready: bool,
     is_closed: bool,
+    killed: watch::Receiver<bool>,
 }
 
 impl Subject {
     pub(super) fn new(spec: SubjectSpec) -> Self {
         let spec = Arc::new(spec);
         let record = Arc::<StdMutex<Record>>::default();
+        let (killed, watched) = watch::channel(false);
         let state = State {
             spec: Arc::clone(&spec),
             record: Arc::clone(&record),
@@ -117,12 +123,19 @@ impl Subject {
             link: None,
             is_ready: false,
             is_closed: false,
+            killed: watched,
         };
         Self {
             spec,
             state: Arc::new(Mutex::new(state)),
             record,
+            killed,
         }
+    }
+
+    /// Ends a worker at once, in whatever call it is. A thread cannot be ended: it is left to itself.
+    pub(super) fn kill(&self) {
+        self.killed.send_replace(true);
     }
 
     pub(super) fn health(&self) -> Health {
@@ -170,12 +183,25 @@ impl State {
         self.bring_up().await?;
         let deadline = self.spec.deadlines.of(call);
         let plugin = Arc::clone(&self.spec.plugin);
+        let mut killed = self.killed.clone();
         let result = match &mut self.link {
-            Some(link) => link.call(&plugin, call, body, deadline).await,
+            Some(link) => tokio::select! {
+                result = link.call(&plugin, call, body, deadline) => result,
+                _ = killed.wait_for(|killed| *killed) => Err(CallError::Died {
+                    call: call.as_str(),
+                    how: "was ended by the operator".to_owned(),
+                    log: None,
+                }),
+            },
             None => Err(CallError::Closed {
                 call: call.as_str(),
             }),
         };
+        if *self.killed.borrow() {
+            // Dropping a worker kills it.
+            self.is_closed = true;
+            self.link = None;
+        }
         self.judge(call.as_str(), result)
     }
 

@@ -161,6 +161,8 @@ pub enum EventKind {
     Held,
     /// A person allowed it again.
     Unheld,
+    /// An action did not help, or it is not known what it did: a person must look.
+    Escalated,
 }
 
 impl EventKind {
@@ -179,6 +181,7 @@ impl EventKind {
             Self::Acknowledged => "acknowledged",
             Self::Held => "held",
             Self::Unheld => "unheld",
+            Self::Escalated => "escalated",
         }
     }
 }

@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use super::Tally;
-use crate::model::{Ticket, TicketEvent, Timestamp};
+use crate::model::{Look, Ticket, TicketEvent, Timestamp};
 
 /// So many events may wait for a slow listener before it misses some.
 const BACKLOG: usize = 4096;
@@ -61,6 +64,8 @@ pub struct Status {
 pub struct Hub {
     events: broadcast::Sender<Event>,
     statuses: Arc<Mutex<BTreeMap<String, Status>>>,
+    wants_looks: Arc<AtomicBool>,
+    looks: Option<mpsc::Sender<Look>>,
 }
 
 impl Default for Hub {
@@ -68,6 +73,8 @@ impl Default for Hub {
         Self {
             events: broadcast::channel(BACKLOG).0,
             statuses: Arc::default(),
+            wants_looks: Arc::default(),
+            looks: None,
         }
     }
 }
@@ -84,6 +91,27 @@ impl Hub {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The same hub, which also hands out what every cycle said, as long as that is wanted.
+    #[must_use]
+    pub fn with_looks(mut self, looks: mpsc::Sender<Look>) -> Self {
+        self.looks = Some(looks);
+        self
+    }
+
+    /// Says whether looks are wanted.
+    pub fn wants_looks(&self) -> &Arc<AtomicBool> {
+        &self.wants_looks
+    }
+
+    /// Hands out a look if it is wanted. One that finds no room is missed; another one follows.
+    pub(super) fn show(&self, look: impl FnOnce() -> Look) {
+        if let Some(looks) = &self.looks
+            && self.wants_looks.load(Ordering::Relaxed)
+        {
+            let _ = looks.try_send(look());
+        }
     }
 
     /// Tells an event to whoever listens; nobody need to.

@@ -9,8 +9,8 @@ mod watch;
 pub use hub::{Event, Hub, Status};
 pub use reconcile::{Finding, Policy, REFRESH, Rules, Verdicts, reconcile};
 pub use verdicts::{
-    INVARIANT_UNKNOWN, OWN, Outcome, PLUGIN_FAILING, Tally, UNOBSERVABLE, is_own, policies, tally,
-    verdicts,
+    ACTION_UNSETTLED, INVARIANT_UNKNOWN, OWN, Outcome, PLUGIN_FAILING, Tally, UNOBSERVABLE, is_own,
+    left_behind, policies, tally, verdicts,
 };
 pub use watch::{Connect, Starting, Watch, chain};
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::reconcile::{Finding, Policy, Verdicts};
 use crate::{
     config::{InvariantOverride, SubjectConfig},
-    model::TicketKey,
+    model::{Proposal, TicketKey},
 };
 
 /// The subject could not be observed at all.
@@ -18,8 +18,11 @@ pub const PLUGIN_FAILING: &str = "operator.plugin_failing";
 /// An invariant has been unknown for too long; its resource is the invariant.
 pub const INVARIANT_UNKNOWN: &str = "operator.invariant_unknown";
 
+/// An action left something behind at which no person has looked; its resource is the proposal.
+pub const ACTION_UNSETTLED: &str = "operator.action_unsettled";
+
 /// The host's own invariants: name, severity, and what a breach means.
-pub const OWN: [(&str, Severity, &str); 3] = [
+pub const OWN: [(&str, Severity, &str); 4] = [
     (
         UNOBSERVABLE,
         Severity::Critical,
@@ -34,6 +37,12 @@ pub const OWN: [(&str, Severity, &str); 3] = [
         INVARIANT_UNKNOWN,
         Severity::Warning,
         "Every invariant can be evaluated. The resource is the invariant that cannot.",
+    ),
+    (
+        ACTION_UNSETTLED,
+        Severity::Critical,
+        "It is known what every action did, and it helped. Otherwise a person must look, and `operator actions settle` says \
+         that one has. The resource is the proposal.",
     ),
 ];
 
@@ -132,6 +141,27 @@ pub fn verdicts(outcome: &Outcome, policies: &BTreeMap<String, Policy>) -> Verdi
             );
             verdicts
         }
+    }
+}
+
+/// Adds what actions have left behind, which is known whatever the cycle saw.
+pub fn left_behind(
+    verdicts: &mut Verdicts,
+    unsettled: &[Proposal],
+    policies: &BTreeMap<String, Policy>,
+) {
+    verdicts.judged.insert(ACTION_UNSETTLED.to_owned());
+    for proposal in unsettled {
+        let message = format!(
+            "{} {} is {}: {}; when you have looked: `operator actions settle {}`",
+            proposal.id,
+            proposal.calls(),
+            proposal.state.as_str(),
+            proposal.note,
+            proposal.id.0,
+        );
+        let key = TicketKey::new(ACTION_UNSETTLED, Some(&proposal.id.to_string()));
+        own_finding(verdicts, key, message, policies);
     }
 }
 

@@ -15,12 +15,13 @@ use tokio::{
 };
 
 use super::{
-    Event, Hub, Outcome, Policy, Rules, Status, Verdicts, policies, reconcile, tally, verdicts,
+    Event, Hub, Outcome, Policy, Rules, Status, Verdicts, is_own, left_behind, policies, reconcile,
+    tally, verdicts,
 };
 use crate::{
     config::SubjectConfig,
     loader::{CallError, LoadError, Observed, Observer, Plugin},
-    model::{OPERATOR, Ticket, TicketChange, TicketState, Timestamp},
+    model::{Look, OPERATOR, Ticket, TicketChange, TicketKey, TicketState, Timestamp},
     store::{Applied, Quarantined, Store, StoreError, SubjectState},
     subject::SubjectError,
 };
@@ -129,14 +130,20 @@ impl Watch {
 
     async fn cycle(&self, memory: &mut Memory) {
         let started = Instant::now();
+        let from = Timestamp::now();
         if let Err(error) = self.refresh(memory).await {
             self.trouble(memory, &error);
         }
         let (outcome, observed) = self.look(memory).await;
-        let verdicts = verdicts(&outcome, &memory.policies);
+        let mut verdicts = verdicts(&outcome, &memory.policies);
+        if let Some(state) = &memory.state {
+            left_behind(&mut verdicts, &state.unsettled, &memory.policies);
+        }
         if let Err(error) = self.settle(memory, &verdicts, observed.as_ref()).await {
             self.trouble(memory, &error);
         }
+        self.hub
+            .show(|| look(&self.config.name, from, &outcome, &verdicts));
         memory.cycles += 1;
         self.hub.set_status(Status {
             subject: self.config.name.clone(),
@@ -366,6 +373,32 @@ impl Watch {
             subject: self.config.name.clone(),
             message: chain(error),
         });
+    }
+}
+
+/// What a cycle said, for those who must know whether something holds.
+fn look(subject: &str, from: Timestamp, outcome: &Outcome, verdicts: &Verdicts) -> Look {
+    let blind = match outcome {
+        Outcome::Judged(_) if verdicts.blames_plugin() => {
+            Some("its plugin broke its contract".to_owned())
+        }
+        Outcome::Judged(_) => None,
+        Outcome::Unobservable(why) | Outcome::PluginFailing(why) => Some(why.clone()),
+    };
+    let of_plugin = |key: &&TicketKey| !is_own(&key.invariant);
+    Look {
+        subject: subject.to_owned(),
+        from,
+        at: Timestamp::now(),
+        blind,
+        broken: verdicts
+            .findings
+            .keys()
+            .filter(of_plugin)
+            .cloned()
+            .collect(),
+        unknown: verdicts.unknown.keys().cloned().collect(),
+        judged: verdicts.judged.clone(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one façade that every face calls: what can be asked of the operator, and what people can change.
 
+mod actions;
+mod control;
 mod plugins;
 mod subjects;
 mod tickets;
@@ -8,12 +10,14 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+pub use actions::{DryRun, Planned, ProposalStory, Wanted};
+pub use control::ModeOf;
 pub use plugins::{Inspected, Listed};
 pub use subjects::{Checked, Health};
 pub use tickets::TicketStory;
 
 use crate::{
-    actions::CallFault,
+    actions::{ActError, CallFault, Refused},
     config::{Environment, Fault, Faults, Loaded, Origin, SubjectConfig, nearest},
     loader::{CallError, LoadError},
     store::{Store, StoreError},
@@ -49,9 +53,28 @@ pub enum ServiceError {
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
+    /// Something was done, and that could not be recorded.
+    #[error("{0}")]
+    Unrecorded(String),
+    /// A rule of the gate says no.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// A signal came before anything was done.
     #[error("{0}: nothing was done")]
     Interrupted(&'static str),
+}
+
+impl From<ActError> for ServiceError {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::Refused(refused) => Self::Refused(refused),
+            ActError::Fault(fault) => Self::Call(fault),
+            ActError::Subject(error) => error.into(),
+            ActError::Plugin(error) => Self::Plugin(error),
+            ActError::Store(error) => error.into(),
+            error @ ActError::Unrecorded { .. } => Self::Unrecorded(error.to_string()),
+        }
+    }
 }
 
 impl From<StoreError> for ServiceError {

@@ -1,15 +1,14 @@
-//! Looking at subjects once, and acting on them, without the daemon.
+//! Looking at subjects once, without the daemon.
 
 use std::sync::Arc;
 
 use operator_plugin_api::{ActionList, CheckReport};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Service, ServiceError};
 use crate::{
-    actions::{self, Approved, Executed, Executor, ValidCall},
-    config::{self, PluginConfig, SubjectConfig},
+    config::{PluginConfig, SubjectConfig},
     loader::{Observed, Plugin},
     monitor::{Outcome, PLUGIN_FAILING, Tally, policies, tally, verdicts},
     subject::{self, Subject},
@@ -101,63 +100,6 @@ impl Service {
         let actions = connected.invoker.list_actions().await;
         connected.observer.shutdown().await;
         Ok(actions?)
-    }
-
-    /// A call from what a person typed as `key=value`, proven to fit. Does nothing.
-    pub fn plan(
-        &self,
-        subject: &SubjectConfig,
-        list: &ActionList,
-        action: &str,
-        arguments: &[String],
-    ) -> Result<ValidCall, ServiceError> {
-        let definition = list.actions.iter().find(|known| known.name == action);
-        let params = match definition {
-            Some(definition) => config::arguments(&definition.params_schema, arguments)?,
-            None => Map::new(),
-        };
-        Ok(actions::resolve(&subject.name, list, action, params)?)
-    }
-
-    /// What the plugin says that the call would do, if it offers to say so. Does nothing.
-    pub async fn preview(
-        &self,
-        subject: &SubjectConfig,
-        call: &ValidCall,
-    ) -> Result<Option<String>, ServiceError> {
-        if !call.definition().dry_run {
-            return Ok(None);
-        }
-        let connected = self.prepare(subject).await?;
-        let store = self.store().await?.clone();
-        let executor = Executor::new(connected.invoker, store, subject.deadlines.invoke);
-        let preview = executor.preview(call).await;
-        connected.observer.shutdown().await;
-        Ok(Some(preview?))
-    }
-
-    /// Does what a person agreed to, and records it. An end of `interrupt`, which gives the name of a signal, ends the
-    /// waiting.
-    pub async fn execute(
-        &self,
-        subject: &SubjectConfig,
-        approved: Approved,
-        interrupt: impl Future<Output = &'static str>,
-    ) -> Result<Executed, ServiceError> {
-        let mut interrupt = std::pin::pin!(interrupt);
-        let (connected, store) = tokio::select! {
-            ready = async { Ok((self.prepare(subject).await?, self.store().await?.clone())) } => {
-                ready.map_err(|error: ServiceError| error)?
-            }
-            signal = &mut interrupt => return Err(ServiceError::Interrupted(signal)),
-        };
-        let executor = Executor::new(connected.invoker, store, subject.deadlines.invoke);
-        let executed = executor.execute(approved, interrupt).await;
-        // After a signal the plugin is busy still, and nobody wants to wait for it.
-        if !executed.as_ref().is_ok_and(|executed| executed.interrupted) {
-            connected.observer.shutdown().await;
-        }
-        Ok(executed?)
     }
 }
 

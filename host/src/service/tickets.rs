@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Service, ServiceError};
 use crate::{
-    model::{EventKind, Mark, Ticket, TicketEvent, TicketId, TicketState, Timestamp},
-    store::{ObservationRow, TicketFilter},
+    model::{AuditEntry, EventKind, Mark, Ticket, TicketEvent, TicketId, TicketState, Timestamp},
+    store::{AuditFilter, ObservationRow, TicketFilter},
 };
 
 /// All that is known of one ticket.
@@ -15,6 +15,8 @@ pub struct TicketStory {
     pub ticket: Ticket,
     /// What happened to it, in order.
     pub events: Vec<TicketEvent>,
+    /// What the audit says of actions for it, in order.
+    pub actions: Vec<AuditEntry>,
     /// The observations kept for it, oldest first.
     pub observations: Vec<ObservationRow>,
 }
@@ -31,6 +33,7 @@ impl Service {
         Ok(TicketStory {
             ticket: store.ticket(id).await?,
             events: store.ticket_events(id).await?,
+            actions: store.audit(&of_ticket(id)).await?,
             observations: store.ticket_observations(id).await?,
         })
     }
@@ -127,6 +130,13 @@ impl Service {
             Ok(Some((ticket, event)))
         });
         changed.await?.map_err(ServiceError::Input)
+    }
+}
+
+fn of_ticket(id: TicketId) -> AuditFilter {
+    AuditFilter {
+        ticket: Some(id),
+        ..AuditFilter::default()
     }
 }
 

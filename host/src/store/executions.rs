@@ -1,111 +1,114 @@
-//! What was done to subjects: the intent before the act, the outcome after it.
+//! Calls of actions and tools: the intent before the call, the outcome after it.
 
 use operator_plugin_api::Outcome;
-use serde_json::Value;
+use sqlx::{Any, Transaction, any::AnyRow};
 
 use super::{
     Store, StoreError, during,
     rows::{Reader, json_text},
 };
-use crate::model::Timestamp;
+use crate::model::{Execution, ExecutionEnd, ProposalId, Timestamp};
 
-/// One attempt to act.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Execution {
-    /// The idempotency key.
-    pub id: String,
-    /// Name of the subject.
-    pub subject: String,
-    /// Name of the action.
-    pub action: String,
-    /// Its parameters, without secrets.
-    pub params: Value,
-    /// Who asked for it.
-    pub actor: String,
-    /// When it began.
-    pub begun_at: Timestamp,
-    /// When it must be over; one that has no end by then will have none.
-    pub deadline_at: Timestamp,
-    /// How it ended; absent while it runs.
-    pub end: Option<ExecutionEnd>,
+pub(super) async fn insert(
+    tx: &mut Transaction<'static, Any>,
+    execution: &Execution,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO executions (id, proposal_id, step, attempt, subject, action, params, resources, is_tool, begun_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(execution.id.as_str())
+    .bind(execution.proposal.0)
+    .bind(i64::try_from(execution.step).unwrap_or(i64::MAX))
+    .bind(i64::from(execution.attempt))
+    .bind(execution.subject.as_str())
+    .bind(execution.action.as_str())
+    .bind(json_text(&execution.params))
+    .bind(json_text(&execution.resources))
+    .bind(i64::from(execution.is_tool))
+    .bind(execution.begun_at.0)
+    .execute(&mut **tx)
+    .await
+    .map_err(during("recording that an action begins"))?;
+    Ok(())
 }
 
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct ExecutionEnd {
-    /// When.
-    pub at: Timestamp,
-    /// What is known of the effect.
-    pub outcome: Outcome,
-    /// One sentence.
-    pub message: String,
-    /// What the subject answered.
-    pub details: Value,
+/// An end that is already recorded stays.
+pub(super) async fn end(
+    tx: &mut Transaction<'static, Any>,
+    id: &str,
+    end: &ExecutionEnd,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE executions SET ended_at = $2, outcome = $3, message = $4, details = $5 WHERE id = $1 AND ended_at IS NULL",
+    )
+    .bind(id)
+    .bind(end.at.0)
+    .bind(outcome_name(end.outcome))
+    .bind(end.message.as_str())
+    .bind(json_text(&end.details))
+    .execute(&mut **tx)
+    .await
+    .map_err(during("recording how an action ended"))?;
+    Ok(())
+}
+
+/// The calls of actions on a subject that began since then, oldest first.
+pub(super) async fn recent(
+    tx: &mut Transaction<'static, Any>,
+    subject: &str,
+    since: Timestamp,
+) -> Result<Vec<Execution>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM executions WHERE subject = $1 AND begun_at >= $2 AND is_tool = 0 ORDER BY begun_at",
+    )
+    .bind(subject)
+    .bind(since.0)
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(during("reading what was done lately"))?;
+    rows.iter().map(execution).collect()
 }
 
 impl Store {
-    /// Records that an action is about to be sent. If this fails, nothing may be sent.
-    pub async fn begin_execution(&self, execution: &Execution) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO executions (id, subject, action, params, actor, begun_at, deadline_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(execution.id.as_str())
-        .bind(execution.subject.as_str())
-        .bind(execution.action.as_str())
-        .bind(json_text(&execution.params))
-        .bind(execution.actor.as_str())
-        .bind(execution.begun_at.0)
-        .bind(execution.deadline_at.0)
-        .execute(&self.pool)
-        .await
-        .map_err(during("recording that an action begins"))?;
-        Ok(())
-    }
-
-    /// Records how an action ended. An end that is already recorded stays.
-    pub async fn end_execution(&self, id: &str, end: &ExecutionEnd) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE executions SET ended_at = $2, outcome = $3, message = $4, details = $5 WHERE id = $1 AND ended_at IS NULL",
-        )
-        .bind(id)
-        .bind(end.at.0)
-        .bind(outcome_name(end.outcome))
-        .bind(end.message.as_str())
-        .bind(json_text(&end.details))
-        .execute(&self.pool)
-        .await
-        .map_err(during("recording how an action ended"))?;
-        Ok(())
-    }
-
-    /// Actions whose deadline has passed and of which no end is known.
-    pub async fn overdue_executions(&self, now: Timestamp) -> Result<Vec<Execution>, StoreError> {
+    /// The calls that were made for a proposal, in order.
+    pub async fn executions(&self, proposal: ProposalId) -> Result<Vec<Execution>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, subject, action, params, actor, begun_at, deadline_at FROM executions \
-             WHERE ended_at IS NULL AND deadline_at < $1 ORDER BY begun_at",
+            "SELECT * FROM executions WHERE proposal_id = $1 ORDER BY begun_at, step, attempt",
         )
-        .bind(now.0)
+        .bind(proposal.0)
         .fetch_all(&self.pool)
         .await
-        .map_err(during("looking for unfinished actions"))?;
-        rows.iter()
-            .map(|row| {
-                let table = "executions";
-                let row = Reader { table, row };
-                Ok(Execution {
-                    id: row.text("id")?,
-                    subject: row.text("subject")?,
-                    action: row.text("action")?,
-                    params: row.json("params")?,
-                    actor: row.text("actor")?,
-                    begun_at: row.time("begun_at")?,
-                    deadline_at: row.time("deadline_at")?,
-                    end: None,
-                })
-            })
-            .collect()
+        .map_err(during("reading what was done"))?;
+        rows.iter().map(execution).collect()
     }
+}
+
+fn execution(row: &AnyRow) -> Result<Execution, StoreError> {
+    let table = "executions";
+    let row = Reader { table, row };
+    let end = match row.maybe_time("ended_at")? {
+        Some(at) => Some(ExecutionEnd {
+            at,
+            outcome: row.name("outcome")?,
+            message: row.text("message")?,
+            details: row.json("details")?,
+        }),
+        None => None,
+    };
+    Ok(Execution {
+        id: row.text("id")?,
+        proposal: ProposalId(row.int("proposal_id")?),
+        step: row.count("step")?,
+        attempt: row.count("attempt")?,
+        subject: row.text("subject")?,
+        action: row.text("action")?,
+        params: row.json("params")?,
+        resources: row.json("resources")?,
+        is_tool: row.int("is_tool")? != 0,
+        begun_at: row.time("begun_at")?,
+        end,
+    })
 }
 
 fn outcome_name(outcome: Outcome) -> &'static str {

@@ -2,8 +2,11 @@
 //!
 //! `SQLite` in one file by default, `PostgreSQL` when several operators share one state; the same SQL text runs on both.
 
+mod audit;
+mod control;
 mod executions;
 mod observations;
+mod proposals;
 mod quarantine;
 mod retention;
 mod rows;
@@ -17,8 +20,10 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-pub use executions::{Execution, ExecutionEnd};
+pub use audit::AuditFilter;
+pub use control::{ALL_SUBJECTS, Control, mark};
 pub use observations::ObservationRow;
+pub use proposals::{Change, Draft, GateView, ProposalFilter};
 pub use quarantine::Quarantined;
 pub use tickets::{Applied, SubjectState, TicketFilter};
 
@@ -199,11 +204,18 @@ async fn next_id(
 }
 
 fn migrator(dialect: Dialect) -> Migrator {
-    let migrations = [(
-        1,
-        "tickets",
-        include_str!("../../migrations/0001_tickets.sql"),
-    )];
+    let migrations = [
+        (
+            1,
+            "tickets",
+            include_str!("../../migrations/0001_tickets.sql"),
+        ),
+        (
+            2,
+            "actions",
+            include_str!("../../migrations/0002_actions.sql"),
+        ),
+    ];
     let migrations = migrations.map(|(version, description, sql)| {
         let sql = match dialect {
             Dialect::Sqlite => sql.to_owned(),

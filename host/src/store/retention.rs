@@ -31,6 +31,17 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(during("removing surplus observations"))?;
+        // What a person must look at stays. The audit is never shortened.
+        sqlx::query(
+            "DELETE FROM proposals WHERE ended_at < $1 AND state NOT IN ('executing', 'completed') \
+             AND (settled IS NOT NULL OR state NOT IN ('outcome_unknown', 'not_verified')) \
+             AND NOT EXISTS (SELECT 1 FROM proposals AS later \
+                WHERE later.follows = proposals.id OR later.undoes = proposals.id)",
+        )
+        .bind(now.minus(retention.tickets).0)
+        .execute(&mut *tx)
+        .await
+        .map_err(during("removing old proposals"))?;
         tx.commit()
             .await
             .map_err(during("removing what is past its time"))?;

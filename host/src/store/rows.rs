@@ -45,6 +45,20 @@ impl Reader<'_> {
             .map_err(|error| self.corrupt(error))
     }
 
+    pub(super) fn maybe_int(&self, column: &str) -> Result<Option<i64>, StoreError> {
+        self.row
+            .try_get(column)
+            .map_err(|error| self.corrupt(error))
+    }
+
+    /// A number that is not negative and fits.
+    pub(super) fn count<T: TryFrom<i64, Error: ToString>>(
+        &self,
+        column: &str,
+    ) -> Result<T, StoreError> {
+        T::try_from(self.int(column)?).map_err(|error| self.corrupt(error))
+    }
+
     pub(super) fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
         self.row
             .try_get(column)
@@ -56,11 +70,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn maybe_time(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
-        let value: Option<i64> = self
-            .row
-            .try_get(column)
-            .map_err(|error| self.corrupt(error))?;
-        Ok(value.map(Timestamp))
+        Ok(self.maybe_int(column)?.map(Timestamp))
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
@@ -89,7 +99,6 @@ impl Reader<'_> {
 pub(super) fn ticket(row: &AnyRow) -> Result<Ticket, StoreError> {
     let table = "tickets";
     let row = Reader { table, row };
-    let occurrences = row.int("occurrences")?;
     Ok(Ticket {
         id: TicketId(row.int("id")?),
         subject: row.text("subject")?,
@@ -107,7 +116,7 @@ pub(super) fn ticket(row: &AnyRow) -> Result<Ticket, StoreError> {
         opened_at: row.maybe_time("opened_at")?,
         holding_since: row.maybe_time("holding_since")?,
         resolved_at: row.maybe_time("resolved_at")?,
-        occurrences: u32::try_from(occurrences).map_err(|error| row.corrupt(error))?,
+        occurrences: row.count("occurrences")?,
         acknowledged: row.maybe_json::<Mark>("acknowledged")?,
         held: row.maybe_json::<Mark>("held")?,
         flapping: row.int("flapping")? != 0,

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use operator_plugin_api::{Outcome, Severity};
+use operator_plugin_api::{Risk, Severity};
 use serde_json::json;
 
 use super::*;
 use crate::model::{
-    EventKind, OPERATOR, Retention, Ticket, TicketChange, TicketEvent, TicketId, TicketKey,
-    TicketState, Timestamp,
+    EventKind, Execution, Mode, OPERATOR, OnFailure, Plan, PlanStep, Proposal, ProposalId,
+    ProposalState, Record, Retention, Ticket, TicketChange, TicketEvent, TicketId, TicketKey,
+    TicketState, Timestamp, When,
 };
 
 async fn store(folder: &tempfile::TempDir) -> Store {
@@ -206,45 +207,268 @@ async fn a_quarantine_wakes_every_subject_and_can_be_lifted() {
     assert!(!store.lift_quarantine(&entry.sha256).await.unwrap());
 }
 
+fn proposal() -> Proposal {
+    Proposal {
+        id: ProposalId(0),
+        subject: "db".into(),
+        ticket: None,
+        call_key: "key".into(),
+        plan: Plan {
+            name: "restart".into(),
+            steps: vec![PlanStep {
+                action: "restart".into(),
+                params: serde_json::Map::new(),
+                when: When::Done,
+            }],
+            on_failure: OnFailure::Stop,
+            has_secrets: false,
+        },
+        risk: Risk::Low,
+        state: ProposalState::Validated,
+        proposed: mark("ada", "it is slow"),
+        note: String::new(),
+        not_before: Some(Timestamp(5)),
+        follows: None,
+        undoes: None,
+        approval: None,
+        held_back: None,
+        step: 0,
+        attempt: 0,
+        owner: None,
+        lease_until: None,
+        begun_at: None,
+        ended_at: None,
+        proof: None,
+        settled: None,
+    }
+}
+
+fn record(event: &'static str) -> Record {
+    Record {
+        actor: "ada".into(),
+        event,
+        subject: "db".into(),
+        proposal: None,
+        ticket: None,
+        body: json!({"why": "because"}),
+    }
+}
+
+async fn proposed(store: &Store) -> Proposal {
+    let draft = Draft {
+        proposal: proposal(),
+        records: vec![record("proposed"), record("validated")],
+    };
+    store.propose(draft).await.unwrap()
+}
+
+fn begins(mut proposal: Proposal) -> Change {
+    proposal.state = ProposalState::Executing;
+    proposal.owner = Some("me".into());
+    proposal.lease_until = Some(Timestamp(10));
+    Change {
+        begins: Some(Execution {
+            id: "1".into(),
+            proposal: proposal.id,
+            step: 0,
+            attempt: 1,
+            subject: "db".into(),
+            action: "restart".into(),
+            params: json!({}),
+            resources: vec!["a".into()],
+            is_tool: false,
+            begun_at: Timestamp(1),
+            end: None,
+        }),
+        ..Change::of(proposal, record("begun"))
+    }
+}
+
 #[tokio::test]
-async fn an_execution_without_an_end_is_found_after_its_deadline() {
+async fn a_proposal_comes_back_as_it_was_kept() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder).await;
-    let execution = Execution {
-        id: "1".into(),
-        subject: "db".into(),
-        action: "restart_node".into(),
-        params: json!({}),
-        actor: "ada".into(),
-        begun_at: Timestamp(1),
-        deadline_at: Timestamp(10),
-        end: None,
+    let first = proposed(&store).await;
+    let second = proposed(&store).await;
+    assert_eq!((first.id, second.id), (ProposalId(1), ProposalId(2)));
+    assert_eq!(store.proposal(first.id).await.unwrap(), first);
+    let all = store.proposals(&ProposalFilter::default()).await.unwrap();
+    assert_eq!(all, [second, first]);
+    let none = ProposalFilter {
+        subjects: vec!["db".into(), "cache".into()],
+        states: vec![ProposalState::Executing],
+        ..ProposalFilter::default()
     };
-    store.begin_execution(&execution).await.unwrap();
-    assert!(
+    assert_eq!(store.proposals(&none).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_change_is_whole_or_does_not_happen() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let id = proposed(&store).await.id;
+    let refused = store
+        .change_proposal(id, Timestamp(0), |_, _| Err("no"))
+        .await;
+    assert_eq!(refused.unwrap(), Err("no"));
+    let change = |proposal, _| Ok::<_, ()>(begins(proposal));
+    let begun = store
+        .change_proposal(id, Timestamp(0), change)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(store.executions(id).await.unwrap().len(), 1);
+    let twice = store.change_proposal(id, Timestamp(0), change).await;
+    assert!(twice.is_err(), "a call has one row");
+    assert_eq!(store.proposal(id).await.unwrap(), begun);
+    assert_eq!(store.abandoned(Timestamp(11)).await.unwrap(), [begun]);
+    assert_eq!(store.abandoned(Timestamp(10)).await.unwrap(), []);
+    assert!(store.renew_lease(id, "me", Timestamp(20)).await.unwrap());
+    assert!(!store.renew_lease(id, "you", Timestamp(20)).await.unwrap());
+    assert_eq!(store.abandoned(Timestamp(11)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn of_many_who_begin_one_proposal_at_once_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = store(&folder).await;
+    let second = store(&folder).await;
+    let id = proposed(&first).await.id;
+    let begin = |store: Store| async move {
+        let change = |proposal: Proposal, _| match proposal.state {
+            ProposalState::Validated => Ok(begins(proposal)),
+            _ => Err("somebody was quicker"),
+        };
         store
-            .overdue_executions(Timestamp(10))
+            .change_proposal(id, Timestamp(0), change)
             .await
             .unwrap()
-            .is_empty()
-    );
+            .is_ok()
+    };
+    let tasks = (0..20).map(|n| {
+        tokio::spawn(begin(if n % 2 == 0 {
+            first.clone()
+        } else {
+            second.clone()
+        }))
+    });
+    let mut begun = 0;
+    for task in tasks.collect::<Vec<_>>() {
+        begun += usize::from(task.await.unwrap());
+    }
+    assert_eq!(begun, 1);
+}
+
+#[tokio::test]
+async fn the_kill_switch_cancels_what_is_pending_and_holds_until_it_is_lifted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    store
+        .set_mode("db", Some(Mode::Execute), &mark("ada", ""))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
-        store.overdue_executions(Timestamp(11)).await.unwrap(),
-        [execution]
+        store.control().await.unwrap().mode("db", Mode::Observe),
+        Mode::Execute
     );
-    let end = ExecutionEnd {
-        at: Timestamp(12),
-        outcome: Outcome::Unknown,
-        message: String::new(),
-        details: json!(null),
-    };
-    store.end_execution("1", &end).await.unwrap();
-    assert!(
-        store
-            .overdue_executions(Timestamp(99))
-            .await
-            .unwrap()
-            .is_empty()
+    let id = proposed(&store).await.id;
+    let cancelled = store
+        .engage_kill_switch(&mark("bob", "fire"))
+        .await
+        .unwrap();
+    assert_eq!(cancelled.len(), 1);
+    assert_eq!(
+        store.proposal(id).await.unwrap().state,
+        ProposalState::Cancelled
+    );
+    assert!(store.is_killed().await.unwrap());
+    let again = store.engage_kill_switch(&mark("eve", "")).await.unwrap();
+    assert!(again.is_empty());
+    let control = store.control().await.unwrap();
+    assert_eq!(control.mode("db", Mode::Execute), Mode::Observe);
+    assert_eq!(control.kill_switch.unwrap().by, "bob");
+    let refused = store
+        .set_mode("*", Some(Mode::Execute), &mark("ada", ""))
+        .await
+        .unwrap();
+    assert_eq!(refused.unwrap_err().by, "bob");
+    assert!(store.lift_kill_switch(&mark("ada", "")).await.unwrap());
+    assert!(!store.lift_kill_switch(&mark("ada", "")).await.unwrap());
+    let control = store.control().await.unwrap();
+    assert_eq!(
+        control.mode("db", Mode::Execute),
+        Mode::Observe,
+        "until a person chooses"
+    );
+}
+
+async fn broken(store: &Store, sql: &'static str) -> Option<i64> {
+    sqlx::query(sql).execute(&store.pool).await.unwrap();
+    store
+        .verify_audit()
+        .await
+        .unwrap()
+        .err()
+        .map(|found| found.n)
+}
+
+#[tokio::test]
+async fn what_is_done_to_the_audit_is_found() {
+    let damages = [
+        ("UPDATE audit SET actor = 'eve' WHERE n = 3", 3),
+        ("UPDATE audit SET at = at + 1 WHERE n = 2", 2),
+        (
+            "UPDATE audit SET body = replace(body, 'because', 'becausf') WHERE n = 4",
+            4,
+        ),
+        (
+            "UPDATE audit SET proposal_id = NULL, ticket_id = 1 WHERE n = 1",
+            1,
+        ),
+        (
+            "UPDATE audit SET hash = 'x' || substr(hash, 2) WHERE n = 3",
+            3,
+        ),
+        ("DELETE FROM audit WHERE n = 1", 1),
+        ("DELETE FROM audit WHERE n = 3", 3),
+        ("DELETE FROM audit WHERE n = 6", 6),
+        ("DELETE FROM audit", 1),
+        (
+            "UPDATE audit SET n = CASE n WHEN 2 THEN -2 ELSE -5 END WHERE n IN (2, 5)",
+            1,
+        ),
+        ("UPDATE audit_head SET n = 5", 6),
+        ("UPDATE audit_head SET hash = 'x'", 7),
+    ];
+    for (sql, n) in damages {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        for _ in 0..3 {
+            proposed(&store).await;
+        }
+        let head = store.verify_audit().await.unwrap().unwrap();
+        assert_eq!(head.n, 6);
+        assert_eq!(broken(&store, sql).await, Some(n), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn two_swapped_entries_of_the_audit_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    for _ in 0..3 {
+        proposed(&store).await;
+    }
+    for sql in [
+        "UPDATE audit SET n = -2 WHERE n = 2",
+        "UPDATE audit SET n = 2 WHERE n = 5",
+    ] {
+        sqlx::query(sql).execute(&store.pool).await.unwrap();
+    }
+    assert_eq!(
+        broken(&store, "UPDATE audit SET n = 5 WHERE n = -2").await,
+        Some(2)
     );
 }
 

@@ -6,7 +6,7 @@ use super::{
     Store, StoreError, during, next_id,
     rows::{self, TICKET_COLUMNS, json_text},
 };
-use crate::model::{Ticket, TicketChange, TicketEvent, TicketId, TicketState, Timestamp};
+use crate::model::{Proposal, Ticket, TicketChange, TicketEvent, TicketId, TicketState, Timestamp};
 
 /// What the monitor needs to go on with a subject.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub struct SubjectState {
     pub revision: i64,
     /// All live tickets, and those resolved since the asked time.
     pub tickets: Vec<Ticket>,
+    /// Proposals that left something behind at which no person has looked.
+    pub unsettled: Vec<Proposal>,
 }
 
 /// How applying a cycle's changes ended.
@@ -83,7 +85,11 @@ impl Store {
             .await
             .map_err(during("reading a subject's tickets"))?;
         let tickets = rows.iter().map(rows::ticket).collect::<Result<_, _>>()?;
-        Ok(SubjectState { revision, tickets })
+        Ok(SubjectState {
+            revision,
+            tickets,
+            unsettled: self.unsettled(subject).await?,
+        })
     }
 
     /// Writes a cycle's changes in one transaction, with the observation that shows them, unless the subject's tickets
@@ -262,6 +268,61 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// The live tickets of a subject.
+pub(super) async fn live(
+    tx: &mut Transaction<'static, Any>,
+    subject: &str,
+) -> Result<Vec<Ticket>, StoreError> {
+    let sql = format!(
+        "SELECT {TICKET_COLUMNS} FROM tickets WHERE subject = $1 AND state <> 'resolved' ORDER BY id"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(subject)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(during("reading a subject's tickets"))?;
+    rows.iter().map(rows::ticket).collect()
+}
+
+/// A ticket, if it is kept.
+pub(super) async fn find(
+    tx: &mut Transaction<'static, Any>,
+    id: TicketId,
+) -> Result<Option<Ticket>, StoreError> {
+    let sql = format!("SELECT {TICKET_COLUMNS} FROM tickets WHERE id = $1");
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(id.0)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(during("reading a ticket"))?;
+    row.as_ref().map(rows::ticket).transpose()
+}
+
+/// Adds to a ticket's story, if the ticket is kept. The caller raises the revision.
+pub(super) async fn add_event(
+    tx: &mut Transaction<'static, Any>,
+    id: TicketId,
+    event: &TicketEvent,
+) -> Result<(), StoreError> {
+    if find(tx, id).await?.is_some() {
+        insert_events(tx, id, std::slice::from_ref(event)).await?;
+    }
+    Ok(())
+}
+
+/// Whoever remembers the subject's tickets reads them anew.
+pub(super) async fn raise_revision(
+    tx: &mut Transaction<'static, Any>,
+    subject: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE subjects SET revision = revision + 1 WHERE name = $1")
+        .bind(subject)
+        .execute(&mut **tx)
+        .await
+        .map_err(during("raising a subject's revision"))?;
+    Ok(())
 }
 
 fn missing(id: TicketId) -> StoreError {

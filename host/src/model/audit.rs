@@ -1,0 +1,249 @@
+//! The record of all that was done, and by whom: a chain in which nothing can be changed unseen.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{ProposalId, TicketId, Timestamp};
+
+/// Something worth recording, before it has its place in the chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Who did it.
+    pub actor: String,
+    /// What happened, in a word: `proposed`, `approved`, `begun`.
+    pub event: &'static str,
+    /// Name of the subject; `*` for all.
+    pub subject: String,
+    /// The proposal that it is about.
+    pub proposal: Option<ProposalId>,
+    /// The ticket that it is about.
+    pub ticket: Option<TicketId>,
+    /// All else: why, with what, the rules consulted, the outcome. Holds no secrets.
+    pub body: Value,
+}
+
+/// One link of the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditEntry {
+    /// From 1, without gaps.
+    pub n: i64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: String,
+    /// What happened, in a word.
+    pub event: String,
+    /// Name of the subject; `*` for all.
+    pub subject: String,
+    /// The proposal that it is about.
+    pub proposal: Option<ProposalId>,
+    /// The ticket that it is about.
+    pub ticket: Option<TicketId>,
+    /// JSON text, as it was hashed.
+    pub body: String,
+    /// The hash of the entry before; empty for the first.
+    pub previous: String,
+    /// SHA-256 of all of the above, in hexadecimal.
+    pub hash: String,
+}
+
+/// The end of the chain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// How many entries there are.
+    pub n: i64,
+    /// The hash of the last; empty when there is none.
+    pub hash: String,
+}
+
+/// Where a chain is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("entry {n}: {what}")]
+pub struct AuditBreak {
+    /// The number of the entry that is not what it should be.
+    pub n: i64,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl AuditEntry {
+    /// The next link after `head`.
+    pub fn following(head: &AuditHead, at: Timestamp, record: &Record) -> Self {
+        let mut entry = Self {
+            n: head.n + 1,
+            at,
+            actor: record.actor.clone(),
+            event: record.event.to_owned(),
+            subject: record.subject.clone(),
+            proposal: record.proposal,
+            ticket: record.ticket,
+            body: record.body.to_string(),
+            previous: head.hash.clone(),
+            hash: String::new(),
+        };
+        entry.hash = entry.own_hash();
+        entry
+    }
+
+    /// Over a JSON array: there every value has one place and one spelling.
+    fn own_hash(&self) -> String {
+        let hashed = serde_json::json!([
+            self.n,
+            self.at,
+            self.actor,
+            self.event,
+            self.subject,
+            self.proposal,
+            self.ticket,
+            self.body,
+            self.previous,
+        ]);
+        hex(&Sha256::digest(hashed.to_string()))
+    }
+
+    /// The end of a chain whose last entry this is.
+    pub fn head(&self) -> AuditHead {
+        AuditHead {
+            n: self.n,
+            hash: self.hash.clone(),
+        }
+    }
+}
+
+/// Follows a chain entry by entry.
+#[derive(Debug, Clone, Default)]
+pub struct ChainCheck {
+    head: AuditHead,
+}
+
+impl ChainCheck {
+    /// Takes the next entry, in the order in which they are kept.
+    pub fn take(&mut self, entry: &AuditEntry) -> Result<(), AuditBreak> {
+        let expected = self.head.n + 1;
+        let broken = |what: &str| AuditBreak {
+            n: expected,
+            what: what.to_owned(),
+        };
+        if entry.n > expected {
+            return Err(broken("it is missing"));
+        }
+        if entry.n < expected {
+            return Err(broken(&format!(
+                "in its place stands one with the number {}",
+                entry.n
+            )));
+        }
+        if entry.own_hash() != entry.hash {
+            return Err(broken("it does not have its hash: it was changed"));
+        }
+        if entry.previous != self.head.hash {
+            return Err(broken(
+                "it does not follow the entry before it: one of them was replaced",
+            ));
+        }
+        self.head = entry.head();
+        Ok(())
+    }
+
+    /// Whether the chain ends where it is said to end. The head.
+    pub fn finish(self, head: &AuditHead) -> Result<AuditHead, AuditBreak> {
+        if self.head == *head {
+            return Ok(self.head);
+        }
+        let what = if head.n > self.head.n {
+            "it is missing: the end of the log was cut off".to_owned()
+        } else {
+            format!("the log must end with entry {} and another hash", head.n)
+        };
+        Err(AuditBreak {
+            n: self.head.n + 1,
+            what,
+        })
+    }
+}
+
+/// Hexadecimal digits of a hash.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chain(length: usize) -> Vec<AuditEntry> {
+        let mut head = AuditHead::default();
+        (0..length)
+            .map(|place| {
+                let record = Record {
+                    actor: "ada".to_owned(),
+                    event: "approved",
+                    subject: "db".to_owned(),
+                    proposal: Some(ProposalId(7)),
+                    ticket: None,
+                    body: serde_json::json!({"place": place}),
+                };
+                let entry = AuditEntry::following(&head, Timestamp(1), &record);
+                head = entry.head();
+                entry
+            })
+            .collect()
+    }
+
+    fn verify(entries: &[AuditEntry], head: &AuditHead) -> Result<AuditHead, AuditBreak> {
+        let mut check = ChainCheck::default();
+        for entry in entries {
+            check.take(entry)?;
+        }
+        check.finish(head)
+    }
+
+    #[test]
+    fn an_untouched_chain_holds() {
+        let entries = chain(5);
+        let head = entries[4].head();
+        assert_eq!(verify(&entries, &head), Ok(head));
+        assert_eq!(verify(&[], &AuditHead::default()), Ok(AuditHead::default()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_removed_or_swapped_is_named(length in 2_usize..20, a in 0_usize..20, b in 0_usize..20) {
+            let whole = chain(length);
+            let head = whole[length - 1].head();
+            let (a, b) = (a % length, b % length);
+            let mut removed = whole.clone();
+            removed.remove(a);
+            let found = verify(&removed, &head).unwrap_err();
+            prop_assert_eq!(found.n, whole[a].n);
+            let mut swapped = whole.clone();
+            swapped.swap(a, b);
+            let found = verify(&swapped, &head);
+            if a == b {
+                prop_assert_eq!(found, Ok(head));
+            } else {
+                prop_assert_eq!(found.unwrap_err().n, whole[a.min(b)].n);
+            }
+        }
+
+        #[test]
+        fn a_flipped_bit_anywhere_is_named(length in 1_usize..10, at in 0_usize..10, byte in 0_usize..4000, bit in 0_u32..7) {
+            let whole = chain(length);
+            let head = whole[length - 1].head();
+            let at = at % length;
+            let mut text = serde_json::to_string(&whole[at]).unwrap().into_bytes();
+            let byte = byte % text.len();
+            text[byte] ^= 1 << bit;
+            let Ok(changed) = serde_json::from_slice::<AuditEntry>(&text) else { return Ok(()) };
+            prop_assume!(changed != whole[at]);
+            let mut entries = whole.clone();
+            entries[at] = changed;
+            let found = verify(&entries, &head).unwrap_err();
+            prop_assert_eq!(found.n, whole[at].n);
+        }
+    }
+}

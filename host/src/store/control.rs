@@ -1,0 +1,237 @@
+//! The kill switch and the modes that people chose.
+
+use std::collections::BTreeMap;
+
+use sqlx::{Any, Row, Transaction};
+
+use super::{Store, StoreError, audit, during, next_id, proposals, rows::Reader, rows::json_text};
+use crate::model::{Happening, Mark, Mode, Proposal, Record, Timestamp};
+
+/// Every subject.
+pub const ALL_SUBJECTS: &str = "*";
+
+/// What people decided while the operator ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Who engaged the kill switch; absent while it is not.
+    pub kill_switch: Option<Mark>,
+    /// By subject; [`ALL_SUBJECTS`] for all that are not named.
+    pub modes: BTreeMap<String, (Mode, Mark)>,
+}
+
+impl Control {
+    /// The mode of a subject, given what its configuration says.
+    pub fn mode(&self, subject: &str, configured: Mode) -> Mode {
+        if self.kill_switch.is_some() {
+            return Mode::Observe;
+        }
+        self.chosen(subject).map_or(configured, |(mode, _)| *mode)
+    }
+
+    /// What a person chose for a subject.
+    pub fn chosen(&self, subject: &str) -> Option<&(Mode, Mark)> {
+        self.modes
+            .get(subject)
+            .or_else(|| self.modes.get(ALL_SUBJECTS))
+    }
+}
+
+/// A gate transaction has everything that the gate reads to itself, until it commits.
+pub(super) async fn lock_gate(tx: &mut Transaction<'static, Any>) -> Result<(), StoreError> {
+    next_id(tx, "gate").await.map(drop)
+}
+
+pub(super) async fn read(tx: &mut Transaction<'static, Any>) -> Result<Control, StoreError> {
+    let switch = sqlx::query("SELECT mark FROM kill_switch WHERE id = 1")
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(during("reading the kill switch"))?;
+    let modes = sqlx::query("SELECT subject, mode, mark FROM modes")
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(during("reading the modes"))?;
+    let table = "kill_switch";
+    let kill_switch = switch
+        .map(|row| Reader { table, row: &row }.json("mark"))
+        .transpose()?;
+    let modes = modes.iter().map(|row| {
+        let table = "modes";
+        let row = Reader { table, row };
+        Ok((row.text("subject")?, (row.name("mode")?, row.json("mark")?)))
+    });
+    Ok(Control {
+        kill_switch,
+        modes: modes.collect::<Result<_, StoreError>>()?,
+    })
+}
+
+impl Store {
+    /// What people decided.
+    pub async fn control(&self) -> Result<Control, StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(during("reading the kill switch"))?;
+        read(&mut tx).await
+    }
+
+    /// Whether the kill switch is engaged.
+    pub async fn is_killed(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM kill_switch")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(during("reading the kill switch"))?;
+        let count: i64 = row
+            .try_get("n")
+            .map_err(during("reading the kill switch"))?;
+        Ok(count > 0)
+    }
+
+    /// Chooses the mode of a subject, or of all; none leaves it to the configuration. Refused while the kill switch is
+    /// engaged: then who engaged it is answered.
+    pub async fn set_mode(
+        &self,
+        subject: &str,
+        mode: Option<Mode>,
+        mark: &Mark,
+    ) -> Result<Result<(), Mark>, StoreError> {
+        let mut tx = self.begin().await?;
+        lock_gate(&mut tx).await?;
+        let control = read(&mut tx).await?;
+        if let Some(engaged) = control.kill_switch {
+            return Ok(Err(engaged));
+        }
+        if subject == ALL_SUBJECTS {
+            clear_modes(&mut tx).await?;
+        } else {
+            run(&mut tx, "DELETE FROM modes WHERE subject = $1", &[subject]).await?;
+        }
+        if let Some(mode) = mode {
+            put_mode(&mut tx, subject, mode, mark).await?;
+        }
+        let record = Record {
+            actor: mark.by.clone(),
+            event: "mode",
+            subject: subject.to_owned(),
+            proposal: None,
+            ticket: None,
+            body: serde_json::json!({"mode": mode.map_or("as configured", Mode::as_str), "why": mark.note}),
+        };
+        audit::append(&mut tx, mark.at, &[record]).await?;
+        commit(tx).await?;
+        Ok(Ok(()))
+    }
+
+    /// Engages the kill switch: cancels all that is pending and sets the mode of every subject to `observe`. What is
+    /// being executed is stopped by whoever executes it. The proposals that were cancelled.
+    pub async fn engage_kill_switch(&self, mark: &Mark) -> Result<Vec<Proposal>, StoreError> {
+        let mut tx = self.begin().await?;
+        lock_gate(&mut tx).await?;
+        let text = json_text(mark);
+        run(
+            &mut tx,
+            "INSERT INTO kill_switch (id, mark) VALUES (1, $1) ON CONFLICT (id) DO NOTHING",
+            &[&text],
+        )
+        .await?;
+        clear_modes(&mut tx).await?;
+        put_mode(&mut tx, ALL_SUBJECTS, Mode::Observe, mark).await?;
+        let mut cancelled = proposals::pending(&mut tx).await?;
+        let mut records = vec![Record {
+            actor: mark.by.clone(),
+            event: "kill_switch_engaged",
+            subject: ALL_SUBJECTS.to_owned(),
+            proposal: None,
+            ticket: None,
+            body: serde_json::json!({"why": mark.note, "cancels": cancelled.len()}),
+        }];
+        for proposal in &mut cancelled {
+            let Some(next) = proposal.state.after(Happening::Cancelled) else {
+                continue;
+            };
+            proposal.state = next;
+            proposal.note = format!("the kill switch was engaged by {}", mark.by);
+            proposal.ended_at = Some(mark.at);
+            proposals::put(&mut tx, proposal).await?;
+            records.push(Record {
+                actor: mark.by.clone(),
+                event: "cancelled",
+                subject: proposal.subject.clone(),
+                proposal: Some(proposal.id),
+                ticket: proposal.ticket,
+                body: serde_json::json!({"why": proposal.note}),
+            });
+        }
+        audit::append(&mut tx, mark.at, &records).await?;
+        commit(tx).await?;
+        Ok(cancelled)
+    }
+
+    /// Lifts the kill switch. The mode stays `observe` until a person chooses another. Whether it was engaged.
+    pub async fn lift_kill_switch(&self, mark: &Mark) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        lock_gate(&mut tx).await?;
+        let control = read(&mut tx).await?;
+        if control.kill_switch.is_none() {
+            return Ok(false);
+        }
+        run(&mut tx, "DELETE FROM kill_switch", &[]).await?;
+        let record = Record {
+            actor: mark.by.clone(),
+            event: "kill_switch_lifted",
+            subject: ALL_SUBJECTS.to_owned(),
+            proposal: None,
+            ticket: None,
+            body: serde_json::json!({"why": mark.note}),
+        };
+        audit::append(&mut tx, mark.at, &[record]).await?;
+        commit(tx).await?;
+        Ok(true)
+    }
+}
+
+async fn clear_modes(tx: &mut Transaction<'static, Any>) -> Result<(), StoreError> {
+    run(tx, "DELETE FROM modes", &[]).await
+}
+
+async fn put_mode(
+    tx: &mut Transaction<'static, Any>,
+    subject: &str,
+    mode: Mode,
+    mark: &Mark,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO modes (subject, mode, mark) VALUES ($1, $2, $3)";
+    run(tx, sql, &[subject, mode.as_str(), &json_text(mark)]).await
+}
+
+async fn run(
+    tx: &mut Transaction<'static, Any>,
+    sql: &'static str,
+    values: &[&str],
+) -> Result<(), StoreError> {
+    let mut query = sqlx::query(sql);
+    for value in values {
+        query = query.bind(*value);
+    }
+    query
+        .execute(&mut **tx)
+        .await
+        .map_err(during("writing what a person decided"))?;
+    Ok(())
+}
+
+async fn commit(tx: Transaction<'static, Any>) -> Result<(), StoreError> {
+    tx.commit()
+        .await
+        .map_err(during("writing what a person decided"))
+}
+
+/// The moment of a mark that is made now.
+pub fn mark(by: &str, note: &str) -> Mark {
+    Mark {
+        by: by.to_owned(),
+        at: Timestamp::now(),
+        note: note.to_owned(),
+    }
+}
