@@ -18,8 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 fn a_signal_during_an_action_leaves_its_outcome_unknown() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut site = Site::new();
-        let lines =
-            "deadlines.invoke = \"60s\"\nconfig = { fault = \"sleep\", fault_in = \"invoke\" }";
+        let lines = "actions.mode = \"execute\"\ndeadlines.invoke = \"60s\"\nconfig = { fault = \"sleep\", fault_in = \"invoke\" }";
         site.subject("slow", misbehaving_subject(), lines);
         let child = site
             .operator()

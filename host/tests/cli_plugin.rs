@@ -96,6 +96,10 @@ fn nothing_is_done_without_a_persons_consent() {
         ),
         Some(0)
     );
+    let observing = "refused by the rule `mode`: it is `observe`";
+    assert_eq!(code(&invoke(&["--yes"]), "", observing), Some(5));
+    let execute = run(&folder, common::misbehaving_subject(), &["mode", "execute"]);
+    assert_eq!(code(&execute, "execute", ""), Some(0));
     assert_eq!(code(&invoke(&["--yes"]), "done: ", ""), Some(0));
 }
 

@@ -25,6 +25,8 @@ pub enum Fault {
     Panic,
     /// Answers with an error that trying again can mend.
     Error,
+    /// Refuses to do anything, and says that trying again can help.
+    Refuse,
     /// Answers with an error that holds the configured `token`, after printing it.
     Leak,
     /// Ends the process with status 3.
@@ -86,6 +88,10 @@ impl Fault {
             Self::Error => {
                 let message = "told to fail";
                 return Err(Error::retryable(ErrorKind::Unavailable, message));
+            }
+            Self::Refuse => {
+                let message = "told to refuse";
+                return Err(Error::retryable(ErrorKind::Refused, message));
             }
             Self::Leak => {
                 println!("the token is {token}");

@@ -45,6 +45,9 @@ pub enum ActError {
     /// The subject's plugin cannot be reached.
     #[error(transparent)]
     Subject(#[from] SubjectError),
+    /// The subject's plugin is in quarantine.
+    #[error("the plugin is quarantined: {0}")]
+    Quarantined(String),
     /// The subject's plugin does not say what it can do.
     #[error(transparent)]
     Plugin(#[from] CallError),
@@ -117,8 +120,15 @@ struct Called {
 impl Stage {
     /// A plugin instance of its own: what is done does not keep the subject from being watched, and can be ended alone.
     pub async fn connect(&self) -> Result<(Subject, Registry), ActError> {
-        let plugin =
-            Arc::new(subject::open(&self.subject, &self.around).map_err(SubjectError::from)?);
+        let plugin = subject::open(&self.subject, &self.around).map_err(SubjectError::from)?;
+        let quarantined = self.store.quarantined().await?;
+        if let Some(entry) = quarantined
+            .iter()
+            .find(|entry| entry.sha256 == plugin.sha256)
+        {
+            return Err(ActError::Quarantined(entry.reason.clone()));
+        }
+        let plugin = Arc::new(plugin);
         let connected = subject::start(&self.subject, plugin, &self.around).await?;
         match connected.invoker.list_actions().await {
             Ok(list) => Ok((connected, Registry::new(&self.subject.name, list))),

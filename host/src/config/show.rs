@@ -141,6 +141,9 @@ fn of_subject(subject: &SubjectConfig, origins: &Origins) -> Vec<Setting> {
         .iter()
         .flat_map(|(name, decided)| of_invariant(name, decided));
     let base = KeyPath::new(["subjects", &subject.name]);
+    let own_rules = rules(&subject.actions)
+        .into_iter()
+        .filter(|(key, _)| origins.of(&base.concat(key)).is_some());
     let workflows = subject
         .workflows
         .iter()
