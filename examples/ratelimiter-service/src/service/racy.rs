@@ -73,13 +73,11 @@ impl Run<'_> {
         if allowed == 0 {
             return Ok(());
         }
-        let (name, suffix) = (self.counters.of(&item.question.key), item.member_suffix());
-        let member = |i| {
-            (
-                now_ms,
-                format!("{}.{index}.{i}{suffix}", self.member_prefix),
-            )
-        };
+        let (name, suffix) = (
+            self.counters.of(&item.question.key),
+            item.member_suffix(index),
+        );
+        let member = |i| (now_ms, format!("{}.{i}{suffix}", self.member_prefix));
         let members: Vec<(u64, String)> = (0..allowed).map(member).collect();
         Cmd::zadd_multiple(&name, &members).exec_async(conn).await?;
         let window_ms = i64::try_from(item.limit.window_ms).unwrap_or(i64::MAX);
