@@ -135,8 +135,10 @@ impl Batcher {
                 Answer::Decided { now_ms, verdicts } => {
                     self.node.clock.learn(now_ms);
                     self.note(&items, &verdicts, now_ms);
+                    let when = (asked_at, Instant::now());
                     let mut refused = self.desk.refused();
-                    refused.learn(&policy.version, asked_at, &items, &verdicts);
+                    let doubtful = refused.learn(&policy.version, when, &items, &verdicts);
+                    self.node.metrics.false_blocks.inc_by(doubtful);
                     return Ok(share_out(&items, &verdicts, &indices));
                 }
             }

@@ -28,7 +28,10 @@ struct Refusal {
     /// When it is refused no longer, by this node's clock.
     until: Instant,
     fresh_until: Instant,
+    /// By Redis.
     times: u32,
+    /// From memory, since Redis last refused.
+    repeated: u64,
 }
 
 /// See the module.
@@ -40,30 +43,40 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// Takes in what Redis decided under this version, when it was asked after `asked_at`.
+    /// Takes in what Redis decided under this version, when it was asked after `asked_at` and had answered by `now`.
+    ///
+    /// Returns how many refusals from memory were doubtful: Redis had room before it should have, and nobody changed
+    /// anything. A part of them were right, as it is not known when the room came up.
     pub(crate) fn learn(
         &mut self,
         version: &str,
-        asked_at: Instant,
+        (asked_at, now): (Instant, Instant),
         items: &[Item],
         verdicts: &[Verdict],
-    ) {
+    ) -> u64 {
         if self.version != version {
             version.clone_into(&mut self.version);
             self.by_question.clear();
             self.lease_until = None;
         }
         self.lease_until = self.lease_until.max(Some(asked_at + LEASE));
+        let mut doubtful = 0;
         for (item, verdict) in items.iter().zip(verdicts) {
+            let known = self.by_question.get(&item.question);
+            if let Some(known) =
+                known.filter(|known| verdict.allowed > Some(0) && now < known.until)
+            {
+                doubtful += known.repeated;
+            }
             match verdict.allowed {
                 Some(allowed) if allowed < item.wanted => {
                     self.refuse(item, verdict, allowed, asked_at);
                 }
-                _ if self.by_question.is_empty() => {}
                 _ => drop(self.by_question.remove(&item.question)),
             }
         }
         self.make_room(asked_at);
+        doubtful
     }
 
     fn refuse(&mut self, item: &Item, verdict: &Verdict, allowed: u64, asked_at: Instant) {
@@ -78,6 +91,7 @@ impl Refused {
             until: asked_at + Duration::from_millis(verdict.wait_ms),
             fresh_until: asked_at + FRESH,
             times: 1,
+            repeated: 0,
         };
         match self.by_question.get_mut(&item.question) {
             Some(known) => {
@@ -101,15 +115,19 @@ impl Refused {
     }
 
     /// The refusal of this check, where it is certain.
-    pub(crate) fn recall(&self, question: &Question, now: Instant) -> Option<Decision> {
+    pub(crate) fn recall(&mut self, question: &Question, now: Instant) -> Option<Decision> {
         if self.lease_until.is_none_or(|until| until <= now) {
             return None;
         }
-        let refusal = self.by_question.get(question)?;
+        let refusal = self.by_question.get_mut(question)?;
         let certain =
             refusal.times >= ASKED_AT_LEAST && now < refusal.until.min(refusal.fresh_until);
+        if !certain {
+            return None;
+        }
+        refusal.repeated += 1;
         let left = refusal.until.saturating_duration_since(now);
-        certain.then(|| Decision {
+        Some(Decision {
             wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) + 1,
             ..refusal.decision
         })
@@ -131,7 +149,7 @@ mod tests {
         }
     }
 
-    fn decide(refused: &mut Refused, version: &str, at: Instant, allowed: u64) {
+    fn decide(refused: &mut Refused, version: &str, at: Instant, allowed: u64) -> u64 {
         let item = Item {
             question: question("k"),
             wanted: 1,
@@ -147,7 +165,7 @@ mod tests {
             before: 5,
             wait_ms: WAIT_MS,
         };
-        refused.learn(version, at, &[item], &[verdict]);
+        refused.learn(version, (at, at), &[item], &[verdict])
     }
 
     /// Refused as often as it takes, for the last time at `at`.
@@ -166,7 +184,7 @@ mod tests {
     #[test]
     fn a_hammered_key_is_refused_from_memory_within_the_lease_alone() {
         let start = Instant::now();
-        let refused = hammered(start);
+        let mut refused = hammered(start);
         let recalled = refused.recall(&question("k"), start + ms(1)).unwrap();
         assert_eq!(
             (recalled.allowed, recalled.count, recalled.wait_ms),
@@ -201,9 +219,25 @@ mod tests {
         for late in [FRESH, ms(WAIT_MS)] {
             let mut refused = hammered(start);
             // Another key keeps the lease.
-            refused.learn("v1", start + late, &[], &[]);
+            refused.learn("v1", (start + late, start + late), &[], &[]);
             assert_eq!(refused.recall(&question("k"), start + late), None);
         }
+    }
+
+    #[test]
+    fn refusals_that_redis_does_not_bear_out_are_doubtful() {
+        let start = Instant::now();
+        let repeat = |version, allowed, after| {
+            let mut refused = hammered(start);
+            for _ in 0..3 {
+                assert!(refused.recall(&question("k"), start).is_some());
+            }
+            decide(&mut refused, version, start + after, allowed)
+        };
+        assert_eq!(repeat("v1", 1, ms(1)), 3, "the counter was deleted");
+        assert_eq!(repeat("v1", 0, ms(1)), 0, "it is refused still");
+        assert_eq!(repeat("v2", 1, ms(1)), 0, "somebody changed something");
+        assert_eq!(repeat("v1", 1, ms(WAIT_MS)), 0, "room came up by itself");
     }
 
     #[test]

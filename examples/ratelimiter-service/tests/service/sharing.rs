@@ -113,6 +113,20 @@ fn every_refusal_is_counted_also_one_from_memory() {
 }
 
 #[test]
+fn a_refusal_that_redis_does_not_bear_out_is_counted() {
+    let redis = Redis::start();
+    let a = Node::start("a", &redis, &["--default-limit", "1", "--workers", "1"]);
+    let none = r#"ratelimiter_false_blocks_total{node_id="a"} 0"#;
+    assert!(a.get("/metrics").text.contains(none));
+    crate::support::eventually("a refusal from before the loss", || {
+        a.allowed_of(30, "k");
+        redis.query::<()>(&["DEL", "ratelimit:k"]);
+        a.allowed_of(30, "k");
+        (!a.get("/metrics").text.contains(none)).then_some(())
+    });
+}
+
+#[test]
 fn a_new_limit_is_honoured_by_the_next_check_of_each_node() {
     let redis = Redis::start();
     let (a, b) = two_nodes(&redis);
