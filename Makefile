@@ -4,7 +4,7 @@ CARGO ?= cargo
 LIBRARY := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
 PLUGINS := ratelimiter
 
-.PHONY: demo test lint plugins servers bench soak clean
+.PHONY: demo test lint plugins servers test-servers bench soak clean
 
 ## A live rate limiter cluster, watched; ctrl-C ends all of it.
 demo: servers plugins
@@ -12,7 +12,7 @@ demo: servers plugins
 	target/release/operator-demo --plugin target/libratelimiter.$(LIBRARY) --folder target/demo
 
 ## Everything that is proven by running it.
-test: servers
+test: test-servers
 	$(CARGO) build --workspace --locked
 	$(CARGO) test --workspace --locked
 
@@ -33,6 +33,9 @@ plugins:
 ## The servers that the tests and the demo run: from the system's packages, where they are not there yet.
 servers:
 	examples/demo/install-servers.sh redis-server prometheus
+
+test-servers: servers
+	examples/demo/install-servers.sh postgresql
 
 ## Ratios measured in one run.
 bench: servers
