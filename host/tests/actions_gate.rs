@@ -352,6 +352,12 @@ fn a_workflow_that_fails_takes_back_what_it_did() {
     let undoing = scene.proposal(2);
     assert_eq!(undoing["undoes"], 1);
     assert_eq!(undoing["state"], "approved");
+    scene.refused(
+        &["actions", "run", "@1", "--yes"],
+        2,
+        "only what is approved can begin",
+    );
+    assert!(scene.try_proposal(3).is_none(), "it is taken back once");
     let mut daemon = scene.site.start();
     scene.wait_for(2, |state| ["completed", "verified"].contains(&state));
     let effects = scene.effects();

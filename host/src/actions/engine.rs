@@ -155,11 +155,7 @@ impl Engine {
         self.running.insert(id);
         tasks.spawn(async move {
             let result = stage.perform(id, None).await;
-            let compensated = match &result {
-                Ok(proposal) => compensate(&stage, proposal).await,
-                Err(_) => Ok(None),
-            };
-            told(compensated);
+            told(compensate(&stage, id).await);
             Performed {
                 id,
                 subject: stage.subject.name,
@@ -360,13 +356,14 @@ async fn changed(
 }
 
 /// A plan that failed takes back what it has done, if it says so.
-pub async fn compensate(stage: &Stage, proposal: &Proposal) -> Result<Option<Proposal>, ActError> {
+pub async fn compensate(stage: &Stage, id: ProposalId) -> Result<Option<Proposal>, ActError> {
+    let proposal = stage.store.proposal(id).await?;
     let wants = proposal.state == ProposalState::Failed
         && proposal.plan.on_failure == OnFailure::Compensate;
     if !wants {
         return Ok(None);
     }
-    undo_of(stage, proposal, "its plan failed").await
+    undo_of(stage, &proposal, "its plan failed").await
 }
 
 /// Proposes what takes a proposal back; where the rules allow, that is approved at once. What was an undoing itself is left.
@@ -375,7 +372,13 @@ async fn undo_of(
     proposal: &Proposal,
     why: &str,
 ) -> Result<Option<Proposal>, ActError> {
-    if proposal.undoes.is_some() {
+    let filter = ProposalFilter {
+        subjects: vec![proposal.subject.clone()],
+        ..ProposalFilter::default()
+    };
+    let all = stage.store.proposals(&filter).await?;
+    let is_undone = all.iter().any(|other| other.undoes == Some(proposal.id));
+    if proposal.undoes.is_some() || is_undone {
         return Ok(None);
     }
     crash_point("undoing");

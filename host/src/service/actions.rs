@@ -244,9 +244,9 @@ impl Service {
         }
         let subject = self.subject(Some(&proposal.subject))?;
         let stage = self.stage(subject, self.store().await?.clone(), ending);
-        let performed = stage.perform(id, given).await?;
-        actions::compensate(&stage, &performed).await?;
-        Ok(performed)
+        let performed = stage.perform(id, given).await;
+        actions::compensate(&stage, id).await?;
+        Ok(performed?)
     }
 
     /// What a wish would do. Nothing is done and nothing is recorded.
