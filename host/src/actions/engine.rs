@@ -104,6 +104,7 @@ impl Engine {
         let filter = ProposalFilter {
             subjects: self.stages.keys().cloned().collect(),
             states: vec![ProposalState::Approved, ProposalState::Completed],
+            current: true,
             ..ProposalFilter::default()
         };
         let found = self.store.proposals(&filter).await?;
@@ -202,6 +203,7 @@ impl Engine {
         let filter = ProposalFilter {
             subjects: vec![look.subject.clone()],
             states: vec![ProposalState::Completed],
+            current: true,
             ..ProposalFilter::default()
         };
         match self.store.proposals(&filter).await {
@@ -372,13 +374,7 @@ async fn undo_of(
     proposal: &Proposal,
     why: &str,
 ) -> Result<Option<Proposal>, ActError> {
-    let filter = ProposalFilter {
-        subjects: vec![proposal.subject.clone()],
-        ..ProposalFilter::default()
-    };
-    let all = stage.store.proposals(&filter).await?;
-    let is_undone = all.iter().any(|other| other.undoes == Some(proposal.id));
-    if proposal.undoes.is_some() || is_undone {
+    if proposal.undoes.is_some() || stage.store.is_undone(proposal.id).await? {
         return Ok(None);
     }
     crash_point("undoing");
