@@ -226,7 +226,7 @@ proptest! {
         let mut whole = serde_json::to_value(&data).unwrap();
         let mut paths = Vec::new();
         removable(&whole, "", &mut paths);
-        *whole.pointer_mut(at.get(&paths)).unwrap() = json!(number);
+        *whole.pointer_mut(at.get(paths.as_slice()).as_str()).unwrap() = json!(number);
         if let Ok(data) = serde_json::from_value::<Data>(whole) {
             judge(&data);
         }

@@ -96,6 +96,10 @@ impl PdError {
             (None, 404, "404 page not found") | (None, 405, "") => PdErrorKind::NoSuchPath,
             (None, 429, _) => PdErrorKind::RateLimited,
             (None, 500.., words) if ran_out_of_time(words) => PdErrorKind::Undecided,
+            // The list of what is well and what is not, of the readiness checks.
+            (None, 503, words) if words.starts_with("[+]") || words.starts_with("[-]") => {
+                PdErrorKind::Refused
+            }
             _ => otherwise,
         };
         if kind == PdErrorKind::Foreign {

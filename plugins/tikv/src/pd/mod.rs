@@ -3,6 +3,8 @@
 pub(crate) mod error;
 pub(crate) mod operator;
 pub(crate) mod regions;
+#[cfg(test)]
+mod replay;
 pub(crate) mod units;
 pub(crate) mod wire;
 
