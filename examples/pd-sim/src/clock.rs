@@ -17,6 +17,9 @@ pub(crate) struct Clock {
     /// After `started`.
     since: Nanos,
     rate: f64,
+    /// Wall and cluster time both stand here.
+    #[cfg(test)]
+    standing: Option<Nanos>,
 }
 
 /// One reading.
@@ -38,10 +41,25 @@ impl Clock {
             base: wall,
             since: 0,
             rate,
+            #[cfg(test)]
+            standing: None,
+        }
+    }
+
+    /// A clock that always shows the same.
+    #[cfg(test)]
+    pub(crate) fn standing(at: Nanos) -> Self {
+        Self {
+            standing: Some(at),
+            ..Self::new(1.0)
         }
     }
 
     pub(crate) fn read(&self) -> Reading {
+        #[cfg(test)]
+        if let Some(now) = self.standing {
+            return Reading { now, offset: 0 };
+        }
         let elapsed = self.elapsed();
         let now = self.base + scaled(elapsed - self.since, self.rate);
         Reading {

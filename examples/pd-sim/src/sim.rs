@@ -15,7 +15,10 @@ pub(crate) struct Sim {
 impl Sim {
     pub(crate) fn new(founding: &Founding, rate: f64) -> Self {
         let clock = Clock::new(rate);
-        let world = World::found(founding, clock.read().now);
+        Self::of(World::found(founding, clock.read().now), clock)
+    }
+
+    pub(crate) fn of(world: World, clock: Clock) -> Self {
         Self {
             clock: Mutex::new(clock),
             world: Mutex::new(world),

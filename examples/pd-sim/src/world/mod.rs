@@ -142,6 +142,16 @@ impl World {
         self.now - self.reports_from >= REGION_HEARTBEAT
     }
 
+    #[cfg(test)]
+    pub(crate) fn set_next_id(&mut self, id: u64) {
+        self.next_id = id;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_leaving(&mut self, store: StoreId, size: u64, since: Nanos) {
+        self.leaving.insert(store, (size, since));
+    }
+
     pub(crate) fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id

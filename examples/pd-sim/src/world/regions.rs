@@ -97,7 +97,9 @@ impl Regions {
         }
     }
 
-    pub(crate) fn add(&mut self, region: Region) -> At {
+    pub(crate) fn add(&mut self, mut region: Region) -> At {
+        // A copy of a region is not where its original is.
+        region.checks = 0;
         let at = At::try_from(self.list.len()).expect("there are at most a few million regions");
         self.by_id.insert(region.id, at);
         self.by_start.insert(region.start, at);

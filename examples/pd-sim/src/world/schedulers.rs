@@ -152,7 +152,7 @@ impl Schedulers {
 
 impl World {
     /// One turn of every scheduler and checker.
-    pub(super) fn schedule(&mut self) {
+    pub(crate) fn schedule(&mut self) {
         let halted = self.config.is_on("halt-scheduling", self.now);
         if halted || self.members.leader.is_none() || !self.has_all_reported() {
             return;

@@ -179,7 +179,7 @@ fn status(world: &World, store: &Store) -> Status {
 /// Grows with the regions' size, as PD's score does while there is room; the factor is that of PD's samples.
 fn region_score(size: u64, store: &Store) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "MiB stay far below 2^52")]
-    let score = size as f64 * 1.037_586_264_598_9 + 0.125;
+    let score = size as f64 * 1.037_586_264_598_863_7 + 0.125;
     (score / store.region_weight.max(0.001) * 1e10).round() / 1e10
 }
 
