@@ -1,5 +1,10 @@
 //! A TiKV cluster as PD and Prometheus show it, for machines without TiKV. The binary is thin: it runs [`run`].
 
+#![allow(
+    clippy::struct_field_names,
+    reason = "documents have the names that PD gives them"
+)]
+
 mod api;
 mod args;
 mod clock;

@@ -200,7 +200,7 @@ pub(crate) async fn one(State(pd): State<Pd>, Path(text): Path<String>) -> Answe
     if id == 0 && tells {
         // PD writes the error itself, of which nothing can be written.
         return Err(
-            Reply::json(&BTreeMap::<String, ()>::new()).with(axum::http::StatusCode::BAD_REQUEST)
+            Reply::json(&serde_json::Map::new()).with(axum::http::StatusCode::BAD_REQUEST)
         );
     }
     match world.regions.find(id) {
@@ -266,16 +266,15 @@ pub(crate) async fn scatter(State(pd): State<Pd>, body: String) -> Answer {
     let ids = input
         .get("regions_id")
         .and_then(serde_json::Value::as_array);
-    let ids: Vec<RegionId> = match ids {
-        Some(ids) => ids.iter().filter_map(serde_json::Value::as_u64).collect(),
-        None => {
-            let from = request::text(&input, "start_key").and_then(table);
-            let from = from.ok_or_else(|| Reply::text(400, "start_key should be provided."))?;
-            let to = request::text(&input, "end_key").and_then(table);
-            let all = world.regions.from_key(from).map(|at| world.regions.get(at));
-            let within = all.take_while(|region| to.is_none_or(|to| region.start < to));
-            within.take(LIMIT.1).map(|region| region.id).collect()
-        }
+    let ids: Vec<RegionId> = if let Some(ids) = ids {
+        ids.iter().filter_map(serde_json::Value::as_u64).collect()
+    } else {
+        let from = request::text(&input, "start_key").and_then(table);
+        let from = from.ok_or_else(|| Reply::text(400, "start_key should be provided."))?;
+        let to = request::text(&input, "end_key").and_then(table);
+        let all = world.regions.from_key(from).map(|at| world.regions.get(at));
+        let within = all.take_while(|region| to.is_none_or(|to| region.start < to));
+        within.take(LIMIT.1).map(|region| region.id).collect()
     };
     let done = ids
         .iter()

@@ -224,7 +224,9 @@ impl Regions {
     }
 
     fn count(&mut self, at: At, add: bool) {
-        let region = self.list[at as usize].clone();
+        // Taken out while the sums change.
+        let empty = Region::new(0, 0, Vec::new(), 0);
+        let region = std::mem::replace(&mut self.list[at as usize], empty);
         let (size, keys) = (u64::from(region.size), u64::from(region.keys));
         change(&mut self.totals.count, 1, add);
         change(&mut self.totals.size, size, add);
@@ -233,11 +235,14 @@ impl Regions {
             let tally = self.tallies.entry(peer.store()).or_default();
             tally.count_peer(&region, peer, add);
         }
-        if let Some(leader) = region.leader() {
+        let leader = region.leader();
+        let checks = self.classify(&region);
+        self.list[at as usize] = region;
+        if let Some(leader) = leader {
             self.list_leader(at, leader, add);
         }
         if add {
-            self.file(at, self.classify(&region));
+            self.file(at, checks);
         }
     }
 
@@ -256,8 +261,10 @@ impl Regions {
     }
 
     fn file(&mut self, at: At, checks: u16) {
-        let before = self.list[at as usize].checks;
-        self.list[at as usize].checks = checks;
+        let before = std::mem::replace(&mut self.list[at as usize].checks, checks);
+        if before == checks {
+            return;
+        }
         for (number, set) in self.checks.iter_mut().enumerate() {
             let bit = 1 << number;
             match (before & bit != 0, checks & bit != 0) {

@@ -70,7 +70,7 @@ pub(crate) async fn set_state(
     Reply::done("The store's state is updated.")
 }
 
-fn change<'a>(world: &'a mut World, id: StoreId) -> Result<&'a mut Store, Reply> {
+fn change(world: &mut World, id: StoreId) -> Result<&mut Store, Reply> {
     known(world, id, 500)?;
     let store = world.stores.get_mut(&id);
     store.ok_or_else(Reply::not_bootstrapped)
