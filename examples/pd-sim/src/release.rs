@@ -42,7 +42,7 @@ impl Release {
 
     /// Whether `pd_cluster_status` tells the store, and hot regions their CPU.
     pub(crate) fn tells_stores_apart(&self) -> bool {
-        self.since(8, 5, 7) && !(self.since(9, 0, 0) && !self.is_newest())
+        self.is_newest() || (self.since(8, 5, 7) && !self.since(9, 0, 0))
     }
 }
 

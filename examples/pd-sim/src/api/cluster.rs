@@ -152,7 +152,7 @@ pub(crate) async fn region_stats(State(pd): State<Pd>, query: Query) -> Answer {
         let [from, to] = bounds;
         let found = world
             .regions
-            .from_key(from.unwrap_or(0))
+            .starting_at(from.unwrap_or(0))
             .map(|at| world.regions.get(at));
         let within = found.take_while(|region| to.is_none_or(|to| region.start < to));
         for region in within {

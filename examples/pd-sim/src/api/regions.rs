@@ -57,7 +57,11 @@ pub(crate) async fn scan(State(pd): State<Pd>, query: Query) -> Answer {
     let to = query.first("end_key").and_then(table);
     let world = pd.sim.world();
     let within = |at: &At| to.is_none_or(|to| world.regions.get(*at).start < to);
-    let found = world.regions.from_key(from).take_while(within).take(limit);
+    let found = world
+        .regions
+        .starting_at(from)
+        .take_while(within)
+        .take(limit);
     Ok(Reply::regions(list_of(&world, found)))
 }
 
@@ -199,9 +203,7 @@ pub(crate) async fn one(State(pd): State<Pd>, Path(text): Path<String>) -> Answe
     let tells = world.release.tells_unknown_regions();
     if id == 0 && tells {
         // PD writes the error itself, of which nothing can be written.
-        return Err(
-            Reply::json(&serde_json::Map::new()).with(axum::http::StatusCode::BAD_REQUEST)
-        );
+        return Err(Reply::json(&serde_json::Map::new()).with(axum::http::StatusCode::BAD_REQUEST));
     }
     match world.regions.find(id) {
         Some(at) => {
@@ -217,7 +219,7 @@ pub(crate) async fn one(State(pd): State<Pd>, Path(text): Path<String>) -> Answe
 pub(crate) async fn by_key(State(pd): State<Pd>, Path(key): Path<String>) -> Answer {
     let world = pd.sim.world();
     let number = table(&key);
-    let found = number.and_then(|number| world.regions.from_key(number).next());
+    let found = number.and_then(|number| world.regions.starting_at(number).next());
     let Some(at) = found else {
         if world.release.tells_unknown_regions() {
             // With the mark for an argument that PD does not give.
@@ -272,7 +274,10 @@ pub(crate) async fn scatter(State(pd): State<Pd>, body: String) -> Answer {
         let from = request::text(&input, "start_key").and_then(table);
         let from = from.ok_or_else(|| Reply::text(400, "start_key should be provided."))?;
         let to = request::text(&input, "end_key").and_then(table);
-        let all = world.regions.from_key(from).map(|at| world.regions.get(at));
+        let all = world
+            .regions
+            .starting_at(from)
+            .map(|at| world.regions.get(at));
         let within = all.take_while(|region| to.is_none_or(|to| region.start < to));
         within.take(LIMIT.1).map(|region| region.id).collect()
     };

@@ -130,11 +130,7 @@ impl World {
 
     /// A region that is led, and the processes that take part.
     fn can_take(&self, id: RegionId, step: &Step) -> bool {
-        let runs = |store| {
-            self.stores
-                .get(&store)
-                .is_some_and(|store| store.is_running())
-        };
+        let runs = |store| self.runs(store);
         let leader = self
             .regions
             .find(id)
@@ -169,7 +165,7 @@ impl World {
 
     /// Splits the region that holds this key; the new region, or none where the key is a bound already.
     pub(crate) fn split_at(&mut self, key: u64) -> Option<RegionId> {
-        let at = self.regions.from_key(key).next()?;
+        let at = self.regions.starting_at(key).next()?;
         let before = self.next_id;
         self.split(self.regions.get(at).id, key);
         (self.next_id > before).then_some(self.next_id)
@@ -209,20 +205,20 @@ fn change(region: &mut Region, step: &Step) {
         }
         Step::Promote { peer, .. } => turn(region, *peer, Role::Voter),
         Step::EnterJoint { promote, demote } => {
-            promote
-                .iter()
-                .for_each(|(id, _)| turn(region, *id, Role::Incoming));
-            demote
-                .iter()
-                .for_each(|(id, _)| turn(region, *id, Role::Demoting));
+            for (id, _) in promote {
+                turn(region, *id, Role::Incoming);
+            }
+            for (id, _) in demote {
+                turn(region, *id, Role::Demoting);
+            }
         }
         Step::LeaveJoint { promote, demote } => {
-            promote
-                .iter()
-                .for_each(|(id, _)| turn(region, *id, Role::Voter));
-            demote
-                .iter()
-                .for_each(|(id, _)| turn(region, *id, Role::Learner));
+            for (id, _) in promote {
+                turn(region, *id, Role::Voter);
+            }
+            for (id, _) in demote {
+                turn(region, *id, Role::Learner);
+            }
         }
         Step::RemovePeer { store } => {
             region.peers.retain(|peer| peer.store() != *store);

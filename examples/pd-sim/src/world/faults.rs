@@ -96,7 +96,7 @@ impl World {
     pub(crate) fn heal_regions(&mut self) {
         for at in self.regions.found_by(Check::Leaderless).clone() {
             let region = self.regions.get(at);
-            let runs = |store: &StoreId| self.stores.get(store).is_some_and(|it| it.is_running());
+            let runs = |store: &StoreId| self.runs(*store);
             let elected = region.voters().map(super::region::Peer::store).find(runs);
             let elected = elected
                 .and_then(|store| u32::try_from(store).ok())
@@ -107,13 +107,11 @@ impl World {
 
     /// The first regions in the order of their keys that have a leader, or the one of this number.
     pub(crate) fn pick_regions(&self, id: Option<RegionId>, count: usize) -> Vec<At> {
-        match id {
-            Some(id) => self.regions.find(id).into_iter().collect(),
-            None => {
-                let led = |at: &At| self.regions.get(*at).leader().is_some();
-                self.regions.all().filter(led).take(count).collect()
-            }
+        if let Some(id) = id {
+            return self.regions.find(id).into_iter().collect();
         }
+        let led = |at: &At| self.regions.get(*at).leader().is_some();
+        self.regions.all().filter(led).take(count).collect()
     }
 
     /// Gives a store this share of all leaders that it could have.

@@ -42,6 +42,7 @@ pub(crate) const SECOND: Nanos = 1_000_000_000;
 pub(crate) const MINUTE: Nanos = 60 * SECOND;
 /// PD pushes operators on this often.
 const TICK: Nanos = SECOND / 2;
+const TICKS_PER_MINUTE: f64 = 120.0;
 /// Below so many regions and with more than this free, a store is never low on space.
 const SPARED: (u64, f64) = (100, 8.0 * GIB);
 
@@ -99,9 +100,8 @@ impl World {
             self.schedule();
             self.bury();
         }
-        let minute = 60.0 * SECOND as f64 / TICK as f64;
         for store in self.stores.values_mut() {
-            let credit = store.credit + store.limits.add_peer / minute;
+            let credit = store.credit + store.limits.add_peer / TICKS_PER_MINUTE;
             store.credit = credit.min(store.limits.add_peer);
         }
     }
@@ -125,6 +125,11 @@ impl World {
     /// By the wall clock.
     pub(crate) fn wall(&self) -> Nanos {
         self.now + self.offset
+    }
+
+    /// Whether this store's process is there and works.
+    pub(crate) fn runs(&self, store: StoreId) -> bool {
+        self.stores.get(&store).is_some_and(Store::is_running)
     }
 
     pub(crate) fn is_bootstrapped(&self) -> bool {

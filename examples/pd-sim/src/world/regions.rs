@@ -133,7 +133,7 @@ impl Regions {
     }
 
     /// The regions from the one that holds this table on, in the order of their keys.
-    pub(crate) fn from_key(&self, table: u64) -> impl Iterator<Item = At> {
+    pub(crate) fn starting_at(&self, table: u64) -> impl Iterator<Item = At> {
         let first = self.by_start.range(..=table).next_back();
         let from = first.map_or(table, |(start, _)| *start);
         self.by_start.range(from..).map(|(_, at)| *at)

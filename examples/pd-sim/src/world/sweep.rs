@@ -115,7 +115,7 @@ impl World {
         if region.leader() != Some(dead) || !self.has_majority(at) {
             return;
         }
-        let running = |store: &StoreId| self.stores.get(store).is_some_and(|it| it.is_running());
+        let running = |store: &StoreId| self.runs(*store);
         let voters = region.peers.iter().filter(|peer| peer.role == Role::Voter);
         let candidates: Vec<StoreId> = voters
             .map(super::region::Peer::store)
@@ -147,7 +147,7 @@ impl World {
     /// Whether more than half of a region's voters run.
     pub(crate) fn has_majority(&self, at: At) -> bool {
         let region = self.regions.get(at);
-        let runs = |store: StoreId| self.stores.get(&store).is_some_and(|it| it.is_running());
+        let runs = |store: StoreId| self.runs(store);
         let running = region.voters().filter(|peer| runs(peer.store())).count();
         running * 2 > region.voters().count()
     }

@@ -47,7 +47,11 @@ impl Scene {
 }
 
 fn led(world: &World) -> u64 {
-    world.stores.keys().map(|id| world.regions.tally(*id).leaders).sum()
+    world
+        .stores
+        .keys()
+        .map(|id| world.regions.tally(*id).leaders)
+        .sum()
 }
 
 #[test]
@@ -61,9 +65,15 @@ fn a_dead_store_loses_its_leaders_then_its_name_then_its_peers_are_reported() {
     assert_eq!(led(&scene.0), 300);
     scene.after(10 * SECOND);
     assert_eq!(scene.state(1), StateName::Disconnected);
-    assert_eq!((scene.count(Check::DownPeer), scene.count(Check::MissPeer)), (0, 0));
+    assert_eq!(
+        (scene.count(Check::DownPeer), scene.count(Check::MissPeer)),
+        (0, 0)
+    );
     scene.after(11 * MINUTE);
-    assert_eq!((scene.count(Check::DownPeer), scene.count(Check::MissPeer)), (300, 0));
+    assert_eq!(
+        (scene.count(Check::DownPeer), scene.count(Check::MissPeer)),
+        (300, 0)
+    );
     assert_eq!(scene.0.regions.tally(1).regions, 300);
     scene.after(20 * MINUTE);
     assert_eq!(scene.state(1), StateName::Down);
@@ -83,7 +93,10 @@ fn with_a_fourth_store_the_peers_of_a_down_one_are_replaced() {
     assert_eq!(scene.0.regions.tally(1).regions, 30);
     scene.after(10 * MINUTE);
     assert_eq!(scene.0.regions.tally(1).regions, 0);
-    assert_eq!((scene.count(Check::DownPeer), scene.count(Check::MissPeer)), (0, 0));
+    assert_eq!(
+        (scene.count(Check::DownPeer), scene.count(Check::MissPeer)),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -93,7 +106,12 @@ fn a_decommissioned_store_is_emptied_and_buried() {
     assert_eq!(scene.state(2), StateName::Offline);
     assert_eq!(scene.count(Check::OfflinePeer), 30);
     scene.after(SECOND);
-    assert!(scene.0.progress(2).is_some_and(|progress| progress.done < 1.0));
+    assert!(
+        scene
+            .0
+            .progress(2)
+            .is_some_and(|progress| progress.done < 1.0)
+    );
     scene.after(10 * MINUTE);
     assert_eq!(scene.state(2), StateName::Tombstone);
     assert_eq!(scene.count(Check::OfflinePeer), 0);
@@ -103,7 +121,10 @@ fn a_decommissioned_store_is_emptied_and_buried() {
 #[test]
 fn of_three_stores_none_can_go() {
     let mut scene = Scene::new(3, 10);
-    assert_eq!(scene.0.take_offline(1, false), Err(Refusal::NotEnough(2, 3)));
+    assert_eq!(
+        scene.0.take_offline(1, false),
+        Err(Refusal::NotEnough(2, 3))
+    );
 }
 
 #[test]
@@ -151,7 +172,10 @@ fn a_new_leader_of_pd_forgets_operators_pauses_and_heartbeats_but_not_evictions(
     scene.after(12 * MINUTE);
     let now = scene.0.now;
     scene.0.schedulers.evict(2);
-    scene.0.schedulers.pause("balance-leader-scheduler", 3_600, now);
+    scene
+        .0
+        .schedulers
+        .pause("balance-leader-scheduler", 3_600, now);
     scene.0.faults.operators_stall = true;
     let at = scene.0.regions.led_by(1)[0];
     let region = scene.0.regions.get(at).id;
@@ -161,7 +185,13 @@ fn a_new_leader_of_pd_forgets_operators_pauses_and_heartbeats_but_not_evictions(
     scene.after(6 * SECOND);
     assert_eq!(scene.0.members.leader, Some(1));
     assert!(scene.0.operators.latest(region, scene.0.now).is_none());
-    assert!(scene.0.schedulers.paused("balance-leader-scheduler", scene.0.now).is_none());
+    assert!(
+        scene
+            .0
+            .schedulers
+            .paused("balance-leader-scheduler", scene.0.now)
+            .is_none()
+    );
     assert!(scene.0.schedulers.evicts(2));
     assert!(scene.count(Check::DownPeer) < 30);
     scene.after(MINUTE);
@@ -191,7 +221,14 @@ fn an_operator_runs_to_its_end_or_into_its_timeout() {
     assert!(region.peer_on(free).is_none());
     scene.0.transfer_peer(region.id, from, free).unwrap();
     scene.after(MINUTE);
-    let status = |scene: &Scene| scene.0.operators.latest(region.id, scene.0.now).unwrap().status;
+    let status = |scene: &Scene| {
+        scene
+            .0
+            .operators
+            .latest(region.id, scene.0.now)
+            .unwrap()
+            .status
+    };
     assert_eq!(status(&scene), operator::Status::Success);
     assert_eq!(scene.0.regions.get(0).stores().len(), 3);
     assert!(scene.0.regions.get(0).peer_on(free).is_some());
@@ -215,9 +252,18 @@ fn a_schedulers_operator_makes_way_for_a_persons() {
         (operator.region, operator.clone())
     };
     scene.0.transfer_leader(region, 3).unwrap();
-    assert_eq!(scene.0.operators.running[&region].desc, "admin-transfer-leader");
+    assert_eq!(
+        scene.0.operators.running[&region].desc,
+        "admin-transfer-leader"
+    );
     assert!(!other.urgent);
-    assert!(scene.0.transfer_leader(region, 2).unwrap_err().contains("ErrAddOperator"));
+    assert!(
+        scene
+            .0
+            .transfer_leader(region, 2)
+            .unwrap_err()
+            .contains("ErrAddOperator")
+    );
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn ailing(world: &mut World) {
     add_region(world, 60, 40, &[1, 4, 5], 1);
     let (learning, empty) = (world.region(34).unwrap(), world.region(40).unwrap());
     world.regions.edit(learning, |region| {
-        region.peers.push(Peer::new(38, 6, Role::Learner))
+        region.peers.push(Peer::new(38, 6, Role::Learner));
     });
     world.regions.edit(empty, |region| {
         (region.size, region.keys) = (1, 0);
