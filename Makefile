@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 LIBRARY := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
-PLUGINS := ratelimiter
+PLUGINS := ratelimiter tikv
 
 .PHONY: demo test lint plugins servers bench soak clean
 
