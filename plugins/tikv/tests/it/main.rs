@@ -11,3 +11,6 @@ mod conformance;
 mod fake;
 mod observe;
 mod scale;
+mod simulated;
+mod simulated_actions;
+mod simulated_faults;
