@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -32,12 +32,17 @@ use crate::{
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// A follower looks for a leader for 3 s before it says that there is none, and PD asks each member for 3 s.
 const MEMBERS_TIMEOUT: Duration = Duration::from_millis(3_600);
-const PROMETHEUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Quantiles over a thousand stores are work, and the rest does not wait for them.
+const PROMETHEUS_TIMEOUT: Duration = Duration::from_millis(3_600);
 /// What is read of a list of regions: its length, and the first few.
 const LIST_HEAD_BYTES: u64 = 16 << 10;
 /// PD has to write a long list as a whole, whatever is read of it: it is asked for again only after a while.
 const LONG_LIST: u64 = 10_000;
 const LONG_LIST_PACE: Duration = Duration::from_secs(30);
+
+/// What Prometheus takes long for is work for it, and does not change between two scrapes.
+const SLOW_METRICS: Duration = Duration::from_millis(250);
+const SLOW_METRICS_PACE: Duration = Duration::from_secs(15);
 
 /// The checks that are counted.
 pub(crate) const REGION_CHECKS: [&str; 5] = [
@@ -47,6 +52,14 @@ pub(crate) const REGION_CHECKS: [&str; 5] = [
     "extra-peer",
     "offline-peer",
 ];
+
+/// What Prometheus answered, when, and how long that took.
+#[derive(Clone)]
+pub(crate) struct Measured {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) at: Instant,
+    took: Duration,
+}
 
 /// The last long list of each check, and when it was read.
 pub(crate) type LongLists = BTreeMap<&'static str, (Listed, Instant)>;
@@ -58,6 +71,7 @@ pub(crate) struct Looker<'a> {
     /// Members to ask when no configured PD answers.
     pub(crate) members: &'a [Endpoint],
     pub(crate) long_lists: &'a LongLists,
+    pub(crate) measured: Option<&'a Measured>,
     pub(crate) log: &'a Mutex<LogTail>,
     pub(crate) end: Deadline,
 }
@@ -113,7 +127,7 @@ pub(crate) struct Seen {
     pub(crate) health: Health,
     /// None where no PD knows a leader.
     pub(crate) told: Option<Told>,
-    pub(crate) metrics: Result<Metrics, String>,
+    pub(crate) metrics: Result<Measured, String>,
     /// None where no log is configured.
     pub(crate) log: Option<Result<LogEvidence, String>>,
     pub(crate) sources: Vec<Source>,
@@ -313,9 +327,21 @@ impl Looker<'_> {
             .look(source)
     }
 
-    fn metrics(&self) -> Result<Metrics, String> {
+    fn metrics(&self) -> Result<Measured, String> {
+        let slow = self
+            .measured
+            .filter(|last| last.took > SLOW_METRICS && last.at.elapsed() < SLOW_METRICS_PACE);
+        if let Some(last) = slow {
+            return Ok(last.clone());
+        }
+        let at = Instant::now();
         let deadline = Deadline::after(self.end.at_most(PROMETHEUS_TIMEOUT));
-        prometheus::look(self.http, self.settings, deadline)
+        let metrics = prometheus::look(self.http, self.settings, deadline)?;
+        Ok(Measured {
+            metrics: Arc::new(metrics),
+            at,
+            took: at.elapsed(),
+        })
     }
 
     fn pd<'b>(&'b self, endpoint: &'b Endpoint) -> Pd<'b> {

@@ -22,6 +22,8 @@ pub struct Data {
     pub store_metrics: Option<BTreeMap<String, StoreMetrics>>,
     /// Why Prometheus did not.
     pub metrics_error: Option<String>,
+    /// How old its answer is: a Prometheus that takes long is not asked in every cycle. Milliseconds.
+    pub metrics_age_ms: Option<u64>,
     /// How many regions there are, and how many of them are unwell.
     #[serde(default)]
     pub regions: Regions,
@@ -195,8 +197,6 @@ pub struct StoreMetrics {
     pub qps: Option<f64>,
     /// The p99 of gRPC requests, but for garbage collection. Milliseconds.
     pub latency_p99_ms: Option<f64>,
-    /// The p99 of raft writes. Milliseconds.
-    pub write_latency_p99_ms: Option<f64>,
     /// The p99 of how far the slowest follower of a region lies behind. Entries.
     pub raft_log_lag: Option<f64>,
     /// The p99 of how long writes were stalled by the storage engine. Microseconds.

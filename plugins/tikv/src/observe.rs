@@ -45,15 +45,20 @@ pub(crate) fn observe(
             "observe: the deadline has passed before anything was asked",
         ));
     }
-    let (members, long_lists) = {
+    let (members, long_lists, measured) = {
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        (memory.members.clone(), memory.long_lists.clone())
+        (
+            memory.members.clone(),
+            memory.long_lists.clone(),
+            memory.measured.clone(),
+        )
     };
     let looker = Looker {
         settings,
         http,
         members: &members,
         long_lists: &long_lists,
+        measured: measured.as_ref(),
         log,
         end: Deadline::after(left.min(Duration::from_millis(settings.observe_timeout_ms))),
     };
@@ -87,6 +92,7 @@ fn nothing(seen: &Seen) -> Error {
 }
 
 fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
+    memory.measured = seen.metrics.as_ref().ok().cloned();
     let leader = seen
         .members()
         .and_then(|members| members.leader.as_ref()?.member_id);
@@ -134,7 +140,9 @@ fn assemble(seen: Seen, memory: &Memory, now: Instant) -> Observation<Data> {
         fill(&mut data, told, memory, now);
     }
     match &seen.metrics {
-        Ok(metrics) => {
+        Ok(measured) => {
+            let metrics = &measured.metrics;
+            data.metrics_age_ms = Some(ms(now.saturating_duration_since(measured.at)));
             data.store_metrics = data
                 .stores
                 .as_deref()

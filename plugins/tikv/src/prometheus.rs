@@ -1,6 +1,6 @@
 //! What Prometheus tells. An empty result and NaN are unknown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread};
 
 use operator_plugin_api::Deadline;
 use serde::Deserialize;
@@ -23,7 +23,6 @@ enum PerStore {
     Scraped,
     Qps,
     Latency,
-    WriteLatency,
     LogLag,
     WriteStall,
     SchedulerTooBusy,
@@ -33,19 +32,6 @@ enum PerStore {
 }
 
 impl PerStore {
-    const ALL: [Self; 10] = [
-        Self::Scraped,
-        Self::Qps,
-        Self::Latency,
-        Self::WriteLatency,
-        Self::LogLag,
-        Self::WriteStall,
-        Self::SchedulerTooBusy,
-        Self::ChannelFull,
-        Self::Cpu,
-        Self::LeaderMissing,
-    ];
-
     fn query(self) -> String {
         let p99 = |buckets: &str| {
             format!("histogram_quantile(0.99, sum by (le, instance) (rate({buckets}[1m])))")
@@ -54,7 +40,6 @@ impl PerStore {
             Self::Scraped => "max by (instance) (up)".into(),
             Self::Qps => r#"sum by (instance) (rate(tikv_grpc_msg_duration_seconds_count{type!="kv_gc"}[1m]))"#.into(),
             Self::Latency => p99(GRPC),
-            Self::WriteLatency => p99(RAFT_WRITE),
             Self::LogLag => p99("tikv_raftstore_log_lag_bucket"),
             Self::WriteStall => r#"max by (instance) (max_over_time(tikv_engine_write_stall{type="write_stall_percentile99"}[1m]))"#.into(),
             Self::SchedulerTooBusy => "sum by (instance) (rate(tikv_scheduler_too_busy_total[1m]))".into(),
@@ -95,37 +80,53 @@ struct Labels {
     instance: Option<String>,
 }
 
-/// Asks a fixed number of queries, some of them side by side; a fault of one is the fault of all.
+/// What is asked side by side, one after the other in each: the first is as much work for Prometheus as all the others.
+const SIDE_BY_SIDE: [&[PerStore]; 3] = [
+    &[PerStore::Latency],
+    &[
+        PerStore::LogLag,
+        PerStore::WriteStall,
+        PerStore::LeaderMissing,
+    ],
+    &[
+        PerStore::Qps,
+        PerStore::SchedulerTooBusy,
+        PerStore::ChannelFull,
+        PerStore::Cpu,
+    ],
+];
+
+/// Asks a fixed number of queries; a fault of one is the fault of all.
 pub(crate) fn look(
     http: &Http,
     settings: &Settings,
     deadline: Deadline,
 ) -> Result<Metrics, String> {
     let ask = |query: &str| query_all(http, settings, query, deadline);
-    // The first answers whether anybody is there, before the rest is asked.
-    let first = (
-        PerStore::ALL[0],
-        by_instance(ask(&PerStore::ALL[0].query())?),
-    );
-    let halves = PerStore::ALL[1..].split_at(PerStore::ALL.len() / 2);
     let ask_each = |queries: &[PerStore]| -> Result<Vec<_>, String> {
         let asked = queries
             .iter()
             .map(|what| Ok((*what, by_instance(ask(&what.query())?))));
         asked.collect()
     };
-    let (one, other) = std::thread::scope(|scope| {
-        let one = scope.spawn(|| ask_each(halves.0));
-        let other = ask_each(halves.1);
-        let one = one
-            .join()
-            .unwrap_or_else(|_| Err("reading it panicked".into()));
-        (one, other)
-    });
-    let of_all = format!("histogram_quantile(0.99, sum by (le) (rate({RAFT_WRITE}[1m])))");
-    let of_all = ask(&of_all)?;
+    // Whether anybody is there, before the rest is asked.
+    let mut told = ask_each(&[PerStore::Scraped])?;
+    let of_all = thread::scope(|scope| {
+        let asking = SIDE_BY_SIDE.map(|queries| scope.spawn(move || ask_each(queries)));
+        let of_all = ask(&format!(
+            "histogram_quantile(0.99, sum by (le) (rate({RAFT_WRITE}[1m])))"
+        ));
+        for asked in asking {
+            told.extend(
+                asked
+                    .join()
+                    .unwrap_or_else(|_| Err("reading it panicked".into()))?,
+            );
+        }
+        of_all
+    })?;
     Ok(Metrics {
-        per_store: std::iter::once(first).chain(one?).chain(other?).collect(),
+        per_store: told.into_iter().collect(),
         write_latency_p99_ms: of_all
             .first()
             .and_then(known)
@@ -201,7 +202,6 @@ impl Metrics {
             scraped,
             qps: of(PerStore::Qps),
             latency_p99_ms: of(PerStore::Latency).map(|seconds| seconds * 1_000.0),
-            write_latency_p99_ms: of(PerStore::WriteLatency).map(|seconds| seconds * 1_000.0),
             raft_log_lag: of(PerStore::LogLag),
             write_stall_us: of(PerStore::WriteStall),
             rejected_per_second: rejected.map(|(busy, full)| busy + full),
@@ -293,7 +293,8 @@ mod tests {
 
     #[test]
     fn every_quantile_is_summed_by_le_and_every_answer_has_its_instance() {
-        for what in PerStore::ALL {
+        let all = SIDE_BY_SIDE.into_iter().flatten().copied();
+        for what in all.chain([PerStore::Scraped]) {
             let query = what.query();
             assert!(query.contains("instance)"), "{query}");
             assert!(

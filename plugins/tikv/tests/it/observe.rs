@@ -1,11 +1,13 @@
 //! What is seen of a cluster, and what is made of it.
 
+use std::{thread, time::Duration};
+
 use serde_json::{Value, json};
 use tikv::{Config, StoreState};
 
 use crate::{
     cluster::{Cluster, Watch},
-    fake::Reply,
+    fake::{Fake, Reply},
 };
 
 #[test]
@@ -274,4 +276,27 @@ fn before_the_first_store_everything_about_stores_is_unknown() {
     ] {
         assert!(unknown.contains(&invariant), "{invariant}");
     }
+}
+
+#[test]
+fn a_prometheus_that_takes_long_is_not_asked_in_every_cycle() {
+    let cluster = Cluster::start(3, 96);
+    let quick = cluster.prometheus.url();
+    let slow = Fake::start(move |request| {
+        thread::sleep(Duration::from_millis(300));
+        let path = request.line.trim_start_matches("GET ");
+        let answer = ureq::get(format!("{quick}{path}")).call();
+        Reply::Body(200, answer.unwrap().body_mut().read_to_string().unwrap())
+    });
+    let watch = Watch::new(Config {
+        prometheus_url: slow.url(),
+        ..cluster.config()
+    });
+    let (seen, _) = watch.look();
+    assert_eq!(seen.data.metrics_error, None);
+    let asked = slow.requests().len();
+    let (seen, report) = watch.look();
+    assert_eq!(slow.requests().len(), asked);
+    assert_eq!(report.unknown, [], "what was told is still known");
+    assert!(seen.data.metrics_age_ms.is_some());
 }
