@@ -96,7 +96,10 @@ fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
     let leader = seen
         .members()
         .and_then(|members| members.leader.as_ref()?.member_id);
-    memory.leader.learn(leader, now);
+    // Who did not say whether there is one has not said that it changed.
+    if seen.has_leader().is_some() {
+        memory.leader.learn(leader, now);
+    }
     if let Some(members) = seen.members() {
         let urls = members
             .members
