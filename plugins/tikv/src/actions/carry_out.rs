@@ -26,7 +26,7 @@ use crate::{
 /// The most that finding something out may take: a follower looks for a leader for 3 s.
 const ASK: Duration = Duration::from_millis(3_600);
 /// Of a deadline, what is left for the answer.
-const MARGIN: Duration = Duration::from_millis(100);
+const MARGIN: Duration = Duration::from_millis(250);
 
 /// Carries out an action through the first PD that takes it.
 pub(crate) fn invoke(
@@ -208,13 +208,25 @@ impl Asker<'_> {
     fn send_clearing(&self, action: &Action, call: &Call) -> Result<Sent, Error> {
         let sent = self.send(&action.request(), call)?;
         let in_the_way = |error: &PdError| error.message.contains("clean up TTL");
-        match (&sent, action.request_to_clear()) {
-            (Err((_, error)), Some(clear)) if in_the_way(error) => match self.send(&clear, call)? {
-                Ok(_) => self.send(&action.request(), call),
-                failed => Ok(failed),
-            },
-            _ => Ok(sent),
+        let clear = match &sent {
+            Err((_, error)) if in_the_way(error) => action.request_to_clear(),
+            _ => None,
+        };
+        let Some(clear) = clear else {
+            return Ok(sent);
+        };
+        let cleared = self.send(&clear, call)?;
+        if cleared.is_err() {
+            return Ok(cleared);
         }
+        let mut sent = self.send(&action.request(), call)?;
+        if let Err((_, error)) = &mut sent {
+            // What was done has to be told even where the rest was refused.
+            error
+                .message
+                .push_str("; the temporary value that was in its way has been ended");
+        }
+        Ok(sent)
     }
 
     /// Another PD is tried only where it is certain that nothing was done.

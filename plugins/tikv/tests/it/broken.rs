@@ -45,7 +45,7 @@ fn one_broken_pd_is_named_and_the_others_serve() {
         let since = Instant::now();
         let (seen, report) = Watch::new(config).look();
         assert!(
-            since.elapsed() < Duration::from_secs(4),
+            since.elapsed() < Duration::from_secs(8),
             "{way}: {:?}",
             since.elapsed()
         );
@@ -72,10 +72,10 @@ fn nothing_but_broken_pds_is_unavailable_within_the_deadline() {
         let subject = Tikv::create(config).unwrap();
         let since = Instant::now();
         let error = subject
-            .observe(Deadline::after(Duration::from_millis(1_500)))
+            .observe(Deadline::after(Duration::from_secs(4)))
             .unwrap_err();
         assert!(
-            since.elapsed() < Duration::from_millis(1_500),
+            since.elapsed() < Duration::from_secs(4),
             "{way}: {:?}",
             since.elapsed()
         );
