@@ -159,7 +159,7 @@ impl Cluster {
             "  - job_name: ratelimiter\n    static_configs: [{{targets: [{}]}}]\n",
             targets.join(", ")
         );
-        let started = prometheus::start(&self.folder, self.prometheus_port, &scrape)?;
+        let started = prometheus::start(&self.folder, self.prometheus_port, 1, &scrape)?;
         self.prometheus = Some(started);
         Ok(())
     }

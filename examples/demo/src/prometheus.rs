@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes once a second.
+//! A Prometheus.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use crate::{Process, cluster::get, wait::answering};
 
-/// Starts it on this loopback port with these entries of `scrape_configs`, each indented by two spaces, and waits until it
-/// answers. Its data stays in `folder`.
-pub fn start(folder: &Path, port: u16, scrape: &str) -> Result<Process> {
+/// Starts it on this loopback port, to scrape these entries of `scrape_configs`, each indented by two spaces, every so many
+/// seconds, and waits until it answers. Its data stays in `folder`.
+pub fn start(folder: &Path, port: u16, seconds: u32, scrape: &str) -> Result<Process> {
     let config = folder.join("prometheus.yml");
     let text = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 900ms}}\nscrape_configs:\n{scrape}"
+        "global: {{scrape_interval: {seconds}s, scrape_timeout: 900ms}}\nscrape_configs:\n{scrape}"
     );
     fs::write(&config, text)?;
     let mut command = Command::new("prometheus");

@@ -10,10 +10,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Process, cluster::program, prometheus, wait};
+use crate::{
+    Process,
+    cluster::{get, program},
+    prometheus, wait,
+};
 
 /// A million regions take their time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running cluster.
 #[derive(Debug)]
@@ -30,6 +34,7 @@ pub struct Tikv {
     pub prometheus: Option<Process>,
     /// The cluster.
     pub simulator: Process,
+    stores: u32,
 }
 
 impl Tikv {
@@ -48,19 +53,22 @@ impl Tikv {
             prometheus_port: wait::free_port()?,
             prometheus: None,
             simulator,
+            stores,
             folder,
         };
         cluster.start_prometheus()?;
         Ok(cluster)
     }
 
-    /// Starts a Prometheus that scrapes every store and every PD once a second; the simulator tells it where they are.
+    /// Starts a Prometheus that scrapes every store and every PD; the simulator tells it where they are.
     pub fn start_prometheus(&mut self) -> Result<()> {
         let targets = format!("{}/prometheus/targets", self.control_url);
         let scrape = format!(
             "  - job_name: tikv\n    http_sd_configs: [{{url: '{targets}', refresh_interval: 1s}}]\n"
         );
-        let started = prometheus::start(&self.folder, self.prometheus_port, &scrape)?;
+        // Many stores are scraped as in the field.
+        let seconds = if self.stores > 100 { 15 } else { 1 };
+        let started = prometheus::start(&self.folder, self.prometheus_port, seconds, &scrape)?;
         self.prometheus = Some(started);
         Ok(())
     }
@@ -87,6 +95,14 @@ impl Tikv {
     /// Asks PD for something, such as `schedulers`, with this body.
     pub fn pd(&self, path: &str, body: &str) -> Result<()> {
         post(&format!("{}/pd/api/v1/{path}", self.pd_urls[0]), body)
+    }
+
+    /// How many requests the PDs have had.
+    pub fn pd_requests(&self) -> Result<u64> {
+        let state: Value = serde_json::from_str(&get(&format!("{}/state", self.control_url))?)?;
+        state["pd_requests"]
+            .as_u64()
+            .context("a number of requests")
     }
 
     /// Lets a store have leaders again.

@@ -139,14 +139,16 @@ fn a_lost_pd_puts_the_quorum_at_risk_and_everything_else_stays_known() {
     let from = scene.now();
     scene.control("pds/pd1/kill");
     let tickets = ["warning pd_member_down pd1", "critical pd_quorum_at_risk"];
-    tickets.iter().for_each(|ticket| scene.opens(from, ticket));
+    for ticket in tickets {
+        scene.opens(from, ticket);
+    }
     scene.beat("the rest is known", |beat| {
         beat["observed"] == true && beat["violated"] == 2 && beat["unknown"] == 0
     });
     scene.control("pds/pd1/start");
-    tickets
-        .iter()
-        .for_each(|ticket| scene.resolves(from, ticket));
+    for ticket in tickets {
+        scene.resolves(from, ticket);
+    }
     scene.wait_until_healthy();
     scene.only(from, &["pd_member_down pd1", "pd_quorum_at_risk"]);
 }
