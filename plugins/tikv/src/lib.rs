@@ -38,7 +38,7 @@ use http::Http;
 use log::LogTail;
 use memory::Memory;
 
-/// A TiKV cluster as this plugin watches it.
+/// A cluster as this plugin watches it.
 pub struct Tikv {
     settings: Settings,
     http: Http,

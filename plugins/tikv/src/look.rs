@@ -89,6 +89,9 @@ impl Asked {
 /// An answer, or why there is none.
 pub(crate) type Got<T> = Result<T, PdError>;
 
+/// How one PD found the members.
+type Health = Got<Vec<wire::Member>>;
+
 /// What one PD that knows a leader told.
 pub(crate) struct Told {
     pub(crate) stores: Got<(wire::Stores, Option<i64>)>,
@@ -107,7 +110,7 @@ pub(crate) struct Told {
 /// What was seen; every part can be missing.
 pub(crate) struct Seen {
     pub(crate) asked: Vec<Asked>,
-    pub(crate) health: Got<Vec<wire::Member>>,
+    pub(crate) health: Health,
     /// None where no PD knows a leader.
     pub(crate) told: Option<Told>,
     pub(crate) metrics: Result<Metrics, String>,
@@ -184,7 +187,7 @@ impl Looker<'_> {
         })
     }
 
-    fn look_at_pd(&self) -> (Vec<Asked>, Got<Vec<wire::Member>>, Option<(Told, f64)>) {
+    fn look_at_pd(&self) -> (Vec<Asked>, Health, Option<(Told, f64)>) {
         let mut asked = self.ask_all(&self.settings.pd);
         if !asked.iter().any(Asked::is_there) {
             asked.extend(self.ask_all(self.members));

@@ -7,8 +7,9 @@ use std::{
 
 use crate::{endpoint::Endpoint, look::LongLists};
 
-/// A TiKV tells PD of itself every 10 s; three times that, since a leader first has to find its feet.
-const STORES_SETTLE: Duration = Duration::from_secs(30);
+/// A leader begins with heartbeats that its predecessor wrote down, which it does every 5 minutes. A store that it has not heard
+/// of itself by then, and half a minute more, is believed to be away.
+const STORES_SETTLE: Duration = Duration::from_secs(330);
 /// Regions are told every 60 s, and as long again is allowed for all of them.
 const REGIONS_SETTLE: Duration = Duration::from_mins(2);
 
@@ -33,6 +34,10 @@ pub(crate) struct Leadership {
     now: Option<u64>,
     seen_before: bool,
     changed: Option<Instant>,
+    /// Each store's last heartbeat as this leader first told it. Milliseconds since the Unix epoch.
+    inherited: BTreeMap<u64, i64>,
+    /// Whether it has heard of any store itself.
+    has_heard: bool,
 }
 
 impl Leadership {
@@ -40,6 +45,8 @@ impl Leadership {
     pub(crate) fn learn(&mut self, leader: Option<u64>, now: Instant) {
         if leader.is_some() && leader != self.now && self.seen_before {
             self.changed = Some(now);
+            self.inherited.clear();
+            self.has_heard = false;
         }
         self.seen_before |= leader.is_some();
         self.now = leader;
@@ -50,19 +57,33 @@ impl Leadership {
         Some(now.saturating_duration_since(self.changed?))
     }
 
-    /// Whether it had the time to hear of every store. None without a leader.
-    pub(crate) fn stores_settled(&self, now: Instant) -> Option<bool> {
-        self.settled(now, STORES_SETTLE)
+    /// Each store's last heartbeat, as the leader tells it.
+    pub(crate) fn learn_heartbeats(&mut self, heartbeats: impl Iterator<Item = (u64, i64)>) {
+        for (store, at) in heartbeats {
+            let inherited = *self.inherited.entry(store).or_insert(at);
+            self.has_heard |= at > inherited;
+        }
+    }
+
+    /// Whether what it says of a store is what it heard itself, or it had the time to.
+    pub(crate) fn has_heard_of(&self, store: u64, at: i64, now: Instant) -> bool {
+        let itself = self
+            .inherited
+            .get(&store)
+            .is_some_and(|inherited| at > *inherited);
+        itself || self.had(STORES_SETTLE, now)
     }
 
     /// Whether it had the time to hear of every region. None without a leader.
     pub(crate) fn regions_settled(&self, now: Instant) -> Option<bool> {
-        self.settled(now, REGIONS_SETTLE)
+        self.now?;
+        let heard = self.has_heard && self.had(REGIONS_SETTLE, now);
+        Some(heard || self.had(STORES_SETTLE + REGIONS_SETTLE, now))
     }
 
-    fn settled(&self, now: Instant, after: Duration) -> Option<bool> {
-        self.now?;
-        Some(self.changed_ago(now).is_none_or(|ago| ago >= after))
+    /// One that was not seen to change has been there for long enough.
+    fn had(&self, time: Duration, now: Instant) -> bool {
+        self.changed_ago(now).is_none_or(|ago| ago >= time)
     }
 }
 
@@ -79,28 +100,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leader_is_settled_unless_a_change_was_seen() {
+    fn a_new_leader_is_believed_once_it_has_heard_itself_or_had_the_time() {
         let start = Instant::now();
         let later = |s| start + Duration::from_secs(s);
         let mut leader = Leadership::default();
-        assert_eq!(leader.stores_settled(start), None);
+        assert_eq!(leader.regions_settled(start), None);
         leader.learn(Some(1), start);
-        assert_eq!(
-            (leader.stores_settled(start), leader.changed_ago(start)),
-            (Some(true), None)
-        );
+        leader.learn_heartbeats([(4, 10)].into_iter());
+        assert!(leader.has_heard_of(4, 10, start), "no change was seen");
+        assert_eq!(leader.regions_settled(start), Some(true));
+
         leader.learn(Some(2), later(1));
-        assert_eq!(leader.stores_settled(later(30)), Some(false));
-        assert_eq!(leader.stores_settled(later(31)), Some(true));
-        assert_eq!(leader.regions_settled(later(31)), Some(false));
-        leader.learn(None, later(40));
-        assert_eq!(leader.stores_settled(later(40)), None);
-        leader.learn(Some(2), later(50));
+        leader.learn_heartbeats([(4, 10), (5, 10)].into_iter());
+        assert!(!leader.has_heard_of(4, 10, later(330)));
+        assert!(leader.has_heard_of(4, 10, later(331)));
+        assert_eq!(leader.regions_settled(later(331)), Some(false));
+        assert_eq!(leader.regions_settled(later(451)), Some(true));
+
+        leader.learn_heartbeats([(4, 11)].into_iter());
+        assert!(leader.has_heard_of(4, 11, later(2)));
+        assert!(!leader.has_heard_of(5, 10, later(2)));
+        assert_eq!(leader.regions_settled(later(120)), Some(false));
+        assert_eq!(leader.regions_settled(later(121)), Some(true));
+
+        leader.learn(None, later(400));
+        assert_eq!(leader.regions_settled(later(400)), None);
+        leader.learn(Some(2), later(410));
         assert_eq!(
-            leader.stores_settled(later(51)),
+            leader.regions_settled(later(411)),
             Some(false),
             "it came back"
         );
+        assert!(!leader.has_heard_of(4, 11, later(411)));
     }
 
     #[test]

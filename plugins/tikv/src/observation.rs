@@ -55,9 +55,7 @@ pub struct Pd {
     pub etcd_leader: Option<String>,
     /// How long ago this plugin saw the leader change; null when it saw no change. Milliseconds.
     pub leader_changed_ago_ms: Option<u64>,
-    /// Whether the leader had the time to hear of every store: a new one begins with heartbeats up to 5 minutes old.
-    pub stores_settled: Option<bool>,
-    /// Whether the leader had the time to hear of every region, 60 s after another.
+    /// Whether the leader had the time to hear of every region: they are told every 60 s.
     pub regions_settled: Option<bool>,
     /// The members, ordered by name.
     pub members: Option<Vec<Member>>,
@@ -92,7 +90,7 @@ pub struct PdEndpoint {
     pub error: Option<String>,
 }
 
-/// One TiKV or TiFlash store.
+/// One store, be it of TiKV or of TiFlash.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Store {
     /// PD's id of it.
@@ -111,6 +109,8 @@ pub struct Store {
     pub last_heartbeat_ms: Option<i64>,
     /// How long ago that was, by PD's clock. Milliseconds.
     pub heartbeat_age_ms: Option<u64>,
+    /// Whether PD's leader has heard of it itself: a new one begins with heartbeats up to 5 minutes old.
+    pub heard_by_leader: Option<bool>,
     /// When it started. Milliseconds since the Unix epoch.
     pub started_at_ms: Option<i64>,
     /// The size of its disk or its configured share. Bytes, four significant digits.

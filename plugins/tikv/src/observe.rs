@@ -102,6 +102,12 @@ fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
             .collect();
     }
     let Some(told) = &seen.told else { return };
+    if let Ok((stores, _)) = &told.stores {
+        let heartbeats = stores.stores.iter();
+        let heartbeats =
+            heartbeats.filter_map(|info| Some((info.store.id, read::heartbeat_ms(info)?)));
+        memory.leader.learn_heartbeats(heartbeats);
+    }
     if let Ok(evicting) = &told.evict_leader {
         note(&mut memory.evicting, evicting, now);
     }
@@ -123,7 +129,6 @@ fn assemble(seen: Seen, memory: &Memory, now: Instant) -> Observation<Data> {
         ..Data::default()
     };
     data.pd.leader_changed_ago_ms = memory.leader.changed_ago(now).map(ms);
-    data.pd.stores_settled = memory.leader.stores_settled(now);
     data.pd.regions_settled = memory.leader.regions_settled(now);
     if let Some(told) = &seen.told {
         fill(&mut data, told, memory, now);
@@ -157,6 +162,10 @@ fn fill(data: &mut Data, told: &Told, memory: &Memory, now: Instant) {
     data.stores = stores
         .zip(clock)
         .map(|((stores, _), clock)| read::stores(stores, clock, evicting));
+    for store in data.stores.iter_mut().flatten() {
+        let at = store.last_heartbeat_ms;
+        store.heard_by_leader = at.map(|at| memory.leader.has_heard_of(store.id, at, now));
+    }
     data.cluster_metrics = cluster_metrics(told, data);
     data.regions = regions(told, now);
     data.operators = told.operators.as_ref().ok().map(|texts| operators(texts));

@@ -31,7 +31,8 @@ pub(crate) fn clock(stores: &wire::Stores, answered_ms: i64) -> i64 {
         .map_or(answered_ms, |newest| newest.max(answered_ms))
 }
 
-fn heartbeat_ms(info: &wire::StoreInfo) -> Option<i64> {
+/// When PD last heard of it. Milliseconds since the Unix epoch.
+pub(crate) fn heartbeat_ms(info: &wire::StoreInfo) -> Option<i64> {
     let nanos = info.store.last_heartbeat.map(|nanos| nanos / 1_000_000);
     nanos.or_else(|| {
         info.status
@@ -73,6 +74,7 @@ fn store(info: &wire::StoreInfo, clock_ms: i64, evicting: Option<&Vec<u64>>) -> 
         state: meta.state_name.as_deref().and_then(state),
         last_heartbeat_ms: heartbeat,
         heartbeat_age_ms: heartbeat.map(|at| clock_ms.saturating_sub(at).max(0).unsigned_abs()),
+        heard_by_leader: None,
         started_at_ms: meta
             .start_timestamp
             .map(|seconds| seconds.saturating_mul(1_000)),

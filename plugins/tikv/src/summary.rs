@@ -95,19 +95,23 @@ fn availability(data: &Data) -> Option<f64> {
         .iter()
         .filter(|store| store.state != Some(StoreState::Offline));
     let up: Option<Vec<bool>> = meant.map(is_up).collect();
-    let up = up.filter(|up| !up.is_empty() && data.pd.stores_settled == Some(true))?;
+    let up = up.filter(|up| !up.is_empty())?;
     let count = up.iter().filter(|up| **up).count();
     Some(100.0 * count as f64 / up.len() as f64)
 }
 
+/// A new leader's word on a store that it has not heard of itself is not taken.
 fn is_up(store: &Store) -> Option<bool> {
-    store.state.map(|state| state == StoreState::Up)
+    match store.state? {
+        StoreState::Up => Some(true),
+        _ => store.heard_by_leader?.then_some(false),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::samples::healthy;
+    use crate::{check::samples::healthy, observation::ClusterMetrics};
 
     #[test]
     fn the_line_says_what_is_known() {
@@ -120,7 +124,7 @@ mod tests {
         data.pd.leader = None;
         data.pd.has_leader = Some(false);
         data.stores = None;
-        data.cluster_metrics = Default::default();
+        data.cluster_metrics = ClusterMetrics::default();
         assert_eq!(line(&data), "stores unknown, no PD leader");
     }
 
@@ -137,7 +141,7 @@ mod tests {
         );
         data.stores.as_mut().unwrap()[1].state = Some(StoreState::Disconnected);
         assert_eq!(slis(&data)["store_availability_percent"], Some(50.0));
-        data.pd.stores_settled = Some(false);
+        data.stores.as_mut().unwrap()[1].heard_by_leader = Some(false);
         assert_eq!(slis(&data)["store_availability_percent"], None);
         data.stores.as_mut().unwrap()[1].capacity_bytes = None;
         assert_eq!(slis(&data)["disk_used_percent"], None);

@@ -34,6 +34,7 @@ pub(crate) struct LeaderMove {
 }
 
 /// A region, and where one of its peers should go.
+#[expect(clippy::struct_field_names, reason = "they are the parameters' names")]
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PeerMove {

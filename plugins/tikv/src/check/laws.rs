@@ -23,13 +23,14 @@ prop_compose! {
         id in 1_u64..4,
         state in known(vec![StoreState::Up, StoreState::Up, StoreState::Disconnected, StoreState::Down, StoreState::Offline]),
         heartbeat_age_ms in known(vec![0, 20_001, 1_800_001]),
+        heard_by_leader in known(vec![true, true, false]),
         available_bytes in known(vec![60, 29, 19, 0, 101]),
         leader_score in known(vec![32.0, 0.0, 400.0]),
         evicting_leaders in known(vec![true, false]),
         engine in known(vec!["tikv", "tiflash"]),
     ) -> Store {
         let labels = engine.map(|engine| [("engine".to_owned(), engine.to_owned())].into());
-        Store { state, heartbeat_age_ms, available_bytes, leader_score, evicting_leaders, labels, ..samples::store(id) }
+        Store { labels, state, heartbeat_age_ms, heard_by_leader, available_bytes, leader_score, evicting_leaders, ..samples::store(id) }
     }
 }
 
@@ -67,7 +68,6 @@ prop_compose! {
         data.store_metrics = metrics;
         data.regions.leaderless = leaderless;
         data.regions.down_peer.as_mut().unwrap().count = down_peer.unwrap_or_default();
-        data.pd.stores_settled = settled;
         data.pd.regions_settled = settled;
         data.pd.has_leader = has_leader;
         for (member, healthy) in data.pd.members.as_mut().unwrap().iter_mut().zip(healthy) {

@@ -73,15 +73,15 @@ pub(super) fn check(data: &Data, thresholds: &Thresholds, findings: &mut Finding
             // A store that PD has given up serves nothing that could be measured, and has a ticket of its own.
             Some((Standing::Down | Standing::Gone, _) | (_, true)) => {}
             Some((Standing::Up | Standing::Silent, false)) => {
-                rules
-                    .iter()
-                    .for_each(|rule| judge(rule, store, measured, findings));
+                for rule in &rules {
+                    judge(rule, store, measured, findings);
+                }
             }
             None => {
                 let reason = "it is not known whether it serves, or what it is";
-                rules
-                    .iter()
-                    .for_each(|rule| findings.unknown(rule.invariant, resource(store.id), reason));
+                for rule in &rules {
+                    findings.unknown(rule.invariant, resource(store.id), reason);
+                }
             }
         }
     }

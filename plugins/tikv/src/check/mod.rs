@@ -151,6 +151,10 @@ fn shorten<T>(entries: &mut Vec<T>, of: fn(&T) -> (&String, bool)) -> BTreeMap<S
 }
 
 /// A store as a resource: stable for as long as it exists.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the field that it fills is optional"
+)]
 fn resource(id: u64) -> Option<String> {
     Some(format!("store-{id}"))
 }

@@ -21,9 +21,9 @@ pub(super) fn check(data: &Data, findings: &mut Findings) {
     }
     match data.pd.members.as_deref() {
         Some(members) if !members.is_empty() => {
-            members
-                .iter()
-                .for_each(|member| member_down(member, findings));
+            for member in members {
+                member_down(member, findings);
+            }
             quorum(members, findings);
         }
         _ => {

@@ -67,7 +67,7 @@ fn led_by_nobody(data: &Data) -> Option<u64> {
     let leaders = data.cluster_metrics.leader_count.as_ref()?;
     let mut lost: u64 = 0;
     for store in data.stores.as_ref()? {
-        match standing::of(store, data)? {
+        match standing::believed(store, data)? {
             Standing::Up => {}
             Standing::Silent | Standing::Down | Standing::Gone => {
                 let led = leaders.get(&store.id.to_string()).copied();

@@ -18,7 +18,6 @@ pub(crate) fn healthy() -> Data {
             has_leader: Some(true),
             leader: Some("pd0".into()),
             leader_id: Some(1),
-            stores_settled: Some(true),
             regions_settled: Some(true),
             members: Some((0..3).map(member).collect()),
             ..Pd::default()
@@ -75,6 +74,7 @@ pub(crate) fn store(id: u64) -> Store {
         state: Some(StoreState::Up),
         last_heartbeat_ms: Some(1),
         heartbeat_age_ms: Some(3_000),
+        heard_by_leader: Some(true),
         capacity_bytes: Some(100),
         available_bytes: Some(60),
         leader_weight: Some(1.0),

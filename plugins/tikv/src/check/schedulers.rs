@@ -64,7 +64,6 @@ fn judge_paused(scheduler: &PausedScheduler, most_ms: u64, findings: &mut Findin
 fn halted(data: &Data, most_ms: u64, findings: &mut Findings) {
     let halt = || Some(HALT.to_owned());
     match (data.schedulers.halted, data.schedulers.halted_for_ms) {
-        (Some(false), _) => {}
         (Some(true), Some(halted)) if halted > most_ms => {
             let message = format!(
                 "all scheduling has been halted for at least {}",
@@ -77,7 +76,7 @@ fn halted(data: &Data, most_ms: u64, findings: &mut Findings) {
                 json!({"halted_for_ms": halted}),
             );
         }
-        (Some(true), Some(_)) => {}
+        (Some(false), _) | (Some(true), Some(_)) => {}
         _ => findings.unknown(
             SCHEDULER_PAUSED_TOO_LONG,
             halt(),
@@ -135,7 +134,7 @@ mod tests {
                     name,
                     paused_for_ms,
                     resumes_in_ms: None,
-                }])
+                }]);
             })
         };
         assert_eq!(paused(Some(1_800_000)), [""; 0]);

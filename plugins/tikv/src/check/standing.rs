@@ -33,6 +33,14 @@ pub(super) fn of(store: &Store, data: &Data) -> Option<Standing> {
     }
 }
 
+/// The same, but that a new leader's word on a store that it has not heard of itself is not taken.
+pub(super) fn believed(store: &Store, data: &Data) -> Option<Standing> {
+    match of(store, data)? {
+        away @ (Standing::Silent | Standing::Down) => store.heard_by_leader?.then_some(away),
+        standing => Some(standing),
+    }
+}
+
 /// Whether it is no TiKV: TiFlash has metrics of its own and never leads. None where its labels are not known.
 pub(super) fn is_tiflash(store: &Store) -> Option<bool> {
     let engine = store.labels.as_ref()?.get("engine");

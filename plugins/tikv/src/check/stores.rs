@@ -37,23 +37,20 @@ pub(super) fn check(data: &Data, thresholds: &Thresholds, findings: &mut Finding
 }
 
 fn heard_of(store: &Store, data: &Data, findings: &mut Findings) {
-    let (invariant, how) = match standing::of(store, data) {
+    let (invariant, how) = match standing::believed(store, data) {
         Some(Standing::Up | Standing::Gone) => return,
         Some(Standing::Down) => (STORE_DOWN, "down"),
         Some(Standing::Silent) => (STORE_DISCONNECTED, "disconnected"),
         None => {
-            let reason = "its state, its last heartbeat or `max-store-down-time` is not known";
+            let reason = match store.heard_by_leader {
+                Some(false) => "PD's leader is new and has not heard of it itself yet",
+                _ => "its state, its last heartbeat or `max-store-down-time` is not known",
+            };
             findings.unknown(STORE_DOWN, resource(store.id), reason);
             findings.unknown(STORE_DISCONNECTED, resource(store.id), reason);
             return;
         }
     };
-    if data.pd.stores_settled != Some(true) {
-        let reason = "PD's leader has just changed and may not have heard of it yet";
-        findings.unknown(STORE_DOWN, resource(store.id), reason);
-        findings.unknown(STORE_DISCONNECTED, resource(store.id), reason);
-        return;
-    }
     let age = store.heartbeat_age_ms.map(in_words);
     let since = match (store.last_heartbeat_ms, age) {
         (Some(0), _) => "it has never been heard of".to_owned(),
@@ -196,10 +193,10 @@ mod tests {
 
     #[test]
     fn a_new_leader_is_not_believed_that_a_store_is_away() {
-        for settled in [Some(false), None] {
+        for heard in [Some(false), None] {
             let verdicts = judge(|data| {
                 first(data).state = Some(StoreState::Disconnected);
-                data.pd.stores_settled = settled;
+                first(data).heard_by_leader = heard;
             });
             assert_eq!(
                 verdicts,
@@ -210,7 +207,7 @@ mod tests {
             );
         }
         assert_eq!(
-            judge(|data| data.pd.stores_settled = Some(false)),
+            judge(|data| first(data).heard_by_leader = Some(false)),
             [""; 0],
             "those that are up are"
         );

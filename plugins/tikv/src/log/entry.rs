@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// As TiKV writes it.
+    /// As the store writes it.
     fn quoted(text: &str) -> String {
         let bare = text
             .chars()

@@ -109,7 +109,7 @@ impl LogTail {
     /// Never waits: reads only as long as something is there.
     fn read_stdin(&mut self) -> Result<u64, String> {
         let end = Instant::now() + MAX_TIME;
-        let mut chunk = [0; 64 << 10];
+        let mut chunk = vec![0; MAX_LINE_BYTES];
         let mut left = MAX_BYTES;
         while !self.ended && left > 0 && Instant::now() < end && is_ready() {
             let stdin = rustix::stdio::stdin();

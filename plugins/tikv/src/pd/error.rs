@@ -1,7 +1,10 @@
 //! PD's five shapes of an error, told apart.
 //!
-//! 1. a JSON string, mostly `"[CODE]message"`; 2. an object with `code` and `msg` for input that cannot be read; 3. plain text
-//! with a code, from the redirector; 4. plain text of the router (404) or nothing (405); 5. `Too Many Requests` (429).
+//! - a JSON string, mostly `"[CODE]message"`;
+//! - an object with `code` and `msg`, for input that cannot be read;
+//! - plain text with a code, from the redirector;
+//! - plain text of the router (404), or nothing (405);
+//! - `Too Many Requests` (429).
 
 use serde_json::Value;
 
@@ -27,7 +30,7 @@ pub(crate) enum PdErrorKind {
     LeaderSilent,
     /// The PD that was asked has not started or is closing.
     NotStarted,
-    /// No TiKV was ever registered, or this PD has just lost the leadership.
+    /// No store was ever registered, or this PD has just lost the leadership.
     NotBootstrapped,
     /// PD's own rate limit.
     RateLimited,
@@ -113,7 +116,9 @@ impl PdError {
     }
 
     fn new(kind: PdErrorKind, status: Option<u16>, code: Option<String>, message: &str) -> Self {
-        let printable = message.chars().filter(|c| !c.is_control());
+        let printable = message
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c });
         Self {
             kind,
             status,

@@ -58,6 +58,7 @@ pub(crate) struct Status {
 
 /// `GET /members`.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are PD's")]
 pub(crate) struct Members {
     pub(crate) header: Option<Header>,
     pub(crate) members: Vec<Member>,
@@ -72,6 +73,7 @@ pub(crate) struct Header {
 
 /// An entry of `/members` and of `/health`, which alone has `health`.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are PD's")]
 pub(crate) struct Member {
     pub(crate) name: Option<String>,
     pub(crate) member_id: Option<u64>,
@@ -156,7 +158,7 @@ pub(crate) struct PausedScheduler {
 #[derive(Debug, Deserialize)]
 pub(crate) struct EvictLeaderConfig {
     #[serde(rename = "store-id-ranges")]
-    pub(crate) stores: BTreeMap<String, serde::de::IgnoredAny>,
+    pub(crate) stores: BTreeMap<String, serde_json::Value>,
 }
 
 /// `GET /config/schedule`. Booleans are texts, durations are Go's.
@@ -198,6 +200,7 @@ pub(crate) struct StoreLimit {
     pub(crate) remove_peer: Option<f64>,
 }
 
+#[expect(clippy::struct_field_names, reason = "they are PD's")]
 /// `GET /hotspot/stores`: each a rate a second by store id, left out while empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]

@@ -57,3 +57,15 @@ fn there_is_a_fixture_of_every_invariant_and_it_breaks_that_one() {
         .map(|invariant| invariant.name);
     assert_eq!(names, declared.collect());
 }
+
+#[test]
+fn the_example_and_the_sample_have_every_key_and_are_accepted() {
+    let parse = |text: &str| toml::from_str::<serde_json::Value>(text).unwrap();
+    let example = parse(include_str!("../../conformance/config.toml"));
+    let config: Config = serde_json::from_value(example).unwrap();
+    assert!(Tikv::create(config).is_ok());
+    let sample = parse(include_str!("../../tikv.toml"));
+    let config: Config =
+        serde_json::from_value(sample["subjects"]["tikv"]["config"].clone()).unwrap();
+    assert!(Tikv::create(config).is_ok());
+}
