@@ -4,7 +4,6 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,14 +15,10 @@ pub(crate) const SOON: Duration = Duration::from_secs(40);
 /// Rates look back over a minute, and PD's regions report once in one.
 pub(crate) const REPAIR: Duration = Duration::from_secs(150);
 
-/// Each of these tests needs the machine for itself.
-static MACHINE: Mutex<()> = Mutex::new(());
-
 pub(crate) struct Scene {
     pub(crate) cluster: Tikv,
     pub(crate) operator: Watched,
     _temp: tempfile::TempDir,
-    _machine: MutexGuard<'static, ()>,
 }
 
 impl Scene {
@@ -34,7 +29,6 @@ impl Scene {
 
     /// The same, with more lines for the plugin.
     pub(crate) fn with(stores: u32, hasty: &[&str], settings: &str) -> Self {
-        let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let temp = tempfile::tempdir().expect("a folder");
         let cluster = Tikv::start(temp.path(), stores, 120).expect("a cluster");
         let config = config(temp.path(), &cluster, hasty, settings);
@@ -44,7 +38,6 @@ impl Scene {
             cluster,
             operator,
             _temp: temp,
-            _machine: machine,
         };
         scene.wait_until_healthy();
         scene
