@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// The machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Sim {
     child: Child,
@@ -42,19 +42,24 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn start(args: &[&str]) -> Sim {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let ready = folder.path().join("ready.json");
     let child = program()
         .args(["--pd-port", "0", "--control-port", "0", "--ready-file"])
         .arg(&ready)
         .args(args)
         .spawn()
-        .unwrap();
+        .expect("the program");
     let ready = wait_for("the ready file", || read(&ready));
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
     Sim {
         child,
-        pds: ready["pds"].as_array().unwrap().iter().map(text).collect(),
+        pds: ready["pds"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(text)
+            .collect(),
         control: text(&ready["control"]),
         _folder: folder,
     }
@@ -82,8 +87,11 @@ fn get(url: &str) -> Option<(u16, String)> {
 impl Sim {
     fn control(&self, deed: &str) -> (u16, String) {
         let url = format!("{}/{deed}", self.control);
-        let mut response = agent(Duration::from_secs(30)).post(&url).send("").unwrap();
-        let body = response.body_mut().read_to_string().unwrap();
+        let mut response = agent(Duration::from_secs(30))
+            .post(&url)
+            .send("")
+            .expect("an answer");
+        let body = response.body_mut().read_to_string().expect("a body");
         (response.status().as_u16(), body)
     }
 
