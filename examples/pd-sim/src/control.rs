@@ -3,6 +3,7 @@
 mod targets;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -70,7 +71,9 @@ pub(crate) fn router(sim: Arc<Sim>, url: &str) -> Router {
 
 async fn state(State(control): State<Control>) -> Answer {
     let rate = control.sim.clock().rate();
-    Ok(axum::Json(describe(&control.sim.world(), rate)))
+    let mut state = describe(&control.sim.world(), rate);
+    state["pd_requests"] = control.sim.requests.load(Ordering::Relaxed).into();
+    Ok(axum::Json(state))
 }
 
 fn describe(world: &World, rate: f64) -> Value {

@@ -1,5 +1,6 @@
 //! The cluster and its clock, for whoever answers a request.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
@@ -10,6 +11,8 @@ use crate::world::{Founding, World};
 pub(crate) struct Sim {
     clock: Mutex<Clock>,
     world: Mutex<World>,
+    /// Requests to any PD so far.
+    pub(crate) requests: AtomicU64,
 }
 
 impl Sim {
@@ -22,6 +25,7 @@ impl Sim {
         Self {
             clock: Mutex::new(clock),
             world: Mutex::new(world),
+            requests: AtomicU64::new(0),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Who answers: the PD asked, the leader behind it, or nobody.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -54,6 +55,7 @@ enum Way {
 
 /// Every request of a PD's goes through here.
 pub(crate) async fn forward(State(pd): State<Pd>, request: Request, next: Next) -> Response {
+    pd.sim.requests.fetch_add(1, Ordering::Relaxed);
     let path = request.uri().path();
     let path = path.strip_prefix("/pd/api/v1").unwrap_or("").to_owned();
     let is_get = request.method() == "GET";

@@ -2,6 +2,7 @@
 //! it brings it to the present with [`World::advance`].
 
 mod admin;
+mod checkers;
 pub(crate) mod config;
 mod controller;
 mod faults;

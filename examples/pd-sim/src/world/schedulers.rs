@@ -1,4 +1,4 @@
-//! PD's own work: leaders are evicted and balanced, peers are put back where they belong.
+//! PD's own work: leaders are evicted and balanced.
 //!
 //! Of the schedulers, `evict-leader` and `balance-leader` do what they do in PD; the others can be listed, paused and removed.
 
@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::operator::kind;
 use super::plan::{Aim, Title};
-use super::region::{Peer, Region, Role};
-use super::regions::{At, Check};
+use super::region::Peer;
+use super::regions::At;
 use super::{Nanos, SECOND, StoreId, World};
 
 pub(crate) const EVICT_LEADER: &str = "evict-leader-scheduler";
@@ -44,8 +44,6 @@ pub(crate) const BATCH: usize = 3;
 const LOOKED_AT: usize = 32;
 /// Leaders by which two stores may differ before PD moves one.
 const TOLERATED: f64 = 2.0;
-/// Regions that the checkers look at in one turn.
-const PATROL: usize = 256;
 
 /// When a scheduler was paused, and until when.
 #[derive(Debug, Clone, Copy)]
@@ -218,7 +216,7 @@ impl World {
         stores
     }
 
-    fn is_operated(&self, at: At) -> bool {
+    pub(super) fn is_operated(&self, at: At) -> bool {
         let id = self.regions.get(at).id;
         self.operators.running.contains_key(&id)
     }
@@ -272,94 +270,6 @@ impl World {
         if let Ok(operator) = self.plan(at, &title, &aim) {
             self.operators.add(operator);
         }
-    }
-
-    /// The checkers' look at the regions that need something.
-    fn patrol(&mut self) {
-        let limit = self.config.number("replica-schedule-limit", self.now);
-        let kinds = [
-            (Check::OfflinePeer, "enable-replace-offline-replica"),
-            (Check::DownPeer, "enable-remove-down-replica"),
-            (Check::MissPeer, "enable-make-up-replica"),
-            (Check::ExtraPeer, "enable-remove-extra-replica"),
-        ];
-        for (check, switch) in kinds {
-            if !self.config.is_on(switch, self.now) {
-                continue;
-            }
-            let found = self.regions.found_by(check).iter().take(PATROL);
-            for at in found.copied().collect::<Vec<At>>() {
-                if self.operators.of_kind(kind::REPLICA) >= limit {
-                    return;
-                }
-                if !self.is_operated(at) {
-                    self.mend(at, check);
-                }
-            }
-        }
-    }
-
-    fn mend(&mut self, at: At, check: Check) {
-        let region = self.regions.get(at).clone();
-        let down_after = self.config.down_after(self.now);
-        let store = |peer: &&Peer| self.stores.get(&peer.store());
-        let gone = match check {
-            Check::OfflinePeer => region.peers.iter().find(|peer| {
-                store(peer).is_some_and(|store| store.wanted != super::store::Wanted::Up)
-            }),
-            Check::DownPeer => region.peers.iter().find(|peer| {
-                peer.down && store(peer).is_some_and(|it| it.silence(self.now) > down_after)
-            }),
-            Check::ExtraPeer => region
-                .peers
-                .iter()
-                .rfind(|peer| peer.store != region.leader),
-            _ => None,
-        };
-        let gone = gone.map(Peer::store);
-        let (desc, adds) = match check {
-            Check::OfflinePeer => ("replace-rule-offline-peer", true),
-            Check::DownPeer => ("replace-rule-down-peer", true),
-            Check::MissPeer => ("add-rule-peer", true),
-            _ => ("remove-orphan-peer", false),
-        };
-        if gone.is_none() && check != Check::MissPeer {
-            return;
-        }
-        let to = adds.then(|| self.home_for(&region));
-        if to == Some(None) {
-            return;
-        }
-        let to = to.flatten();
-        let title = Title {
-            desc,
-            kind: kind::REPLICA,
-            urgent: false,
-        };
-        let aim = Aim {
-            add: to.map(|store| (store, Role::Voter)).into_iter().collect(),
-            remove: gone.into_iter().collect(),
-            leader: None,
-        };
-        let planned = self.plan(at, &title, &aim);
-        if planned.is_ok_and(|operator| self.operators.add(operator))
-            && let Some(store) = to.and_then(|store| self.stores.get_mut(&store))
-        {
-            store.credit -= 1.0;
-        }
-    }
-
-    /// The emptiest store that may take a peer of this region now.
-    fn home_for(&self, region: &Region) -> Option<StoreId> {
-        let down_after = self.config.down_after(self.now);
-        let fits = |store: &&super::store::Store| {
-            store.state_name(self.now, down_after) == super::store::StateName::Up
-                && store.credit >= 1.0
-                && region.peer_on(store.id).is_none()
-                && !self.is_low_on_space(store.id)
-        };
-        let fitting = self.stores.values().filter(fits).map(|store| store.id);
-        fitting.min_by_key(|store| self.regions.tally(*store).regions)
     }
 }
 
