@@ -2,14 +2,19 @@
 
 CARGO ?= cargo
 LIBRARY := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
-PLUGINS := ratelimiter
+PLUGINS := ratelimiter tikv
+
+# What `make demo` shows: ratelimiter or tikv.
+SUBJECT ?= ratelimiter
+DEMO_PROGRAMS_ratelimiter := ratelimiter-service
+DEMO_PROGRAMS_tikv := pd-sim
 
 .PHONY: demo test lint plugins servers test-servers bench soak clean
 
-## A live rate limiter cluster, watched; ctrl-C ends all of it.
+## A live cluster, watched; ctrl-C ends all of it. SUBJECT=ratelimiter (the default) or tikv.
 demo: servers plugins
-	$(CARGO) build --release --locked -p operator -p ratelimiter-service -p operator-demo
-	target/release/operator-demo --plugin target/libratelimiter.$(LIBRARY) --folder target/demo
+	$(CARGO) build --release --locked -p operator -p $(DEMO_PROGRAMS_$(SUBJECT)) -p operator-demo
+	target/release/operator-demo --subject $(SUBJECT) --plugin target/lib$(SUBJECT).$(LIBRARY) --folder target/demo
 
 ## Everything that is proven by running it.
 test: test-servers
@@ -41,6 +46,8 @@ test-servers: servers
 bench: servers
 	$(CARGO) bench --locked -p operator --bench ratios
 	$(CARGO) bench --locked -p ratelimiter-service --bench checks
+	$(CARGO) build --release --locked -p operator -p tikv-plugin -p pd-sim
+	$(CARGO) bench --locked -p operator-demo --bench tikv
 
 ## Ten minutes of a healthy cluster at 1,000 checks/s: no ticket.
 soak: servers plugins
