@@ -4,7 +4,7 @@ mod command;
 
 use command::{operator, text};
 
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &[],
     &["run"],
     &["observe"],
@@ -23,6 +23,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["plugins", "list"],
     &["plugins", "inspect"],
     &["plugins", "quarantine"],
+    &["conformance"],
     &["config"],
     &["config", "check"],
     &["config", "show"],

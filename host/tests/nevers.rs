@@ -115,8 +115,18 @@ fn unsafe_is_in_the_loader_alone() {
 }
 
 /// The layers, from the lowest: a module may import only from those before it.
-const LAYERS: [&str; 11] = [
-    "model", "loader", "store", "config", "subject", "actions", "monitor", "service", "app", "cli",
+const LAYERS: [&str; 12] = [
+    "model",
+    "loader",
+    "store",
+    "config",
+    "conformance",
+    "subject",
+    "actions",
+    "monitor",
+    "service",
+    "app",
+    "cli",
     "main",
 ];
 
