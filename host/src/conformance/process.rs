@@ -82,7 +82,7 @@ impl Process {
     }
 
     pub(super) fn state(self) -> Result<State, Stop> {
-        let signal = |name: &str| Ok((name.to_owned(), self.status(name)?));
+        let signal = |name: &str| Ok((name.to_owned(), without_libc(&self.status(name)?)));
         Ok(State {
             cwd: fs::read_link(format!("/proc/{}/cwd", self.0)).map_err(untold)?,
             umask: self.status("Umask")?,
@@ -96,6 +96,15 @@ impl Process {
     /// Whether a file is mapped into it.
     pub(super) fn maps(self, file: &str) -> Result<bool, Stop> {
         Ok(self.read("maps")?.contains(file))
+    }
+}
+
+/// A set of signals without those that C libraries use among themselves (32 to 34), from the first thread on.
+fn without_libc(mask: &str) -> String {
+    const OF_LIBC: u64 = 0b111 << 31;
+    match u64::from_str_radix(mask, 16) {
+        Ok(signals) => format!("{:016x}", signals & !OF_LIBC),
+        Err(_) => mask.to_owned(),
     }
 }
 

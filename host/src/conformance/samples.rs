@@ -126,7 +126,8 @@ pub(super) fn of_wrong_type(schema: &Value, params: &Value) -> Vec<Misfit> {
         let fits = |value: &Value| match value {
             Value::String(_) => kinds.contains(&"string"),
             Value::Bool(_) => kinds.contains(&"boolean"),
-            Value::Array(_) => kinds.contains(&"array"),
+            // A struct that serde derives is read from a list as well.
+            Value::Array(_) => kinds.contains(&"array") || kinds.contains(&"object"),
             Value::Object(_) => kinds.contains(&"object"),
             _ => kinds.contains(&"number"),
         };

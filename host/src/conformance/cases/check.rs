@@ -129,7 +129,8 @@ pub(super) fn judged(descriptor: &Descriptor, said: Said) -> Result<Option<Check
     match said.error_kind() {
         Some(ErrorKind::Panic | ErrorKind::Internal) | None => {
             let report: CheckReport = document("check", said)?;
-            in_shape(descriptor, &report)?;
+            in_shape(descriptor, &report)
+                .map_err(|stop| stop.of_another(&["check.violation-shape"]))?;
             Ok(Some(report))
         }
         Some(_) => Ok(None),
@@ -196,17 +197,10 @@ fn deterministic(lab: &Lab) -> Ran {
     const PAUSE: Duration = Duration::from_millis(550);
     let documents = texts(lab)?;
     let first = fresh(lab, &documents)?;
-    let mut ready = lab.ready(Mode::Closed)?;
-    let config = ready.backends.config.clone();
     for _ in 0..2 {
         thread::sleep(PAUSE);
-        ready.bench.create(0, &config)?;
-        let mut again = Vec::new();
-        for text in &documents {
-            // An instance that has seen the others is another case's matter.
-            ready.bench.create(0, &config)?;
-            again.push(ready.bench.check(0, text)?);
-        }
+        // A process that has seen other things is another case's matter.
+        let again = fresh(lab, &documents)?;
         same(&first, &again, "the same observation, checked again,")?;
     }
     Ok(())
@@ -289,6 +283,7 @@ fn no_cross_instance_memory(lab: &Lab) -> Ran {
         &said,
         "an observation that a new instance checked after others had checked theirs",
     )
+    .map_err(|stop| stop.of_another(&["check.deterministic"]))
 }
 
 fn healthy_clean(lab: &Lab) -> Ran {
@@ -355,9 +350,19 @@ fn violation_shape(lab: &Lab) -> Ran {
     documents.push(("an observation of nothing".to_owned(), empty().to_string()));
     for (name, text) in documents {
         let said = ready.bench.check(0, &text)?;
-        judged(&ready.descriptor, said).map_err(|stop| stop.about(&name))?;
+        judged(&ready.descriptor, said).map_err(|stop| of_shape(stop).about(&name))?;
     }
     Ok(())
+}
+
+/// What is wrong with a report is this group's own finding; a panic is not.
+fn of_shape(stop: Stop) -> Stop {
+    match &stop {
+        Stop::Blocked { by, .. } if by.iter().any(|id| id == "check.violation-shape") => {
+            stop.of_this()
+        }
+        _ => stop,
+    }
 }
 
 fn empty() -> Value {

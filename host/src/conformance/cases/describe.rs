@@ -11,7 +11,7 @@ use crate::{
         case::Case,
         lab::Lab,
         samples::validator,
-        verdict::{Ran, Stop},
+        verdict::{Ran, Status, Stop},
     },
     loader::{Ask, Said},
 };
@@ -104,9 +104,8 @@ fn two_of_one_name(lab: &Lab) -> Ran {
     for module in [1, 0, 1] {
         let said = bench.ask(Ask::Describe { module })?.said;
         if said != first {
-            return Err(Stop::fail(
-                "beside another file of its name, it describes itself otherwise",
-            ));
+            let what = "beside another file of its name, it describes itself otherwise";
+            return Err(Stop::blocked(&["describe.stable"], Status::Fail, what));
         }
     }
     Ok(())

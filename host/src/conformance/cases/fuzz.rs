@@ -17,6 +17,15 @@ use crate::{
     loader::Said,
 };
 
+/// The cases that put single faults of parameters to the plugin.
+const SINGLE_FAULTS: [&str; 6] = [
+    "invoke.missing-param",
+    "invoke.wrong-type",
+    "invoke.extra-param",
+    "invoke.out-of-range",
+    "invoke.rejects-before-effect",
+    "invoke.effect-observable",
+];
 /// The most changes in one round.
 const MOST_CHANGES: usize = 4;
 
@@ -51,7 +60,7 @@ pub(super) fn check(lab: &Lab) -> Ran {
             && holds(&report, &invariant)
         {
             let what = format!("it calls {invariant} healthy in {:.300}", mutant.text);
-            return Err(about(Stop::fail(what)));
+            return Err(about(Stop::fail(what).of_another(&["check.wrong-shape"])));
         }
     }
     Ok(())
@@ -96,11 +105,17 @@ fn mutant(random: &mut Random, bases: &[(Option<String>, Value)], schema: &Value
     if random.below(16) == 0 {
         let cut = text.floor_char_boundary(random.below(text.len()));
         text.truncate(cut);
+        // Now it is the whole that is not known, which another case asks.
+        still_broken = None;
     }
     Mutant { text, still_broken }
 }
 
 pub(super) fn invoke(lab: &Lab) -> Ran {
+    invoke_rounds(lab).map_err(|stop| stop.of_another(&SINGLE_FAULTS))
+}
+
+fn invoke_rounds(lab: &Lab) -> Ran {
     let mut ready = lab.ready_with_backends(Mode::As(Manner::Refuse))?;
     let (calls, _) = ready.calls()?;
     let actions = ready.bench.actions(0)?;

@@ -36,7 +36,7 @@ pub(super) const CASES: [Case; 12] = [
         id: "invoke.wrong-type",
         expects: "a parameter of another type is refused as invalid",
         mend: "parse the parameters with Call::params",
-        run: |lab| refuses_all(lab, samples::of_wrong_type),
+        run: |lab| refuses_all(lab, wrong_type),
     },
     Case {
         id: "invoke.extra-param",
@@ -109,6 +109,17 @@ fn missing(schema: &Value, params: &Value) -> Vec<Misfit> {
     without.collect()
 }
 
+/// One parameter of another type, or something else in place of all of them.
+fn wrong_type(schema: &Value, params: &Value) -> Vec<Misfit> {
+    let mut misfits = samples::of_wrong_type(schema, params);
+    let others = [json!([]), json!("text"), json!(null), json!(7)];
+    misfits.extend(others.map(|params| Misfit {
+        what: format!("{params} for parameters"),
+        params,
+    }));
+    misfits
+}
+
 fn extra(schema: &Value, params: &Value) -> Vec<Misfit> {
     if schema["additionalProperties"] != false {
         return Vec::new();
@@ -178,12 +189,7 @@ fn refuses_all(lab: &Lab, make: Misfits) -> Ran {
 
 fn rejects_before_effect(lab: &Lab) -> Ran {
     let mut ready = agreeable(lab)?;
-    let all: [Misfits; 4] = [
-        missing,
-        samples::of_wrong_type,
-        extra,
-        samples::out_of_range,
-    ];
+    let all: [Misfits; 4] = [missing, wrong_type, extra, samples::out_of_range];
     let mut calls = vec![(
         request("no_such_action", json!({})),
         "an unknown name".to_owned(),

@@ -296,7 +296,9 @@ fn converse(lab: &Lab, change: fn(&mut Value)) -> Ran {
         let changed: CheckReport = document("check", said)?;
         let plain: CheckReport = document("check", plain)?;
         if changed != plain {
-            return Err(Stop::fail("check judges such an observation otherwise"));
+            let what = "check judges such an observation otherwise";
+            let memory = ["check.pure-state", "check.deterministic"];
+            return Err(Stop::blocked(&memory, Status::Fail, what));
         }
     }
     let Ok((calls, _)) = ready.calls() else {
