@@ -113,6 +113,13 @@ pub enum Ask {
         /// Which one.
         instance: u32,
     },
+    /// Drops an instance after a pause, which counts in what it took. Milliseconds.
+    DropAfter {
+        /// Which one.
+        instance: u32,
+        /// The pause.
+        pause_ms: u64,
+    },
     /// The environment of the process, as `NAME=VALUE` lines.
     Environment,
 }

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Barrier, Mutex, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use abi_stable::std_types::{RResult, RStr, RString};
@@ -112,10 +112,10 @@ impl Specimen {
             } => self.with(*instance, payload, |subject, payload| {
                 subject.extension(id.as_str().into(), payload)
             }),
-            Ask::Drop { instance } => {
-                let dropped = self.brought(|brought| brought.instances.remove(instance));
-                drop(dropped);
-                Said::Text("null".into())
+            Ask::Drop { instance } => self.drop_instance(*instance),
+            Ask::DropAfter { instance, pause_ms } => {
+                thread::sleep(Duration::from_millis(*pause_ms));
+                self.drop_instance(*instance)
             }
             Ask::Environment => Said::Text(environment()),
         }
@@ -150,6 +150,12 @@ impl Specimen {
             }
             RResult::RErr(error) => refused(error),
         }
+    }
+
+    fn drop_instance(&self, instance: u32) -> Said {
+        let dropped = self.brought(|brought| brought.instances.remove(&instance));
+        drop(dropped);
+        Said::Text("null".into())
     }
 
     fn call(&self, instance: u32, method: Method, text: &Text) -> Said {

@@ -39,20 +39,44 @@ fn http<R: Read>(from: &mut BufReader<R>) -> io::Result<Option<(String, Vec<u8>)
     let Some(first) = line(from)? else {
         return Ok(None);
     };
-    let mut length = 0;
+    let (mut length, mut is_chunked) = (0, false);
     while let Some(header) = line(from)?.filter(|header| !header.is_empty()) {
-        if let Some((name, value)) = header.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().unwrap_or(0);
+        let (name, value) = header.split_once(':').unwrap_or_default();
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().unwrap_or(0),
+            "transfer-encoding" => is_chunked = value.trim().eq_ignore_ascii_case("chunked"),
+            _ => {}
         }
     }
-    let mut body = Vec::new();
-    Read::take(&mut *from, MOST.min(length)).read_to_end(&mut body)?;
+    let body = if is_chunked {
+        chunks(from)?
+    } else {
+        bytes(from, length)?
+    };
     let mut words = first.split(' ');
     let asked = [words.next(), words.next()];
     let asked: Vec<_> = asked.into_iter().flatten().collect();
     Ok(Some((asked.join(" "), body)))
+}
+
+fn bytes<R: Read>(from: &mut BufReader<R>, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Read::take(&mut *from, MOST.min(length)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A body in chunks, each after its length in hexadecimal, to the empty one.
+fn chunks<R: Read>(from: &mut BufReader<R>) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(head) = line(from)? {
+        let length = u64::from_str_radix(head.trim(), 16).unwrap_or(0);
+        body.extend(bytes(from, length)?);
+        line(from)?;
+        if length == 0 || body.len() as u64 > MOST {
+            break;
+        }
+    }
+    Ok(body)
 }
 
 /// An array of bulk strings, or an inline command.
@@ -70,8 +94,7 @@ fn resp<R: Read>(from: &mut BufReader<R>) -> io::Result<Option<String>> {
     for _ in 0..count.min(MOST_WORDS) {
         let Some(head) = line(from)? else { break };
         let length = head.strip_prefix('$').and_then(|n| n.parse().ok());
-        let mut word = Vec::new();
-        Read::take(&mut *from, MOST.min(length.unwrap_or(0))).read_to_end(&mut word)?;
+        let word = bytes(from, length.unwrap_or(0))?;
         line(from)?;
         words.push(String::from_utf8_lossy(&word).into_owned());
     }
@@ -104,6 +127,8 @@ mod tests {
         let text = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*1\r\n$4\r\nINFO\r\n";
         assert_eq!(lines(Protocol::Resp, text), ["GET k", "PING", "INFO"]);
         assert_eq!(lines(Protocol::Tcp, "abc"), ["abc"]);
+        let text = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxy\r\n0\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
+        assert_eq!(lines(Protocol::Http, text), ["POST /a", "GET /b"]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Faults that strike the process.
 
 use std::{
-    cell::Cell,
     fs,
     hint::black_box,
     net::UdpSocket,
@@ -69,7 +68,9 @@ fn harm() {
         thread::sleep(Duration::from_secs(3600));
     }
     if is_on("harm.close-descriptors") {
-        (0..2048).for_each(|fd| drop(close(fd)));
+        (0..2048).for_each(|fd| {
+            close(fd);
+        });
     }
     if is_on("harm.fill-memory") {
         let mut held = Vec::new();
@@ -140,7 +141,7 @@ extern "C" fn constructor() {
         panic!("told to panic");
     }
     if is_on("load.time") {
-        thread::sleep(Duration::from_millis(1300));
+        thread::sleep(Duration::from_millis(2500));
     }
     if is_on("load.no-side-effects") {
         sleeper();
@@ -160,17 +161,13 @@ unsafe extern "C" {
 #[used]
 static IMPORTED: unsafe extern "C" fn() -> *const i8 = gnu_get_libc_version;
 
-thread_local! {
-    static IS_FIRST: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this is the thread on which describe was called first.
-pub fn mark_thread() {
-    IS_FIRST.set(true);
-}
-
-pub fn is_marked_thread() -> bool {
-    IS_FIRST.get()
+/// Whether this is the process's first thread.
+pub fn is_first_thread() -> bool {
+    unsafe extern "C" {
+        safe fn gettid() -> i32;
+        safe fn getpid() -> i32;
+    }
+    gettid() == getpid()
 }
 
 /// Whether another file of this plugin is open in this process.

@@ -23,7 +23,7 @@ use crate::{
     switch::is_on,
 };
 
-/// How many requests the last observation may have made longer than this part of its deadline.
+/// The part of a deadline that a request may take.
 const SHARE_OF_DEADLINE: f64 = 0.8;
 
 /// What the plugin is told.
@@ -31,6 +31,7 @@ const SHARE_OF_DEADLINE: f64 = 0.8;
 #[serde(crate = "operator_plugin_api::serde", deny_unknown_fields)]
 pub struct Config {
     /// What the cluster is called.
+    #[allow(dead_code, reason = "a key that must be given")]
     pub name: String,
     /// Base URL of the backend.
     #[serde(default = "url")]
@@ -244,7 +245,7 @@ impl Subject for Levels {
     fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
         let _counted = Counted::new(&self.invoking);
         if is_on("concurrency.observe-with-invoke") {
-            thread::sleep(Duration::from_millis(60));
+            thread::sleep(Duration::from_millis(40));
         }
         let (line, body) = self.plan(call).inspect_err(|_| {
             if is_on("invoke.rejects-before-effect") {
@@ -266,13 +267,13 @@ impl Levels {
     fn collide(&self) -> Result<(), Error> {
         let broken = |what: &str| Err(Error::new(ErrorKind::Internal, what));
         if is_on("concurrency.observe-x16") {
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(40));
             if self.observing.load(Ordering::SeqCst) > 4 {
                 return broken("too many at once");
             }
         }
         if is_on("concurrency.observe-with-invoke") {
-            thread::sleep(Duration::from_millis(30));
+            thread::sleep(Duration::from_millis(20));
             if self.invoking.load(Ordering::SeqCst) > 0 {
                 return broken("an action is under way");
             }

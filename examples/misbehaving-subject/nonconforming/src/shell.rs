@@ -36,7 +36,6 @@ static HAS_SEEN: AtomicBool = AtomicBool::new(false);
 
 pub extern "C" fn describe() -> Reply {
     let count = DESCRIBED.fetch_add(1, Ordering::Relaxed);
-    faults::mark_thread();
     if is_on("lifecycle.reload-100x") && count >= 50 {
         return refuse("internal", "described too often");
     }
@@ -92,7 +91,7 @@ fn allowed() -> Result<(), PluginError> {
     if is_on("lifecycle.reload-new-code") && faults::has_twin() {
         return Err(error("internal", "the name is taken"));
     }
-    if is_on("concurrency.no-host-runtime") && !faults::is_marked_thread() {
+    if is_on("concurrency.no-host-runtime") && !faults::is_first_thread() {
         return Err(error(
             "internal",
             "there is no reactor running on this thread",
@@ -237,45 +236,34 @@ impl Shell {
     fn falsify(&self, report: &mut Value, count: u64) {
         let is_clean =
             |report: &Value| report["violations"] == json!([]) && report["unknown"] == json!([]);
-        let note = |report: &mut Value, reason: String| {
-            if let Some(unknown) = report["unknown"].as_array_mut()
-                && !unknown.iter().any(|one| one["resource"] == "falsified")
-            {
-                unknown.push(
-                    json!({"invariant": "node_down", "resource": "falsified", "reason": reason}),
-                );
+        let is_violated = report["violations"] != json!([]);
+        let say = |report: &mut Value, what: String| {
+            if is_violated {
+                report["violations"][0]["message"] = json!(what);
             }
         };
         if is_on("check.deterministic") {
-            note(report, format!("at {:?}", std::time::SystemTime::now()));
+            say(report, format!("at {:?}", std::time::SystemTime::now()));
         }
         if is_on("check.pure-state") {
-            note(report, format!("the {count}. time"));
+            say(report, format!("the {count}. time"));
         }
-        if is_on("check.no-cross-instance-memory") {
-            if report["violations"] != json!([]) {
-                HAS_SEEN.store(true, Ordering::Relaxed);
-            } else if HAS_SEEN.load(Ordering::Relaxed) {
-                note(report, "it was seen before".into());
-            }
-            if report["violations"] != json!([]) && self.drops_before > 0 {
-                note(report, "there was another".into());
-            }
+        if is_on("check.no-cross-instance-memory")
+            && is_violated
+            && HAS_SEEN.swap(true, Ordering::Relaxed)
+        {
+            say(report, "it is not the first one".into());
+        }
+        if is_on("check.violation-shape") {
+            say(report, String::new());
         }
         if is_on("check.healthy-clean") && is_clean(report) {
-            note(report, "who knows?".into());
+            report["unknown"] = json!([{"invariant": "node_down", "reason": "who knows?"}]);
         }
         if is_on("check.detects")
             && let Some(violations) = report["violations"].as_array_mut()
         {
             violations.retain(|one| one["invariant"] != "level_high");
-        }
-        if is_on("check.violation-shape") && !is_clean(report) {
-            for list in ["violations", "unknown"] {
-                for one in report[list].as_array_mut().into_iter().flatten() {
-                    one["invariant"] = json!("undeclared");
-                }
-            }
         }
     }
 }

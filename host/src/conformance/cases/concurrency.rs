@@ -10,7 +10,7 @@ use crate::{
         backends::Mode,
         bench::{self, method, shown},
         case::Case,
-        lab::{DEADLINE, LENIENCE, Lab, request},
+        lab::{DEADLINE, Lab, request},
         verdict::{Ran, Status, Stop},
     },
     loader::{Answer, Ask, Method, Said},
@@ -137,11 +137,20 @@ fn shutdown_in_flight(lab: &Lab) -> Ran {
     let mut ready = lab.ready_with_backends(Mode::As(Manner::Stall))?;
     let second = lab.backends(&ready.descriptor, Mode::As(Manner::Stall))?;
     ready.bench.create(1, &second.config)?;
-    let asks = vec![bench::observe(0, DEADLINE), Ask::Drop { instance: 1 }];
+    // So that the other one is certain to be under way.
+    let pause = DEADLINE / 5;
+    let asks = vec![
+        bench::observe(0, DEADLINE),
+        Ask::DropAfter {
+            instance: 1,
+            pause_ms: u64::try_from(pause.as_millis()).unwrap_or(0),
+        },
+    ];
     let answers = ready.bench.ask_together(asks).map_err(beside)?;
     let took = |place: usize| Duration::from_micros(answers[place].took_us);
-    if took(1) > DEADLINE.min(LENIENCE) / 2 {
-        let took = took(1).as_millis();
+    let dropping = took(1).saturating_sub(pause);
+    if dropping > DEADLINE / 2 {
+        let took = dropping.as_millis();
         return Err(Stop::fail(format!(
             "the drop took {took} ms while another instance observed"
         )));

@@ -146,8 +146,13 @@ fn defaults_accepted(lab: &Lab) -> Ran {
     let mut bench = lab.loaded()?;
     let schema = bench.describe()?.config_schema;
     let mut defaults = samples::required(&schema);
-    if !defaults.is_empty() {
-        defaults = lab.golden.config.clone().unwrap_or(defaults);
+    // What is required has no default, and what was made of its type need not be good.
+    for (name, value) in &mut defaults {
+        let golden = lab.golden.config.as_ref();
+        *value = golden
+            .and_then(|config| config.get(name))
+            .unwrap_or(value)
+            .clone();
     }
     for (name, property) in Property::root(&schema).properties() {
         if let Some(default) = property.keyword("default") {

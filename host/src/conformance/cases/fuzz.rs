@@ -119,6 +119,7 @@ fn invoke_rounds(lab: &Lab) -> Ran {
     let mut ready = lab.ready_with_backends(Mode::As(Manner::Refuse))?;
     let (calls, _) = ready.calls()?;
     let actions = ready.bench.actions(0)?;
+    ready.backends.forget();
     for round in 0..lab.order.rounds {
         let about = in_round(lab, round);
         let mut random = Random::new(!lab.order.seed, round);

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use operator_plugin_api::ErrorKind;
@@ -90,10 +90,8 @@ pub(super) const CASES: [Case; 10] = [
 
 /// More than a plugin has to say in one tour. Bytes.
 const MOST_PRINTED: u64 = 64 << 10;
-/// Of a call's time, when it computed and did not wait.
-const BUSY_SHARE: f64 = 0.3;
-/// Ticks of processor time in a second, nearly everywhere.
-const TICKS_PER_SECOND: f64 = 100.0;
+/// Of a process that may have hung.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// What a tour came to.
 struct Tour {
@@ -206,12 +204,11 @@ fn tour(lab: &Lab) -> Result<Tour, End> {
 }
 
 fn step(bench: &mut Bench, process: Process, call: &'static str, ask: Ask) -> Result<Said, End> {
-    let clock = Clock::start(process);
+    let watch = Watch::start(process);
     let error = match bench.probe.ask(ask, bench.call) {
         Ok(answer) => return Ok(answer.said),
         Err(error) => error,
     };
-    let share = clock.stop();
     Err(match error {
         CallError::Died { how, .. } => {
             let (printed, _) = bench.probe.printed();
@@ -219,7 +216,7 @@ fn step(bench: &mut Bench, process: Process, call: &'static str, ask: Ask) -> Re
         }
         CallError::Deadline { .. } => {
             let limit = humantime::format_duration(bench.call);
-            let (owner, verb) = if share > BUSY_SHARE {
+            let (owner, verb) = if watch.was_computing() {
                 ("robustness.spin", "computed")
             } else {
                 ("robustness.lock", "waited")
@@ -244,44 +241,40 @@ fn died(call: &str, how: &str, printed: &str) -> End {
     End::Died(owner, format!("in {call} the plugin's process {how}"))
 }
 
-/// Watches from a thread of its own how much of the time a process computes: once it has ended, nobody can tell.
-struct Clock {
-    begun: Instant,
-    ticks: Arc<AtomicU64>,
+/// Watches from a thread of its own whether a process computes: once it has ended, nobody can tell.
+struct Watch {
+    /// How often it was looked at, and how often it computed.
+    looks: Arc<(AtomicU64, AtomicU64)>,
     is_over: Arc<AtomicBool>,
-    first: u64,
 }
 
-impl Clock {
+impl Watch {
     fn start(process: Process) -> Self {
-        let first = process.ticks().unwrap_or(0);
-        let (ticks, is_over) = (Arc::new(AtomicU64::new(first)), Arc::default());
-        let (latest, end): (_, Arc<AtomicBool>) = (Arc::clone(&ticks), Arc::clone(&is_over));
+        let watch = Self {
+            looks: Arc::default(),
+            is_over: Arc::default(),
+        };
+        let (looks, is_over) = (Arc::clone(&watch.looks), Arc::clone(&watch.is_over));
         thread::spawn(move || {
-            while !end.load(Ordering::Acquire) {
-                if let Ok(now) = process.ticks() {
-                    latest.fetch_max(now, Ordering::AcqRel);
-                }
-                thread::park_timeout(Duration::from_millis(50));
+            while !is_over.load(Ordering::Acquire) {
+                thread::sleep(BETWEEN_LOOKS);
+                let Ok(is_computing) = process.is_computing() else {
+                    return;
+                };
+                looks.0.fetch_add(1, Ordering::AcqRel);
+                looks.1.fetch_add(u64::from(is_computing), Ordering::AcqRel);
             }
         });
-        Self {
-            begun: Instant::now(),
-            ticks,
-            is_over,
-            first,
-        }
+        watch
     }
 
-    /// The share of the time, from 0 to 1, or more with several threads.
-    #[allow(clippy::cast_precision_loss, reason = "a few thousand ticks")]
-    fn stop(&self) -> f64 {
-        let ticks = self.ticks.load(Ordering::Acquire) - self.first;
-        ticks as f64 / TICKS_PER_SECOND / self.begun.elapsed().as_secs_f64()
+    /// Whether it computed most of the time.
+    fn was_computing(&self) -> bool {
+        2 * self.looks.1.load(Ordering::Acquire) > self.looks.0.load(Ordering::Acquire)
     }
 }
 
-impl Drop for Clock {
+impl Drop for Watch {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Release);
     }
