@@ -119,35 +119,72 @@ pub(super) struct Finished {
 
 /// The final status of each case, and what happened, in the same order.
 pub(super) fn resolve(finished: &[Finished]) -> Vec<(Status, String)> {
-    let by_id: HashMap<&str, &Ran> = finished.iter().map(|one| (one.id, &one.ran)).collect();
-    let each = finished.iter().map(|one| match &one.ran {
-        Ok(()) => (Status::Pass, String::new()),
-        Err(Stop::Ended(status, what)) => (*status, what.clone()),
-        Err(Stop::Blocked { by, status, what }) => {
-            let at_fault = by
-                .iter()
-                .find(|id| **id != one.id && is_at_fault(id, &by_id, finished.len()));
-            match at_fault {
-                Some(id) => (Status::Skip, format!("see {id}: {what}")),
-                None => (*status, what.clone()),
+    let places: HashMap<&str, usize> = finished.iter().map(|one| one.id).zip(0..).collect();
+    let mut known = vec![None; finished.len()];
+    // Each round decides at least one, or is the last.
+    for _ in 0..=finished.len() {
+        for (place, one) in finished.iter().enumerate() {
+            if known[place].is_none() {
+                known[place] = decide(&one.ran, |id| match places.get(id) {
+                    Some(other) if *other != place => known[*other].as_ref().map(is_at_fault),
+                    // It was not run, or is this one: it finds nothing.
+                    _ => Some(false),
+                });
             }
         }
-    });
-    each.collect()
+    }
+    let each = known.into_iter().zip(finished);
+    each.map(|(known, one)| match known {
+        Some(Decided { status, what, .. }) => (status, what),
+        // They blame each other; so it counts for all of them.
+        None => own(&one.ran),
+    })
+    .collect()
 }
 
-/// Whether a case found a fault of its own, or one that no other case takes on itself. `depth` ends what goes in circles.
-fn is_at_fault(id: &str, by_id: &HashMap<&str, &Ran>, depth: usize) -> bool {
-    match by_id.get(id) {
-        Some(Err(Stop::Ended(status, _))) => status.is_fault() || *status == Status::Error,
-        Some(Err(Stop::Blocked { by, .. })) => {
-            let others = by.iter().filter(|other| *other != id);
-            depth > 0
-                && others
-                    .into_iter()
-                    .any(|other| is_at_fault(other, by_id, depth - 1))
+/// What became of a case, once that is certain.
+#[derive(Debug, Clone)]
+struct Decided {
+    status: Status,
+    what: String,
+    /// Whether a fault was found, here or by the case that this one names.
+    is_at_fault: bool,
+}
+
+fn is_at_fault(decided: &Decided) -> bool {
+    decided.is_at_fault
+}
+
+/// `at_fault` tells of another case, if that is certain already.
+fn decide(ran: &Ran, at_fault: impl Fn(&str) -> Option<bool>) -> Option<Decided> {
+    if let Err(Stop::Blocked { by, what, .. }) = ran {
+        if let Some(id) = by.iter().find(|id| at_fault(id) == Some(true)) {
+            return Some(Decided {
+                status: Status::Skip,
+                what: format!("see {id}: {what}"),
+                is_at_fault: true,
+            });
         }
-        _ => false,
+        if by.iter().any(|id| at_fault(id).is_none()) {
+            return None;
+        }
+    }
+    let (status, what) = own(ran);
+    let is_at_fault = status.is_fault() || status == Status::Error;
+    Some(Decided {
+        status,
+        what,
+        is_at_fault,
+    })
+}
+
+/// As if nobody else had found it.
+fn own(ran: &Ran) -> (Status, String) {
+    match ran {
+        Ok(()) => (Status::Pass, String::new()),
+        Err(Stop::Ended(status, what) | Stop::Blocked { status, what, .. }) => {
+            (*status, what.clone())
+        }
     }
 }
 
@@ -189,6 +226,16 @@ mod tests {
             assert_eq!(statuses(&all)[0], Status::Crash);
         }
         assert_eq!(statuses(&[finished("a", blocked("gone"))]), [Status::Crash]);
+    }
+
+    #[test]
+    fn what_counts_for_one_case_is_not_counted_again_for_another() {
+        let all = [
+            finished("a", blocked("b")),
+            finished("b", blocked("c")),
+            finished("c", Ok(())),
+        ];
+        assert_eq!(statuses(&all), [Status::Skip, Status::Crash, Status::Pass]);
     }
 
     #[test]
