@@ -170,7 +170,7 @@ async fn refuse_bad_input(service: &Service) -> Result<(), ServiceError> {
                     key: Some(key),
                     what: format!("{}: {why}", path.display()),
                     mend: String::new(),
-                })
+                });
             }
             ServiceError::Plugin(error) if error.is_config() => faults.push(Fault {
                 origin,

@@ -14,7 +14,7 @@ fn run(plugin: &Path, arguments: &[&str]) -> Output {
         .arg(plugin)
         .args(arguments)
         .output()
-        .unwrap()
+        .expect("the binary runs")
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn variant(case: &str, bytes: Vec<u8>) -> Vec<u8> {
         }
         "load.layout" => {
             let other = common::built("examples/misbehaving-subject", "broken-layout");
-            fs::read(other).unwrap()
+            fs::read(other).expect("the library")
         }
         switch => switched(switch, bytes),
     }
@@ -83,8 +83,8 @@ fn switched(switch: &str, bytes: Vec<u8>) -> Vec<u8> {
 
 fn written(folder: &Path, case: &str, bytes: &[u8]) -> PathBuf {
     let file = folder.join(format!("{case}.so"));
-    fs::write(&file, bytes).unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0o700)).unwrap();
+    fs::write(&file, bytes).expect("a variant");
+    fs::set_permissions(&file, Permissions::from_mode(0o700)).expect("its mode");
     file
 }
 
@@ -101,7 +101,7 @@ fn suite(file: &Path, more: &[&str]) -> Run {
         .arg(golden())
         .args(more)
         .output()
-        .unwrap();
+        .expect("the binary runs");
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("no report: {}", text(&output.stderr)));
     Run {
@@ -112,11 +112,11 @@ fn suite(file: &Path, more: &[&str]) -> Run {
 
 /// The cases with one of these results, and what happened.
 fn cases(report: &Value, statuses: &[&str]) -> Vec<(String, String)> {
-    let cases = report["cases"].as_array().unwrap().iter();
-    let meant = cases.filter(|case| statuses.contains(&case["status"].as_str().unwrap()));
+    let cases = report["cases"].as_array().expect("cases").iter();
+    let meant = cases.filter(|case| statuses.contains(&case["status"].as_str().expect("a status")));
     meant
         .map(|case| {
-            let shown = |key: &str| case[key].as_str().unwrap().to_owned();
+            let shown = |key: &str| case[key].as_str().expect("a text").to_owned();
             (
                 shown("id"),
                 format!("{}: {}", shown("status"), shown("happened")),
@@ -131,10 +131,10 @@ fn ids() -> Vec<String> {
     let output = operator()
         .args(["conformance", "--list", "--json"])
         .output()
-        .unwrap();
-    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let list = list.as_array().unwrap().iter();
-    list.map(|case| case["id"].as_str().unwrap().to_owned())
+        .expect("the binary runs");
+    let list: Value = serde_json::from_slice(&output.stdout).expect("a list");
+    let list = list.as_array().expect("a list").iter();
+    list.map(|case| case["id"].as_str().expect("an id").to_owned())
         .collect()
 }
 

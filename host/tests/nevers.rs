@@ -100,6 +100,18 @@ fn only_actions_reach_an_invoker() {
 }
 
 #[test]
+fn only_conformance_uses_a_probe() {
+    for (path, text) in sources("src") {
+        let names = words(&text).any(|word| word == "probe") && text.contains("Probe");
+        assert!(
+            !names || ["loader", "conformance"].contains(&&*module(&path)),
+            "{} names the probe",
+            path.display()
+        );
+    }
+}
+
+#[test]
 fn unsafe_is_in_the_loader_alone() {
     for (path, text) in sources("src") {
         let code = text

@@ -26,6 +26,8 @@ Every case runs the plugin in a process of its own, points it at fake backends o
   skip   it was not asked; the report says why
   error  the suite itself failed, so that nothing is known
 
+The suite finds faults, not malice: a plugin that recognises it can behave. It asks for actions only against its own fakes.
+
 Golden files, in `conformance/` beside the plugin or in the folder of its crate:
   config.toml                   a configuration that create accepts; it must not name anything real
   healthy/*.json                observations without any violation or unknown
@@ -71,8 +73,9 @@ pub(super) struct Conformance {
     /// Print JSON for programs
     #[arg(long)]
     json: bool,
-    /// Also write a report in JUnit's format
+    /// Also write a report in the format of JUnit, for CI systems
     #[arg(long, value_name = "FILE")]
+    #[allow(clippy::doc_markdown, reason = "this is shown as it stands")]
     junit: Option<PathBuf>,
 }
 

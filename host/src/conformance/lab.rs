@@ -19,7 +19,7 @@ use crate::loader::{Plugin, Probe, Refusal};
 /// The deadline that a plugin is told where a case says nothing else.
 pub(super) const DEADLINE: Duration = Duration::from_millis(1500);
 /// By how much it may be missed: a busy machine must not fail an honest plugin.
-pub(super) const LENIENCE: Duration = Duration::from_millis(2000);
+pub(super) const LENIENCE: Duration = Duration::from_secs(2);
 
 /// Every way in which an agreeable backend can answer a read.
 pub(super) const READS: [Reads; 3] = [Reads::EmptyObject, Reads::EmptyList, Reads::NotFound];

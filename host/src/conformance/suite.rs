@@ -2,8 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    fs, io,
-    path::PathBuf,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -125,8 +127,13 @@ pub fn run(
         Err(error) if error.refusal == Refusal::Other => return Err(SuiteError::File(error)),
         Err(error) => Err((error.refusal, error.why)),
     };
+    let library = match &plugin {
+        Ok(plugin) => fs::read(&plugin.copy).map_err(SuiteError::Scratch)?,
+        Err(_) => Vec::new(),
+    };
     let suite = Suite {
         options,
+        library,
         golden: options.golden.clone().or_else(|| {
             let name = plugin.as_ref().ok().map(|plugin| &*plugin.manifest.name);
             golden::find(&options.file, name)
@@ -141,6 +148,8 @@ pub fn run(
 struct Suite<'a> {
     options: &'a Options,
     plugin: Result<Plugin, (Refusal, String)>,
+    /// What was examined: a case can reach every file of ours, and must not change what the next one loads.
+    library: Vec<u8>,
     golden: Option<PathBuf>,
     scratch: Scratch,
 }
@@ -189,6 +198,8 @@ impl Suite<'_> {
             Ok(order) => nursery.run(&order, self.options.timeout),
             Err(error) => Err(Stop::error(format!("the case's directory: {error}"))),
         };
+        // A hundred copies of a large library fill a disk.
+        let _ = fs::remove_dir_all(self.scratch.0.join(case.id));
         Finished {
             id: case.id,
             ran,
@@ -204,8 +215,7 @@ impl Suite<'_> {
         if let Ok(plugin) = &mut plugin {
             let name = plugin.copy.file_name().unwrap_or_default();
             let copy = dir.join(name);
-            fs::hard_link(&plugin.copy, &copy)
-                .or_else(|_| fs::copy(&plugin.copy, &copy).map(drop))?;
+            write_library(&copy, &self.library)?;
             plugin.copy = copy;
         }
         let call = MAX_CALL.min(self.options.timeout / 4);
@@ -250,6 +260,15 @@ impl Suite<'_> {
             cases: cases.collect(),
         }
     }
+}
+
+fn write_library(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o500)
+        .open(path)?;
+    file.write_all(bytes)
 }
 
 #[cfg(test)]

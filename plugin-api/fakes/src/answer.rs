@@ -35,7 +35,7 @@ pub(crate) fn answer(to: &mut TcpStream, asked: &Exchange, manner: Manner) -> io
         Manner::SlowDrip => drip(to, &whole(asked, Manner::Html))?,
         Manner::HalfBody => to.write_all(half(asked.protocol).as_bytes())?,
         Manner::Nonsense => {
-            to.write_all(b"\x16\x03\x01\xff\xfe nothing of the kind\r\n\x00\x00")?
+            to.write_all(b"\x16\x03\x01\xff\xfe nothing of the kind\r\n\x00\x00")?;
         }
         manner => {
             to.write_all(&whole(asked, manner))?;

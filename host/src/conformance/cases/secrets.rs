@@ -247,7 +247,11 @@ fn holding<'a>(texts: &'a [String], canary: &str) -> Option<&'a String> {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
+    let digits = text
+        .bytes()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.collect()
 }
 
 /// What base64 makes of a text at each of the three places where it can begin, without the characters that depend on what
