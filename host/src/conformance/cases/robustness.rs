@@ -47,7 +47,7 @@ pub(super) const CASES: [Case; 10] = [
     Case {
         id: "robustness.segfault",
         expects: "no call is ended by a signal",
-        mend: "look at unsafe code and at C libraries, under valgrind or a sanitizer",
+        mend: "look at raw pointers and at C libraries, under valgrind or a sanitizer",
         run: |lab| ends_by(lab, "robustness.segfault"),
     },
     Case {
