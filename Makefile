@@ -9,7 +9,7 @@ SUBJECT ?= ratelimiter
 DEMO_PROGRAMS_ratelimiter := ratelimiter-service
 DEMO_PROGRAMS_tikv := pd-sim
 
-.PHONY: demo test lint plugins servers test-servers bench soak clean
+.PHONY: demo test lint conformance plugins servers test-servers bench soak clean
 
 ## A live cluster, watched; ctrl-C ends all of it. SUBJECT=ratelimiter (the default) or tikv.
 demo: servers plugins
@@ -25,7 +25,15 @@ test: test-servers
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api -p operator-plugin-fakes --no-deps --locked
+
+## Every plugin of this repository through the whole suite.
+conformance:
+	$(CARGO) build --locked -p operator $(PLUGINS:%=-p %-plugin)
+	chmod go-w target target/debug $(PLUGINS:%=target/debug/lib%.$(LIBRARY))
+	for plugin in $(PLUGINS); do \
+		target/debug/operator conformance target/debug/lib$$plugin.$(LIBRARY) || exit 1; \
+	done
 
 ## target/lib<plugin>.so, each built by itself. Nobody but the owner may write to a plugin or its folder.
 plugins:

@@ -229,12 +229,14 @@ async fn refuse_bad_input(service: &Service) -> Result<(), ServiceError> {
             error @ ServiceError::Store(_) => return Err(error),
             // Somebody is at the keyboard and waits for this very plugin.
             error if matches!(origin, Origin::Flag(_)) => return Err(error),
-            ServiceError::Load(LoadError { path, why }) if !path.exists() => faults.push(Fault {
-                origin,
-                key: Some(key),
-                what: format!("{}: {why}", path.display()),
-                mend: String::new(),
-            }),
+            ServiceError::Load(LoadError { path, why, .. }) if !path.exists() => {
+                faults.push(Fault {
+                    origin,
+                    key: Some(key),
+                    what: format!("{}: {why}", path.display()),
+                    mend: String::new(),
+                });
+            }
             ServiceError::Plugin(error) if error.is_config() => faults.push(Fault {
                 origin,
                 key: Some(KeyPath::new(["subjects", &subject.name, "config"])),
