@@ -1,6 +1,7 @@
 -- What people and programs want done to subjects, what was done, and the record of all of it.
 
-INSERT INTO counters (name, value) VALUES ('proposal', 0), ('gate', 0);
+-- 'kill_switch' counts how often it was engaged: whoever runs something sees that it was, even if it is lifted at once.
+INSERT INTO counters (name, value) VALUES ('proposal', 0), ('gate', 0), ('kill_switch', 0);
 
 -- What a person chose while the operator runs; where there is no row, the configuration counts. '*' is every subject.
 CREATE TABLE modes (
@@ -25,6 +26,7 @@ CREATE TABLE proposals (
     state       TEXT   NOT NULL CHECK (state IN ('proposed', 'validated', 'approved', 'rejected', 'executing',
                     'completed', 'failed', 'outcome_unknown', 'cancelled', 'verified', 'not_verified')),
     proposed    TEXT   NOT NULL,
+    proposed_at BIGINT NOT NULL,
     note        TEXT   NOT NULL,
     not_before  BIGINT,
     follows     BIGINT REFERENCES proposals (id),
@@ -38,6 +40,7 @@ CREATE TABLE proposals (
     begun_at    BIGINT,
     ended_at    BIGINT,
     proof       TEXT,
+    half_done   BIGINT NOT NULL CHECK (half_done IN (0, 1)),
     settled     TEXT,
     CHECK (state <> 'approved' OR approval IS NOT NULL),
     CHECK ((state = 'executing') = (owner IS NOT NULL)),

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    actions::{Ending, Engine},
+    actions::{self, Ending, Engine},
     config::{Fault, Faults, KeyPath, Origin, SubjectConfig},
     loader::LoadError,
     model::{AuditEntry, Look, Retention, Timestamp},
@@ -73,15 +73,12 @@ impl Daemon {
             let store = self.store.clone();
             stages.push(self.service.stage(subject, store, ending.clone()));
         }
+        let retention = self.retention();
         let wants_looks = self.hub.wants_looks().clone();
         let engine = Engine::new(self.store.clone(), stages, nudges, wants_looks);
         tasks.spawn(engine.run(self.looks, ending));
         tasks.spawn(ending_with(stop.clone(), end));
-        tasks.spawn(housekeeping(
-            self.store.clone(),
-            self.service.loaded().config.retention,
-            stop.clone(),
-        ));
+        tasks.spawn(housekeeping(self.store.clone(), retention, stop.clone()));
         let subjects = self.service.loaded().config.subjects.iter();
         let subjects = subjects.map(|subject| subject.name.clone()).collect();
         tasks.spawn(telling(self.store.clone(), subjects, self.acts, stop));
@@ -91,6 +88,22 @@ impl Daemon {
             }
         }
         self.store.close().await;
+    }
+
+    /// What the gate's limits look back at is kept.
+    fn retention(&self) -> Retention {
+        let config = &self.service.loaded().config;
+        let memories = config
+            .subjects
+            .iter()
+            .map(|subject| actions::memory(&subject.actions));
+        Retention {
+            actions: memories
+                .max()
+                .unwrap_or_default()
+                .max(config.retention.actions),
+            ..config.retention
+        }
     }
 
     /// A loop that ends by a defect is told, and begun anew.

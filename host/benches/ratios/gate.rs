@@ -91,7 +91,7 @@ async fn calls(
         .await
         .unwrap();
     let (_end, ending) = watch::channel(Ending::No);
-    let done = service
+    let (done, _) = service
         .perform(proposal.id, Some(plan.clone()), ending)
         .await
         .unwrap();

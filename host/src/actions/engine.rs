@@ -31,8 +31,20 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// Between two looks for what a dead process left behind.
 const SWEEP: Duration = Duration::from_secs(2);
-/// How long a proposal that was held back is left alone.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// So many of the latest are looked through for what was left to be taken back.
+const RECENT: u32 = 50;
+/// How long a proposal that was held back is left alone at first; twice as long each time, up to the longest.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
+/// What was left to be taken back so long ago is for a person to decide.
+const UNDONE_LATE: Duration = Duration::from_mins(15);
+
+/// A proposal that was held back.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    until: Instant,
+    length: Duration,
+}
 
 /// Acts on all subjects of a daemon.
 pub struct Engine {
@@ -43,10 +55,13 @@ pub struct Engine {
     /// Whether anybody needs looks.
     wants_looks: Arc<AtomicBool>,
     /// What was held back, and until when it is left alone.
-    patience: BTreeMap<ProposalId, Instant>,
-    running: BTreeSet<ProposalId>,
-    /// Proofs that this process has begun to look for.
-    seen: BTreeSet<ProposalId>,
+    patience: BTreeMap<ProposalId, Patience>,
+    /// At most one for each subject.
+    running: BTreeMap<String, ProposalId>,
+    /// When this process last saw what an unproven proposal did.
+    seen: BTreeMap<ProposalId, Timestamp>,
+    /// Proposals for which an undoing was looked for.
+    undone: BTreeSet<ProposalId>,
     swept: Option<Instant>,
 }
 
@@ -67,8 +82,9 @@ impl Engine {
             nudges,
             wants_looks,
             patience: BTreeMap::new(),
-            running: BTreeSet::new(),
-            seen: BTreeSet::new(),
+            running: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            undone: BTreeSet::new(),
             swept: None,
         }
     }
@@ -121,7 +137,8 @@ impl Engine {
                 .approval
                 .as_ref()
                 .is_some_and(|yes| yes.expires_at < now);
-            if expired {
+            // What follows another is judged by when that ends.
+            if expired && proposal.follows.is_none() {
                 self.lapse(proposal).await;
             } else {
                 self.begin(proposal, now, tasks);
@@ -131,7 +148,7 @@ impl Engine {
     }
 
     async fn lapse(&self, proposal: &Proposal) {
-        if self.running.contains(&proposal.id) {
+        if self.running.get(&proposal.subject) == Some(&proposal.id) {
             return;
         }
         if let Some(stage) = self.stages.get(&proposal.subject) {
@@ -146,14 +163,15 @@ impl Engine {
         let is_left_alone = self
             .patience
             .get(&id)
-            .is_some_and(|until| *until > Instant::now());
-        if !is_due || is_left_alone || proposal.plan.has_secrets || self.running.contains(&id) {
+            .is_some_and(|patience| patience.until > Instant::now());
+        let is_busy = self.running.contains_key(&proposal.subject);
+        if !is_due || is_left_alone || is_busy || proposal.plan.has_secrets {
             return;
         }
         let Some(stage) = self.stages.get(&proposal.subject).cloned() else {
             return;
         };
-        self.running.insert(id);
+        self.running.insert(proposal.subject.clone(), id);
         tasks.spawn(async move {
             let result = stage.perform(id, None).await;
             told(compensate(&stage, id).await);
@@ -174,13 +192,18 @@ impl Engine {
                 return;
             }
         };
-        self.running.remove(&performed.id);
-        self.patience.retain(|_, until| *until > Instant::now());
+        self.running.remove(&performed.subject);
         if performed.result.is_err() {
+            let last = self.patience.get(&performed.id);
+            let length = last.map_or(PATIENCE, |last| (last.length * 2).min(LONGEST_PATIENCE));
+            let until = Instant::now() + length;
             self.patience
-                .insert(performed.id, Instant::now() + PATIENCE);
-        } else if let Some(nudge) = self.nudges.get(&performed.subject) {
-            nudge.notify_one();
+                .insert(performed.id, Patience { until, length });
+        } else {
+            self.patience.remove(&performed.id);
+            if let Some(nudge) = self.nudges.get(&performed.subject) {
+                nudge.notify_one();
+            }
         }
         told(performed.result.map(drop));
     }
@@ -192,6 +215,30 @@ impl Engine {
         self.swept = Some(Instant::now());
         for proposal in self.store.abandoned(Timestamp::now()).await? {
             gate::give_up(&self.store, proposal.id).await?;
+        }
+        self.undo_what_was_left().await
+    }
+
+    /// A process that ended, or could not reach the plugin, has not taken back what it should have.
+    async fn undo_what_was_left(&mut self) -> Result<(), StoreError> {
+        let filter = ProposalFilter {
+            subjects: self.stages.keys().cloned().collect(),
+            states: vec![ProposalState::NotVerified, ProposalState::Failed],
+            limit: Some(RECENT),
+            ..ProposalFilter::default()
+        };
+        let since = Timestamp::now().minus(UNDONE_LATE);
+        for proposal in self.store.proposals(&filter).await? {
+            let is_late = proposal.ended_at.is_none_or(|at| at < since);
+            let wants = proposal.state == ProposalState::NotVerified
+                || proposal.plan.on_failure == OnFailure::Compensate;
+            let is_settled = proposal.settled.is_some();
+            if is_late || !wants || is_settled || !self.undone.insert(proposal.id) {
+                continue;
+            }
+            if let Some(stage) = self.stages.get(&proposal.subject) {
+                told(undo_of(stage, &proposal, "that was left to be done").await);
+            }
         }
         Ok(())
     }
@@ -209,8 +256,10 @@ impl Engine {
         match self.store.proposals(&filter).await {
             Ok(completed) => {
                 for proposal in completed.iter().filter(|one| is_unproven(one)) {
-                    let is_first = self.seen.insert(proposal.id);
-                    told(prove(&stage, proposal, look, is_first).await);
+                    let last = self.seen.insert(proposal.id, look.at);
+                    let gap = longest_gap(&stage);
+                    let goes_on = last.is_some_and(|last| last.until(look.from) <= gap);
+                    told(prove(&stage, proposal, look, goes_on).await);
                 }
             }
             Err(error) => tracing::warn!("{}", chain(&error)),
@@ -246,7 +295,7 @@ async fn prove(
     stage: &Stage,
     proposal: &Proposal,
     look: &Look,
-    is_first: bool,
+    goes_on: bool,
 ) -> Result<(), ActError> {
     let (Some(known), Some(begun_at), Some(ended_at)) =
         (&proposal.proof, proposal.begun_at, proposal.ended_at)
@@ -256,10 +305,10 @@ async fn prove(
     if look.from <= ended_at {
         return Ok(());
     }
-    let known = if is_first {
-        resumed(known, look.at)
-    } else {
+    let known = if goes_on {
         known.clone()
+    } else {
+        resumed(known, look.at)
     };
     let view = stage.store.gate_view(proposal, Timestamp::now()).await?;
     let progress = proof::judge(&known, begun_at, look, &view.live);
@@ -275,7 +324,13 @@ async fn prove(
     }
 }
 
-/// Nobody looked before this process did: that is no time in which anything held, nor one in which it could have.
+/// Between two looks, as long as all goes well.
+fn longest_gap(stage: &Stage) -> Duration {
+    let deadlines = &stage.subject.deadlines;
+    stage.subject.interval * 2 + deadlines.observe + deadlines.check + Duration::from_secs(1)
+}
+
+/// Nobody looked since: that is no time in which anything held, nor one in which it could have.
 fn resumed(proof: &Proof, now: Timestamp) -> Proof {
     Proof {
         holding_since: None,
@@ -374,7 +429,9 @@ async fn undo_of(
     proposal: &Proposal,
     why: &str,
 ) -> Result<Option<Proposal>, ActError> {
-    if proposal.undoes.is_some() || stage.store.is_undone(proposal.id).await? {
+    // What is kept of secret parameters is not what an inverse needs.
+    let cannot = proposal.undoes.is_some() || proposal.plan.has_secrets;
+    if cannot || stage.store.is_undone(proposal.id).await? {
         return Ok(None);
     }
     crash_point("undoing");

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::SubjectConfig,
-    loader::{CallError, Observer},
+    loader::{CallError, Isolation, Observer},
     model::{ExecutionEnd, Proposal, ProposalId, ProposalState, Timestamp, bounded},
     store::{Store, StoreError},
     subject::{self, Subject, SubjectError, Surroundings},
@@ -97,6 +97,9 @@ pub enum Ending {
     Now(&'static str),
 }
 
+/// The daemon ends in good order: what it leaves, the next one goes on with.
+const DAEMON_ENDS: &str = "the end of the daemon";
+
 /// Why a call is no longer waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
@@ -135,7 +138,12 @@ impl Stage {
             return Err(ActError::Quarantined(entry.reason.clone()));
         }
         let plugin = Arc::new(plugin);
-        let connected = subject::start(&self.subject, plugin, &self.around).await?;
+        // Whatever the subject is watched in: only a process can be ended by the kill switch.
+        let subject = SubjectConfig {
+            isolation: Isolation::Worker,
+            ..self.subject.clone()
+        };
+        let connected = subject::start(&subject, plugin, &self.around).await?;
         match connected.invoker.list_actions().await {
             Ok(list) => Ok((connected, Registry::new(&self.subject.name, list))),
             Err(error) => {
@@ -152,8 +160,13 @@ impl Stage {
         id: ProposalId,
         given: Option<ValidPlan>,
     ) -> Result<Proposal, ActError> {
-        let (connected, registry) = self.connect().await?;
-        let performed = self.perform_with(id, given, &connected, &registry).await;
+        // Each time another: what one task has begun, no other goes on with.
+        let stage = Self {
+            owner: new_key(),
+            ..self.clone()
+        };
+        let (connected, registry) = stage.connect().await?;
+        let performed = stage.perform_with(id, given, &connected, &registry).await;
         // One that was killed, or is busy still, is not waited for.
         if matches!(&performed, Ok(proposal) if proposal.state != ProposalState::OutcomeUnknown) {
             connected.observer.shutdown().await;
@@ -210,7 +223,7 @@ impl Stage {
         let call = begun.approved.call();
         tokio::select! {
             called = self.make(begun, call, connected) => called,
-            stop = self.watch_over(begun.proposal.id, call.is_tool()) => {
+            stop = self.watch_over(begun, call.is_tool()) => {
                 connected.invoker.kill();
                 stopped(stop, call, &begun.key)
             }
@@ -293,7 +306,7 @@ impl Stage {
         let told = told.await.map(|ending| *ending);
         match told {
             Ok(Ending::Now(signal)) => signal,
-            Ok(_) => "the end of the operator",
+            Ok(_) => DAEMON_ENDS,
             // Whoever could have told is gone, and so will nobody.
             Err(_) => std::future::pending().await,
         }
@@ -301,7 +314,7 @@ impl Stage {
 
     /// Says that this process lives while a call is under way; comes back when the call must not be waited for any more.
     /// A call of an action is finished even when the process is to end, as long as its deadline allows.
-    async fn watch_over(&self, id: ProposalId, is_tool: bool) -> Stop {
+    async fn watch_over(&self, begun: &Begun, is_tool: bool) -> Stop {
         let mut looks = 0;
         loop {
             tokio::select! {
@@ -309,14 +322,18 @@ impl Stage {
                 signal = self.ends(is_tool) => return Stop::Ending(signal),
             }
             looks += 1;
-            match self.store.is_killed().await {
-                Ok(true) => return Stop::KillSwitch,
-                Ok(false) => {}
+            match self.store.engagements().await {
+                Ok(now) if now != begun.engagements => return Stop::KillSwitch,
+                Ok(_) => {}
                 Err(error) => tracing::warn!("{}", chain(&error)),
             }
             if looks % RENEW_EVERY == 0 {
                 let until = Timestamp::now().plus(LEASE);
-                match self.store.renew_lease(id, &self.owner, until).await {
+                match self
+                    .store
+                    .renew_lease(begun.proposal.id, &self.owner, until)
+                    .await
+                {
                     Ok(true) => {}
                     Ok(false) => return Stop::LeaseLost,
                     Err(error) => tracing::warn!("{}", chain(&error)),
@@ -330,7 +347,9 @@ impl Stage {
         let ending = gate::CallEnd {
             end: called.end,
             is_retryable: called.is_retryable,
-            cancelled: called.stop.map(Stop::why),
+            stopped: called.stop.map(|stop| gate::Stopped {
+                resumes: stop == Stop::Ending(DAEMON_ENDS),
+            }),
         };
         for pause in RECORDING_PAUSES {
             match gate::end(self, &begun, &ending).await {

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     config::ActionRules,
     model::{
-        EventKind, Execution, ExecutionEnd, Happening, Mark, Mode, OPERATOR, Proof, Proposal,
-        ProposalId, ProposalState, Record, TicketEvent, TicketId, Timestamp,
+        EventKind, Execution, ExecutionEnd, Happening, Mark, Mode, OPERATOR, OnFailure, Proof,
+        Proposal, ProposalId, ProposalState, Record, TicketEvent, TicketId, Timestamp,
     },
     store::{Change, Draft, GateView, Store, StoreError},
 };
@@ -71,6 +71,8 @@ pub struct Wish {
 /// A call that may be made now, and is recorded to be.
 #[derive(Debug)]
 pub struct Begun {
+    /// How often the kill switch had been engaged by then.
+    pub engagements: i64,
     /// The permission.
     pub approved: Approved,
     /// The proposal as it is now.
@@ -87,7 +89,14 @@ pub(super) struct CallEnd {
     pub(super) end: ExecutionEnd,
     pub(super) is_retryable: bool,
     /// Why nobody waits for it any more.
-    pub(super) cancelled: Option<String>,
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// That nobody waits for a call any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stopped {
+    /// Whether the next process may take the step again.
+    pub(super) resumes: bool,
 }
 
 /// The state that follows, or why it cannot.
@@ -156,6 +165,7 @@ pub async fn propose(
         begun_at: None,
         ended_at: None,
         proof: None,
+        half_done: false,
         settled: None,
     };
     let by = proposal.proposed.by.clone();
@@ -184,7 +194,7 @@ pub async fn propose(
             at: Timestamp::now(),
             note: "no rule asks a person".to_owned(),
         };
-        let approval = policy::approval_by(mark, &plan, &proposal, &view, rules);
+        let approval = policy::approval_by(mark, true, &plan, &proposal, &view, rules);
         records.push(record(&proposal, "approved", OPERATOR, json!(approval)));
         proposal.approval = Some(approval);
         proposal.state = ProposalState::Approved;
@@ -233,6 +243,7 @@ pub async fn propose_invalid(
         begun_at: None,
         ended_at: None,
         proof: None,
+        half_done: false,
         settled: None,
     };
     let by = proposal.proposed.by.clone();
@@ -244,6 +255,18 @@ pub async fn propose_invalid(
     proposal.state = ProposalState::Rejected;
     proposal.ended_at = Some(Timestamp::now());
     store.propose(Draft { proposal, records }).await
+}
+
+/// For what no rule is asked about.
+async fn change_freely(
+    store: &Store,
+    id: ProposalId,
+    change: impl FnOnce(Proposal) -> Result<Change, Refused>,
+) -> Result<Proposal, ActError> {
+    let changed = store
+        .change_proposal(id, Timestamp::now(), |proposal, _| change(proposal))
+        .await?;
+    Ok(changed?)
 }
 
 async fn change(
@@ -271,7 +294,7 @@ pub async fn approve(
             Happening::Approved,
             "only what is validated can be approved",
         )?;
-        let approval = policy::approval_by(mark, plan, &proposal, &view, rules);
+        let approval = policy::approval_by(mark, false, plan, &proposal, &view, rules);
         if approval.digest != seen {
             return Err(Refused::Other {
                 id,
@@ -314,16 +337,16 @@ pub async fn approve(
 }
 
 /// A person's no.
-pub async fn refuse(stage: &Stage, id: ProposalId, mark: &Mark) -> Result<Proposal, ActError> {
-    change(stage, id, |proposal, _| {
+pub async fn refuse(store: &Store, id: ProposalId, mark: &Mark) -> Result<Proposal, ActError> {
+    change_freely(store, id, |proposal| {
         ended_early(proposal, Happening::Rejected, "rejected", mark)
     })
     .await
 }
 
 /// Somebody takes a proposal back before it began.
-pub async fn cancel(stage: &Stage, id: ProposalId, mark: &Mark) -> Result<Proposal, ActError> {
-    change(stage, id, |proposal, _| {
+pub async fn cancel(store: &Store, id: ProposalId, mark: &Mark) -> Result<Proposal, ActError> {
+    change_freely(store, id, |proposal| {
         if proposal.state == ProposalState::Executing {
             return Err(Refused::State {
                 id,
@@ -349,6 +372,7 @@ fn ended_early(
     };
     proposal.ended_at = Some(mark.at);
     proposal.held_back = None;
+    proposal.half_done = is_half_done(&proposal);
     let said = record(&proposal, event, &mark.by, json!({"why": mark.note}));
     Ok(Change::of(proposal, said))
 }
@@ -356,12 +380,12 @@ fn ended_early(
 /// It does not fit the plugin as it is now.
 pub(super) async fn reject(stage: &Stage, id: ProposalId, why: &str) -> Result<Proposal, ActError> {
     let mark = crate::store::mark(OPERATOR, why);
-    refuse(stage, id, &mark).await
+    refuse(&stage.store, id, &mark).await
 }
 
 /// A person has looked at what it left behind.
-pub async fn settle(stage: &Stage, id: ProposalId, mark: Mark) -> Result<Proposal, ActError> {
-    change(stage, id, |mut proposal, _| {
+pub async fn settle(store: &Store, id: ProposalId, mark: Mark) -> Result<Proposal, ActError> {
+    change_freely(store, id, |mut proposal| {
         if !proposal.is_unsettled() {
             return Err(Refused::State {
                 id,
@@ -390,17 +414,30 @@ pub(super) async fn lapse(stage: &Stage, id: ProposalId) -> Result<Proposal, Act
                 what: "its approval counts".to_owned(),
             });
         }
-        proposal.state = step(&proposal, Happening::Lapsed, "it has begun")?;
-        proposal.note = match &proposal.held_back {
+        let note = match &proposal.held_back {
             Some(rule) => format!("its approval expired while it was held back: {rule}"),
             None => "its approval expired".to_owned(),
         };
-        proposal.approval = None;
-        proposal.held_back = None;
-        let said = record(&proposal, "lapsed", OPERATOR, json!({"why": proposal.note}));
+        let event = lapsed(&mut proposal, note, now)?;
+        let said = record(&proposal, event, OPERATOR, json!({"why": proposal.note}));
         Ok(Change::of(proposal, said))
     })
     .await
+}
+
+/// One that has not begun may be approved anew. One that has, or that was to take something back, is over.
+fn lapsed(proposal: &mut Proposal, note: String, now: Timestamp) -> Result<&'static str, Refused> {
+    proposal.note = note;
+    proposal.approval = proposal.approval.take().filter(|_| is_half_done(proposal));
+    proposal.held_back = None;
+    if is_half_done(proposal) {
+        proposal.state = step(proposal, Happening::Cancelled, "it is over")?;
+        proposal.half_done = true;
+        proposal.ended_at = Some(now);
+        return Ok("cancelled");
+    }
+    proposal.state = step(proposal, Happening::Lapsed, "it has begun")?;
+    Ok("lapsed")
 }
 
 /// What every rule says of the first call of a plan that is not recorded, as if a person approved it now.
@@ -416,7 +453,9 @@ pub async fn rulings(
     let mut proposal = proposal.clone();
     if proposal.approval.is_none() {
         let mark = crate::store::mark("whoever approves it", "");
-        proposal.approval = Some(policy::approval_by(mark, plan, &proposal, &view, rules));
+        proposal.approval = Some(policy::approval_by(
+            mark, false, plan, &proposal, &view, rules,
+        ));
     }
     Ok(policy::rulings(Case {
         plan,
@@ -435,14 +474,17 @@ pub(super) async fn begin(
     plan: &Arc<ValidPlan>,
 ) -> Result<Begun, ActError> {
     let mut begun = None;
+    let mut engagements = 0;
     let changed = change(stage, id, |proposal, view| {
         let (change, permission) = begins(stage, proposal, &view, plan)?;
         begun = Some(permission);
+        engagements = view.control.engagements;
         Ok(change)
     })
     .await;
     match (changed, begun) {
         (Ok(proposal), Some((approved, execution))) => Ok(Begun {
+            engagements,
             key: format!("{}-{}", proposal.call_key, execution.step + 1),
             approved,
             proposal,
@@ -491,7 +533,7 @@ fn begins(
         policy::permit(plan, case).map_err(|(refusal, _)| Refused::ByRule { id, refusal })?;
     if proposal.begun_at.is_none() {
         proposal.begun_at = Some(now);
-        proposal.proof = plan.acts().then(|| proof(stage, plan, view));
+        proposal.proof = plan.acts().then(|| proof(stage, &proposal, plan, view));
     }
     proposal.state = ProposalState::Executing;
     proposal.attempt += 1;
@@ -529,18 +571,27 @@ fn begins(
     Ok((change, (approved, execution)))
 }
 
+/// Whether a plan that ends otherwise than it says leaves something behind: it has begun, or was to take something back.
+fn is_half_done(proposal: &Proposal) -> bool {
+    proposal.begun_at.is_some() || proposal.undoes.is_some()
+}
+
 /// What must be so afterwards, and what was not so before.
-fn proof(stage: &Stage, plan: &ValidPlan, view: &GateView) -> Proof {
+fn proof(stage: &Stage, proposal: &Proposal, plan: &ValidPlan, view: &GateView) -> Proof {
     let rules = &stage.subject.actions;
     let windows = plan
         .calls()
         .map(|call| rules.verify_window(&call.definition().name));
     Proof {
-        targets: view
-            .ticket
-            .iter()
-            .map(|ticket| ticket.key.clone())
-            .collect(),
+        // What takes an action back need not mend what that was for.
+        targets: match proposal.undoes {
+            Some(_) => Vec::new(),
+            None => view
+                .ticket
+                .iter()
+                .map(|ticket| ticket.key.clone())
+                .collect(),
+        },
         baseline: view.live.iter().map(|ticket| ticket.key.clone()).collect(),
         window_ms: crate::model::millis(windows.max().unwrap_or_default()),
         until: Timestamp(i64::MAX),
@@ -554,36 +605,32 @@ fn proof(stage: &Stage, plan: &ValidPlan, view: &GateView) -> Proof {
 async fn hold_back(stage: &Stage, id: ProposalId, refusal: &Refusal) -> Result<(), ActError> {
     let changed = change(stage, id, |mut proposal, _| {
         let said = format!("{}: {}", refusal.rule, refusal.says);
-        let is_new = proposal
+        let now = Timestamp::now();
+        let known = format!("{}: ", refusal.rule);
+        let is_known = proposal
             .held_back
             .as_deref()
-            .is_none_or(|known| !known.starts_with(&format!("{}: ", refusal.rule)));
-        let mut event = "held_back";
-        if proposal.state == ProposalState::Executing {
+            .is_some_and(|rule| rule.starts_with(&known));
+        let event = match refusal.weight {
             // Between two steps there is nothing to wait for: what comes next may not run.
-            proposal.state = step(&proposal, Happening::Failed, "it does not run")?;
-            proposal.owner = None;
-            proposal.lease_until = None;
-            proposal.ended_at = Some(Timestamp::now());
-            event = "failed";
-        } else {
-            match refusal.weight {
-                Weight::Waits if !is_new => {
-                    return Err(Refused::Other { id, what: said });
-                }
-                Weight::Waits => {}
-                Weight::Lapses => {
-                    proposal.state = step(&proposal, Happening::Lapsed, "it is not approved")?;
-                    proposal.approval = None;
-                    event = "lapsed";
-                }
-                Weight::Rejects => {
-                    proposal.state = step(&proposal, Happening::Rejected, "it is over")?;
-                    proposal.ended_at = Some(Timestamp::now());
-                    event = "rejected";
-                }
+            _ if proposal.state == ProposalState::Executing => {
+                proposal.state = step(&proposal, Happening::Failed, "it does not run")?;
+                proposal.owner = None;
+                proposal.lease_until = None;
+                proposal.ended_at = Some(now);
+                proposal.half_done = proposal.plan.on_failure == OnFailure::Stop;
+                "failed"
             }
-        }
+            Weight::Waits if is_known => return Err(Refused::Other { id, what: said }),
+            Weight::Waits => "held_back",
+            Weight::Lapses => lapsed(&mut proposal, said.clone(), now)?,
+            Weight::Rejects => {
+                proposal.state = step(&proposal, Happening::Rejected, "it is over")?;
+                proposal.ended_at = Some(now);
+                proposal.half_done = is_half_done(&proposal);
+                "rejected"
+            }
+        };
         proposal.note.clone_from(&said);
         proposal.held_back = (event == "held_back").then_some(said);
         let record = record(&proposal, event, OPERATOR, json!({"refusal": refusal}));
@@ -651,8 +698,16 @@ fn ends(
     let now = Timestamp::now();
     let mut event = "called";
     let mut over = None;
-    match (next, &ending.cancelled) {
+    match (next, &ending.stopped) {
         (Next::Unknown, _) => over = Some((Happening::LostTrack, "outcome_unknown")),
+        // Nothing was done by this step; whoever comes next takes it again.
+        (_, Some(stop)) if stop.resumes => {
+            proposal.state = step(&proposal, Happening::Postponed, LOST)?;
+            proposal.not_before = Some(now);
+            proposal.owner = None;
+            proposal.lease_until = None;
+            event = "postponed";
+        }
         (_, Some(_)) => over = Some((Happening::Cancelled, "cancelled")),
         (Next::Step(step), None) => {
             proposal.step = *step;
@@ -673,6 +728,11 @@ fn ends(
         proposal.ended_at = Some(now);
         proposal.owner = None;
         proposal.lease_until = None;
+        proposal.half_done = match happening {
+            Happening::Cancelled => proposal.step > 0 || proposal.undoes.is_some(),
+            Happening::Failed => proposal.undoes.is_some(),
+            _ => false,
+        };
         event = said;
     }
     if let Some(proof) = &mut proposal.proof {

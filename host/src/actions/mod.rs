@@ -20,7 +20,7 @@ pub use gate::{
     settle,
 };
 pub use plan::ValidPlan;
-pub use policy::{Approved, Refusal, Ruling, Weight, needs_a_person};
+pub use policy::{Approved, Refusal, Ruling, Weight, memory, needs_a_person};
 pub use registry::{CallFault, Registry, ValidCall};
 pub use tools::tools;
 

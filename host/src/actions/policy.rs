@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::{ValidCall, ValidPlan};
 use crate::{
     config::ActionRules,
-    model::{
-        Approval, Execution, Mark, Mode, OPERATOR, Proposal, ProposalState, TicketView, Timestamp,
-    },
+    model::{Approval, Execution, Mark, Mode, Proposal, ProposalState, TicketView, Timestamp},
     store::GateView,
 };
 
+/// How long a yes counts that no person was asked for.
+const BY_RULE_EXPIRES: Duration = Duration::from_hours(24 * 7);
 /// Of the budgets.
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -148,7 +148,7 @@ pub(super) fn rulings(case: Case<'_>) -> Vec<Ruling> {
 }
 
 /// How far back the rules look at what was done.
-pub(super) fn memory(rules: &ActionRules) -> Duration {
+pub fn memory(rules: &ActionRules) -> Duration {
     let cooldowns = rules
         .by_name
         .values()
@@ -170,13 +170,22 @@ pub fn needs_a_person(plan: &ValidPlan, rules: &ActionRules) -> bool {
 /// Somebody's yes to a plan as it is, on its ticket as it is.
 pub(super) fn approval_by(
     mark: Mark,
+    by_rule: bool,
     plan: &ValidPlan,
     proposal: &Proposal,
     view: &GateView,
     rules: &ActionRules,
 ) -> Approval {
+    let expires = if by_rule {
+        BY_RULE_EXPIRES
+    } else {
+        rules.approval_expires
+    };
+    // What is to begin later is approved for then.
+    let from = mark.at.max(proposal.not_before.unwrap_or(mark.at));
     Approval {
-        expires_at: mark.at.plus(rules.approval_expires),
+        by_rule,
+        expires_at: from.plus(expires),
         digest: plan.digest(proposal.ticket),
         ticket: view.ticket.as_ref().map(TicketView::from),
         mark,
@@ -253,14 +262,14 @@ fn approval(case: Case<'_>) -> Ruling {
             "the approval of {by} is for other calls or parameters"
         ));
     }
-    let by_rule = by == OPERATOR && case.proposal.undoes.is_none();
+    let by_rule = approval.by_rule && case.proposal.undoes.is_none();
     if by_rule && needs_a_person(case.plan, case.rules) {
         return lapses("a person must approve it".to_owned());
     }
-    if case.proposal.state == ProposalState::Executing {
+    if case.proposal.state == ProposalState::Executing || case.step > 0 {
         return pass(RULE, format!("approved by {by}, and begun"));
     }
-    if approval.expires_at < case.now {
+    if expiry(case, approval) < case.now {
         return lapses(format!(
             "the approval of {by} expired at {}",
             approval.expires_at
@@ -271,6 +280,17 @@ fn approval(case: Case<'_>) -> Ruling {
         return lapses(format!("the ticket has changed since {by} approved it"));
     }
     pass(RULE, format!("approved by {by} at {}", approval.mark.at))
+}
+
+/// What follows another proposal is approved for the time after that.
+fn expiry(case: Case<'_>, approval: &Approval) -> Timestamp {
+    let followed = case.view.follows.and_then(|(_, ended_at)| ended_at);
+    let from_there = followed.map(|at| at.plus(case.rules.approval_expires));
+    match (case.proposal.follows, from_there) {
+        (Some(_), None) => Timestamp(i64::MAX),
+        (Some(_), Some(from_there)) => approval.expires_at.max(from_there),
+        (None, _) => approval.expires_at,
+    }
 }
 
 fn not_before(case: Case<'_>) -> Ruling {
@@ -288,7 +308,7 @@ fn not_before(case: Case<'_>) -> Ruling {
     let Some(followed) = case.proposal.follows else {
         return pass(RULE, "its time has come");
     };
-    match case.view.follows {
+    match case.view.follows.map(|(state, _)| state) {
         Some(ProposalState::Completed | ProposalState::Verified) => {
             pass(RULE, format!("{followed} is done"))
         }

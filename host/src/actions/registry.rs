@@ -49,20 +49,24 @@ impl ValidCall {
         }
         let shown = self.shown_params();
         let properties = &self.definition.params_schema["properties"];
-        let marked: Vec<_> = shown
+        let marked = shown
             .iter()
-            .filter(|(name, _)| properties[name.as_str()]["x-resource"] == true)
-            .map(|(_, value)| {
-                value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned)
-            })
-            .collect();
+            .filter(|(name, _)| properties[name.as_str()]["x-resource"] == true);
+        let marked: Vec<_> = marked.flat_map(|(_, value)| named(value)).collect();
         if marked.is_empty() {
-            vec![Value::Object(shown).to_string()]
+            vec![format!("{} {}", self.definition.name, Value::Object(shown))]
         } else {
             marked
         }
+    }
+}
+
+/// The resources that a parameter names: one, or each of a list.
+fn named(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(all) => all.iter().flat_map(named).collect(),
+        Value::String(one) => vec![one.clone()],
+        other => vec![other.to_string()],
     }
 }
 
@@ -283,7 +287,10 @@ mod tests {
                 .resolve("restart_node", given)
                 .unwrap()
         };
-        assert_eq!(call(&list).resources(), [r#"{"delay_s":3,"node":"a"}"#]);
+        assert_eq!(
+            call(&list).resources(),
+            [r#"restart_node {"delay_s":3,"node":"a"}"#]
+        );
         list.actions[0].params_schema["properties"]["node"]["x-resource"] = json!(true);
         assert_eq!(call(&list).resources(), ["a"]);
     }

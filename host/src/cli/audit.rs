@@ -76,11 +76,18 @@ impl Audit {
             Self::Show(show) => show.run(service, out).await,
             Self::Verify(verify) => verify.run(service, out).await,
             Self::Export => {
-                for entry in service.audit(&AuditFilter::default()).await? {
-                    let line = serde_json::to_string(&entry).map_err(Failure::failed)?;
-                    out.text(&format!("{line}\n"))?;
+                let mut last = 0;
+                loop {
+                    let page = service.audit_after(last).await?;
+                    let Some(end) = page.last() else {
+                        return Ok(Exit::Fine);
+                    };
+                    last = end.n;
+                    for entry in &page {
+                        let line = serde_json::to_string(entry).map_err(Failure::failed)?;
+                        out.text(&format!("{line}\n"))?;
+                    }
                 }
-                Ok(Exit::Fine)
             }
         }
     }
@@ -175,11 +182,8 @@ pub(super) fn summary(entry: &AuditEntry) -> String {
 
 impl Show {
     async fn run(self, service: &Service, out: &Output) -> Result<Exit, Failure> {
-        let filter = AuditFilter {
-            after: self.n.saturating_sub(1),
-            ..AuditFilter::default()
-        };
-        let found = service.audit(&filter).await?.into_iter().next();
+        let page = service.audit_after(self.n.saturating_sub(1)).await?;
+        let found = page.into_iter().next();
         let Some(entry) = found.filter(|entry| entry.n == self.n) else {
             return Err(Failure::bad_input(format!("there is no entry {}", self.n)));
         };
@@ -254,11 +258,10 @@ impl Verify {
         hash: &str,
         service: &Service,
     ) -> Result<Result<AuditHead, String>, Failure> {
-        let entries = match &self.file {
-            Some(path) => read(path)?,
-            None => service.audit(&AuditFilter::default()).await?,
+        let found = match &self.file {
+            Some(path) => read(path)?.iter().any(|entry| entry.hash == hash),
+            None => is_kept(service, hash).await?,
         };
-        let found = entries.iter().any(|entry| entry.hash == hash);
         Ok(if found {
             Ok(head)
         } else {
@@ -266,6 +269,20 @@ impl Verify {
                 "no entry has the hash {hash}: this is not the log that it was noted from"
             ))
         })
+    }
+}
+
+async fn is_kept(service: &Service, hash: &str) -> Result<bool, Failure> {
+    let mut last = 0;
+    loop {
+        let page = service.audit_after(last).await?;
+        let Some(end) = page.last() else {
+            return Ok(false);
+        };
+        last = end.n;
+        if page.iter().any(|entry| entry.hash == hash) {
+            return Ok(true);
+        }
     }
 }
 
@@ -296,6 +313,11 @@ fn read(path: &PathBuf) -> Result<Vec<AuditEntry>, Failure> {
 /// An export has no note of where it must end: its last entry is the end.
 fn verify_file(path: &PathBuf) -> Result<Result<AuditHead, String>, Failure> {
     let entries = read(path)?;
+    if entries.is_empty() {
+        return Ok(Err(
+            "there is no entry in it, and so nothing is proven".to_owned()
+        ));
+    }
     let mut check = ChainCheck::default();
     for entry in &entries {
         if let Err(broken) = check.take(entry) {

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Exit, Failure, Json, Output, table::Table, ticket::said};
-use crate::{model::Mode, service::Service};
+use crate::{model::Mode, service::Service, store::Engaged};
 
 #[derive(Debug, Args)]
 pub(super) struct ModeCommand {
@@ -23,7 +23,7 @@ enum Choice {
     Observe,
     /// What passes the rules runs
     Execute,
-    /// What the configuration says
+    /// Forget what was chosen: for one subject, what was chosen for all counts; else the configuration
     Configured,
 }
 
@@ -80,6 +80,23 @@ async fn show(service: &Service, json: Json, out: &Output) -> Result<Exit, Failu
     Ok(Exit::Fine)
 }
 
+fn said_of(engaged: &Engaged) -> String {
+    let listed = |word: &str, ids: Vec<String>| match ids.as_slice() {
+        [] => String::new(),
+        ids => format!("  {word}: {}\n", ids.join(", ")),
+    };
+    let cancelled = engaged.cancelled.iter().map(|one| one.id.to_string());
+    let executing = engaged.executing.iter().map(ToString::to_string);
+    format!(
+        "the kill switch is engaged: nothing runs until `operator kill-switch --lift`\n{}{}",
+        listed("cancelled", cancelled.collect()),
+        listed(
+            "running, and stopped within a second by the process that runs it",
+            executing.collect()
+        ),
+    )
+}
+
 #[derive(Debug, Args)]
 pub(super) struct KillSwitch {
     /// Lift it; the mode stays `observe` until you choose another
@@ -112,25 +129,15 @@ impl KillSwitch {
             }
             .to_owned()
         } else {
-            let cancelled = service.engage_kill_switch(person, &self.why).await?;
+            let engaged = service.engage_kill_switch(person, &self.why).await?;
+            for trouble in &engaged.trouble {
+                out.warn(&format!("the kill switch is engaged, but: {trouble}"));
+            }
             if self.json.json {
-                out.json(&json!({"cancelled": cancelled}))?;
+                out.json(&engaged)?;
                 return Ok(Exit::Fine);
             }
-            let names: Vec<_> = cancelled
-                .iter()
-                .map(|proposal| {
-                    format!(
-                        "  cancelled {} {}\n",
-                        proposal.id,
-                        super::printable::printable(&proposal.calls())
-                    )
-                })
-                .collect();
-            format!(
-                "the kill switch is engaged: nothing runs until `operator kill-switch --lift`; what runs is stopped within a second\n{}",
-                names.concat()
-            )
+            said_of(&engaged)
         };
         out.text(&text)?;
         Ok(Exit::Fine)

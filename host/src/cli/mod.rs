@@ -40,7 +40,7 @@ pub use failure::Failure;
 pub use output::Output;
 
 use crate::{
-    config::{Environment, Loaded, load},
+    config::{Environment, Loaded, load, load_leniently, shown_database},
     service::Service,
 };
 
@@ -148,6 +148,21 @@ fn loaded(cli: &Cli, environment: &Environment, out: &Output) -> Result<Loaded, 
     if matches!(cli.command, Some(Command::Tickets(_) | Command::Audit(_))) {
         // There a subject is a filter, and what is kept outlives the subjects of the configuration.
         flags.subjects.clear();
+    }
+    if let Some(Command::KillSwitch(_)) = &cli.command {
+        // Whatever is wrong with the configuration, everything can be stopped.
+        flags.subjects.clear();
+        let (loaded, faults) = load_leniently(&flags, environment);
+        for fault in &faults.0 {
+            out.warn(&fault.to_string());
+        }
+        if !faults.0.is_empty() {
+            let database = shown_database(&loaded.config.database);
+            out.warn(&format!(
+                "the configuration is at fault; the database is taken to be {database}"
+            ));
+        }
+        return Ok(loaded);
     }
     let loaded = load(&flags, environment)?;
     for warning in &loaded.warnings {

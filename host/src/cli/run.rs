@@ -10,10 +10,10 @@ use super::{
     proposals, signals::Signals, style,
 };
 use crate::{
-    actions::{Ending, ValidCall, ValidPlan, Weight},
+    actions::{Ending, Refused, ValidCall, ValidPlan, Weight},
     config::SubjectConfig,
     model::{Proposal, ProposalId, ProposalState, TicketId},
-    service::{DryRun, Service, Wanted},
+    service::{DryRun, Service, ServiceError, Wanted},
 };
 
 /// Between two looks at whether the daemon has proven it.
@@ -91,8 +91,17 @@ impl HowToRun {
         }
         let proposed =
             service.propose_and_approve(subject, plan.clone(), self.ticket, person, &self.why);
-        let proposal = proposed.await?;
-        self.perform(proposal.id, Some(plan), service, out).await
+        let id = proposed.await?.id;
+        match self.perform(id, Some(plan), service, out).await {
+            // It was meant for here and now: it must not run when nobody waits for it any more.
+            Err(Failure::Refused(why)) => {
+                // One that the rule has ended already cannot be cancelled, and need not be.
+                let why_not = "it was refused when it was to run";
+                let _ = service.cancel(id, person, why_not).await;
+                Err(Failure::Refused(why))
+            }
+            ended => ended,
+        }
     }
 
     async fn perform(
@@ -104,6 +113,7 @@ impl HowToRun {
     ) -> Result<Exit, Failure> {
         let mut signals = Signals::new()?;
         let (end, ending) = watch::channel(Ending::No);
+        let is_own = plan.is_some();
         let mut performing = Box::pin(service.perform(id, plan, ending));
         let (performed, interrupted) = tokio::select! {
             performed = &mut performing => (performed, false),
@@ -112,8 +122,21 @@ impl HowToRun {
                 (performing.await, true)
             }
         };
-        let proposal = performed?;
+        let (proposal, undoing) = match performed {
+            // A daemon was quicker, where no rule asks a person.
+            Err(ServiceError::Refused(Refused::State { .. })) if is_own => {
+                (self.followed(id, service).await?, None)
+            }
+            performed => performed?,
+        };
         self.tell(&proposal, out)?;
+        if let Some(undoing) = undoing {
+            out.warn(&format!(
+                "taken back by {}: {}",
+                undoing.id,
+                ended(&undoing)
+            ));
+        }
         if interrupted {
             // Nothing is waited for, not even what the runtime would wait for.
             std::process::exit(Exit::Interrupted.code().into());
@@ -122,6 +145,20 @@ impl HowToRun {
             return self.proven(proposal.id, service, out).await;
         }
         Ok(exit(&proposal))
+    }
+
+    /// How a proposal that another process carries out ended.
+    async fn followed(&self, id: ProposalId, service: &Service) -> Result<Proposal, Failure> {
+        loop {
+            let proposal = service.proposal(id).await?.proposal;
+            if !matches!(
+                proposal.state,
+                ProposalState::Approved | ProposalState::Executing
+            ) {
+                return Ok(proposal);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     fn tell(&self, proposal: &Proposal, out: &Output) -> Result<(), Failure> {

@@ -29,6 +29,7 @@ impl Config {
             },
             retention: Retention {
                 tickets: 90 * DAY,
+                actions: 8 * DAY,
                 observations: 30 * DAY,
                 observations_per_subject: 1000,
             },

@@ -38,6 +38,20 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Faults> 
     }
 }
 
+/// As much of the configuration as can be read, and what is wrong with it: for what must work whatever is wrong.
+pub fn load_leniently(flags: &Flags, environment: &Environment) -> (Loaded, Faults) {
+    let (file, mut faults) = match find(flags, environment) {
+        Ok(file) => (file, Vec::new()),
+        Err(unreadable) => (None, vec![unreadable]),
+    };
+    let file = file
+        .as_ref()
+        .map(|(path, text)| (path.as_path(), text.as_str()));
+    let (loaded, found) = drawn(flags, environment, file);
+    faults.extend(found.0);
+    (loaded, Faults(faults))
+}
+
 /// The file and its text.
 fn find(flags: &Flags, environment: &Environment) -> Result<Option<(PathBuf, String)>, Fault> {
     let Some((path, asked_for)) = file::find(flags.config.as_deref(), environment) else {
@@ -61,13 +75,26 @@ fn layer(
     environment: &Environment,
     file: Option<(&Path, &str)>,
 ) -> Result<Loaded, Faults> {
+    let (loaded, faults) = drawn(flags, environment, file);
+    faults.or(loaded)
+}
+
+/// All layers, and everything that is wrong with them.
+fn drawn(
+    flags: &Flags,
+    environment: &Environment,
+    file: Option<(&Path, &str)>,
+) -> (Loaded, Faults) {
     let mut draft = Draft {
         config: Config::built_in(environment),
         origins: Origins::default(),
         faults: Vec::new(),
     };
+    let mut not_toml = None;
     if let Some((path, text)) = file {
-        draft.apply_file(path, text, environment)?;
+        if let Err(faults) = draft.apply_file(path, text, environment) {
+            not_toml = Some(faults);
+        }
     }
     if let Some(plugin) = &flags.plugin {
         draft.choose_plugin(plugin);
@@ -79,12 +106,15 @@ fn layer(
     if draft.origins.of(&KeyPath::new(["database"])).is_none() {
         draft.config.database = defaults::database_in(&draft.config.state_dir);
     }
-    Faults(draft.faults).or(Loaded {
+    // What follows a text that is not TOML would not be worth saying.
+    let faults = not_toml.unwrap_or(Faults(draft.faults));
+    let loaded = Loaded {
         config: draft.config,
         origins: draft.origins,
         file: file.map(|(path, _)| path.to_path_buf()),
         warnings: overlay::misspelt(environment),
-    })
+    };
+    (loaded, faults)
 }
 
 impl Draft {

@@ -29,13 +29,13 @@ pub use defaults::COMMENTED_DEFAULTS;
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Origins};
 pub use key::KeyPath;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_leniently};
 pub use nearest::nearest;
 pub use overlay::{Flags, VARIABLES};
 pub use plugin::{PluginConfig, is_secret_at, without_secrets};
 pub(crate) use schema::Property;
 pub use schema::{Assignment, arguments};
-pub use show::{Shown, shown};
+pub use show::{Shown, shown, shown_database};
 pub use window::MaintenanceWindow;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};

@@ -50,7 +50,7 @@ fn top(config: &Config) -> Vec<Setting> {
     let retention = &config.retention;
     vec![
         at(["state_dir"], path(&config.state_dir)),
-        at(["database"], json!(without_password(&config.database))),
+        at(["database"], json!(shown_database(&config.database))),
         at(["plugin_dirs"], json!(dirs)),
         at(["log", "format"], json!(format)),
         at(["log", "level"], json!(config.log.level)),
@@ -182,7 +182,7 @@ fn duration(duration: Duration) -> Value {
 }
 
 /// `postgres://user:password@host/db` with the password masked, and without its options, which may hold one too.
-fn without_password(url: &str) -> String {
+pub fn shown_database(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
@@ -212,7 +212,7 @@ mod tests {
             ("postgres://me:a@b:c@host/db", "postgres://me:***@host/db"),
             ("postgres://host/db?password=x", "postgres://host/db?***"),
         ] {
-            assert_eq!(without_password(url), shown);
+            assert_eq!(shown_database(url), shown);
         }
     }
 }

@@ -70,6 +70,7 @@ impl FromStr for MaintenanceWindow {
         };
         let (from, to) = hours
             .split_once('-')
+            .filter(|(from, to)| from != to)
             .ok_or_else(|| format!("{hours:?} is not like 02:00-04:00"))?;
         Ok(Self {
             text: parts.join(" "),
@@ -173,6 +174,7 @@ mod tests {
             "25:00-26:00",
             "Mon 01:00-02:00 Nowhere/City",
             "1-2",
+            "10:00-10:00",
         ] {
             assert!(wrong.parse::<MaintenanceWindow>().is_err(), "{wrong}");
         }

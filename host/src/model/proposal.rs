@@ -61,7 +61,7 @@ pub enum ProposalState {
     Failed,
     /// It may or may not have had an effect. Never tried again by itself.
     OutcomeUnknown,
-    /// A person or the kill switch ended it before it did anything more.
+    /// A person, a rule or the kill switch ended it before it did anything more.
     Cancelled,
     /// Later observations have shown that it helped and broke nothing.
     Verified,
@@ -252,6 +252,8 @@ pub struct Approval {
     /// Who, when, and in what words.
     #[serde(flatten)]
     pub mark: Mark,
+    /// Nobody was asked: the rules ask no person.
+    pub by_rule: bool,
     /// It does not count after this.
     pub expires_at: Timestamp,
     /// SHA-256 of the subject, the calls and the ticket that it was given for.
@@ -324,6 +326,8 @@ pub struct Proposal {
     pub ended_at: Option<Timestamp>,
     /// What is known of whether it helped.
     pub proof: Option<Proof>,
+    /// It ended otherwise than its plan says, after something may have been done; or it was to take something back, and did not.
+    pub half_done: bool,
     /// A person has looked at what it left behind.
     pub settled: Option<Mark>,
 }
@@ -331,7 +335,7 @@ pub struct Proposal {
 impl Proposal {
     /// Whether a person must look at what it left behind, and none has.
     pub fn is_unsettled(&self) -> bool {
-        self.state.needs_a_person() && self.settled.is_none()
+        (self.state.needs_a_person() || self.half_done) && self.settled.is_none()
     }
 
     /// The calls on one line: `restart node="a", wait for="10s"`.

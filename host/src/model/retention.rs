@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Retention {
     /// Resolved tickets older than this go, with all that belongs to them.
     pub tickets: Duration,
+    /// What was done to a subject is remembered at least so long: the gate's limits count it.
+    pub actions: Duration,
     /// Observations older than this go.
     pub observations: Duration,
     /// At most so many observations are kept for one subject.

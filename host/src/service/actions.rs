@@ -6,11 +6,11 @@ use tokio::sync::watch;
 
 use super::{Service, ServiceError};
 use crate::{
-    actions::{self, Ending, Registry, Ruling, Stage, ValidPlan, Wish, needs_a_person},
+    actions::{self, Ending, Registry, Ruling, Stage, ValidPlan, Weight, Wish, needs_a_person},
     config::{self, SubjectConfig, nearest},
     model::{
         AuditEntry, Execution, Mark, OnFailure, Plan, PlanStep, Proposal, ProposalId,
-        ProposalState, TicketId, When,
+        ProposalState, TicketId, Timestamp, When,
     },
     store::{AuditFilter, ProposalFilter, Store, mark},
 };
@@ -175,7 +175,13 @@ impl Service {
         if proposal.state == ProposalState::Approved {
             return Ok(proposal);
         }
-        Ok(actions::approve(&stage, proposal.id, &plan, &digest, mark(by, note)).await?)
+        let approved = actions::approve(&stage, proposal.id, &plan, &digest, mark(by, note)).await;
+        if approved.is_err() {
+            // It was meant for here and now.
+            let why = mark(by, "it was refused when it was to run");
+            actions::cancel(&stage.store, proposal.id, &why).await?;
+        }
+        Ok(approved?)
     }
 
     /// A person's yes to a proposal. `seen` is the digest of what they were shown.
@@ -199,8 +205,8 @@ impl Service {
         by: &str,
         note: &str,
     ) -> Result<Proposal, ServiceError> {
-        let (stage, _) = self.stage_of(id).await?;
-        Ok(actions::refuse(&stage, id, &mark(by, note)).await?)
+        let store = self.swept_store().await?;
+        Ok(actions::refuse(store, id, &mark(by, note)).await?)
     }
 
     /// A person takes a proposal back.
@@ -210,8 +216,8 @@ impl Service {
         by: &str,
         note: &str,
     ) -> Result<Proposal, ServiceError> {
-        let (stage, _) = self.stage_of(id).await?;
-        Ok(actions::cancel(&stage, id, &mark(by, note)).await?)
+        let store = self.swept_store().await?;
+        Ok(actions::cancel(store, id, &mark(by, note)).await?)
     }
 
     /// A person has looked at what a proposal left behind.
@@ -221,32 +227,48 @@ impl Service {
         by: &str,
         note: &str,
     ) -> Result<Proposal, ServiceError> {
-        let (stage, _) = self.stage_of(id).await?;
-        Ok(actions::settle(&stage, id, mark(by, note)).await?)
+        let store = self.swept_store().await?;
+        Ok(actions::settle(store, id, mark(by, note)).await?)
+    }
+
+    /// The store, after what dead processes left there has been given up: there may be no daemon to do it.
+    pub(crate) async fn swept_store(&self) -> Result<&Store, ServiceError> {
+        let store = self.store().await?;
+        for proposal in store.abandoned(Timestamp::now()).await? {
+            actions::give_up(store, proposal.id).await?;
+        }
+        Ok(store)
     }
 
     async fn stage_of(&self, id: ProposalId) -> Result<(Stage, Proposal), ServiceError> {
-        let proposal = self.store().await?.proposal(id).await?;
+        let proposal = self.swept_store().await?.proposal(id).await?;
         let subject = self.subject(Some(&proposal.subject))?;
         Ok((self.desk(subject).await?, proposal))
     }
 
-    /// Carries out an approved proposal in this process, with what takes it back if its plan says so.
+    /// Carries out an approved proposal in this process. If it fails, and its plan says so, what takes it back is carried out
+    /// too: that is the second one.
     pub async fn perform(
         &self,
         id: ProposalId,
         given: Option<ValidPlan>,
         ending: watch::Receiver<Ending>,
-    ) -> Result<Proposal, ServiceError> {
-        let proposal = self.store().await?.proposal(id).await?;
+    ) -> Result<(Proposal, Option<Proposal>), ServiceError> {
+        let store = self.swept_store().await?;
+        let proposal = store.proposal(id).await?;
         if given.is_none() {
             refuse_secrets(&proposal)?;
         }
         let subject = self.subject(Some(&proposal.subject))?;
-        let stage = self.stage(subject, self.store().await?.clone(), ending);
-        let performed = stage.perform(id, given).await;
-        actions::compensate(&stage, id).await?;
-        Ok(performed?)
+        let stage = self.stage(subject, store.clone(), ending);
+        let performed = stage.perform(id, given).await?;
+        let undoing = match actions::compensate(&stage, id).await? {
+            Some(undoing) if undoing.state == ProposalState::Approved => {
+                Some(stage.perform(undoing.id, None).await?)
+            }
+            undoing => undoing,
+        };
+        Ok((performed, undoing))
     }
 
     /// What a wish would do. Nothing is done and nothing is recorded.
@@ -259,10 +281,14 @@ impl Service {
         let stage = self.desk(subject).await?;
         let proposal = shadow(plan, ticket, mark("", ""));
         let rules = actions::rulings(&stage, plan, &proposal).await?;
+        let forbidden = rules
+            .iter()
+            .any(|ruling| ruling.refuses.is_some_and(|weight| weight != Weight::Waits));
         let (connected, _) = stage.connect().await?;
         let mut previews = Vec::new();
         for call in plan.calls() {
-            let preview = if call.definition().dry_run {
+            // Whether a plugin keeps its word on a dry run is not tried where nothing may run.
+            let preview = if call.definition().dry_run && !forbidden {
                 stage.preview(call, &connected).await.map(Some)
             } else {
                 Ok(None)
@@ -384,6 +410,7 @@ fn shadow(plan: &ValidPlan, ticket: Option<TicketId>, proposed: Mark) -> Proposa
         begun_at: None,
         ended_at: None,
         proof: None,
+        half_done: false,
         settled: None,
         proposed,
     }

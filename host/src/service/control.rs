@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Service, ServiceError};
 use crate::{
-    model::{AuditBreak, AuditEntry, AuditHead, Mark, Mode, Proposal},
-    store::{ALL_SUBJECTS, AuditFilter, Control, mark},
+    model::{AuditBreak, AuditEntry, AuditHead, Mark, Mode},
+    store::{ALL_SUBJECTS, AuditFilter, Control, Engaged, mark},
 };
 
 /// Whether anything may be done to a subject, and who said so.
@@ -59,12 +59,8 @@ impl Service {
         })
     }
 
-    /// Engages the kill switch. What it cancelled.
-    pub async fn engage_kill_switch(
-        &self,
-        by: &str,
-        note: &str,
-    ) -> Result<Vec<Proposal>, ServiceError> {
+    /// Engages the kill switch. What that did.
+    pub async fn engage_kill_switch(&self, by: &str, note: &str) -> Result<Engaged, ServiceError> {
         let mark = mark(by, note);
         Ok(self.store().await?.engage_kill_switch(&mark).await?)
     }
@@ -81,6 +77,11 @@ impl Service {
     /// Entries of the audit, in their order.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, ServiceError> {
         Ok(self.store().await?.audit(filter).await?)
+    }
+
+    /// The entries after this number, in their order, so many that they fit into memory; none at the end.
+    pub async fn audit_after(&self, n: i64) -> Result<Vec<AuditEntry>, ServiceError> {
+        Ok(self.store().await?.audit_after(n).await?)
     }
 
     /// Follows the whole chain of the audit. Its end, or where it is broken.

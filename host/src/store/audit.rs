@@ -117,15 +117,13 @@ impl Store {
 
     /// Follows the whole chain. Its head, or where it is broken.
     pub async fn verify_audit(&self) -> Result<Result<AuditHead, AuditBreak>, StoreError> {
-        // What is appended meanwhile is not judged.
-        let head = self.audit_head().await?;
+        let mut head = self.audit_head().await?;
         let mut check = ChainCheck::default();
         let mut after = None;
         loop {
             let page = self.audit_page(after).await?;
             for row in &page {
                 let entry = match entry(row) {
-                    Ok(entry) if entry.n > head.n => return Ok(surplus(check, &head, &entry)),
                     Ok(entry) => entry,
                     Err(error) => {
                         return Ok(Err(AuditBreak {
@@ -134,6 +132,16 @@ impl Store {
                         }));
                     }
                 };
+                if entry.n > head.n {
+                    // Appended since, or forged.
+                    head = self.audit_head().await?;
+                }
+                if entry.n > head.n {
+                    return Ok(Err(AuditBreak {
+                        n: entry.n,
+                        what: "it stands behind the noted end of the log".to_owned(),
+                    }));
+                }
                 if let Err(broken) = check.take(&entry) {
                     return Ok(Err(broken));
                 }
@@ -145,6 +153,12 @@ impl Store {
         }
     }
 
+    /// The entries after this number, in their order, so many that they fit into memory; none at the end.
+    pub async fn audit_after(&self, n: i64) -> Result<Vec<AuditEntry>, StoreError> {
+        let page = self.audit_page(Some(n)).await?;
+        page.iter().map(entry).collect()
+    }
+
     /// In the order of their numbers, whatever those are.
     async fn audit_page(&self, after: Option<i64>) -> Result<Vec<AnyRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM audit WHERE n > $1 ORDER BY n LIMIT {PAGE}");
@@ -154,18 +168,6 @@ impl Store {
             .await
             .map_err(during("reading the audit"))
     }
-}
-
-/// An entry behind the head: appended since the head was read, if it follows it.
-fn surplus(
-    check: ChainCheck,
-    head: &AuditHead,
-    entry: &AuditEntry,
-) -> Result<AuditHead, AuditBreak> {
-    let mut longer = check.clone();
-    let found = check.finish(head)?;
-    longer.take(entry)?;
-    Ok(found)
 }
 
 fn read_head(row: &AnyRow) -> Result<AuditHead, StoreError> {

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use sqlx::{Any, Row, Transaction};
 
-use super::{Store, StoreError, audit, during, next_id, proposals, rows::Reader, rows::json_text};
-use crate::model::{Happening, Mark, Mode, Proposal, Record, Timestamp};
+use super::{
+    Cancelled, Store, StoreError, audit, during, next_id, proposals,
+    rows::{Reader, json_text},
+    tickets,
+};
+use crate::model::{Mark, Mode, ProposalId, Record, Timestamp, bounded};
 
 /// Every subject.
 pub const ALL_SUBJECTS: &str = "*";
@@ -15,8 +19,21 @@ pub const ALL_SUBJECTS: &str = "*";
 pub struct Control {
     /// Who engaged the kill switch; absent while it is not.
     pub kill_switch: Option<Mark>,
+    /// How often it was engaged.
+    pub engagements: i64,
     /// By subject; [`ALL_SUBJECTS`] for all that are not named.
     pub modes: BTreeMap<String, (Mode, Mark)>,
+}
+
+/// What engaging the kill switch did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Engaged {
+    /// What was pending.
+    pub cancelled: Vec<Cancelled>,
+    /// What runs, and is stopped within a second by whoever runs it.
+    pub executing: Vec<ProposalId>,
+    /// What else went wrong. The switch is engaged all the same.
+    pub trouble: Vec<String>,
 }
 
 impl Control {
@@ -50,6 +67,10 @@ pub(super) async fn read(tx: &mut Transaction<'static, Any>) -> Result<Control, 
         .fetch_all(&mut **tx)
         .await
         .map_err(during("reading the modes"))?;
+    let engagements = sqlx::query("SELECT value FROM counters WHERE name = 'kill_switch'")
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(during("reading the kill switch"))?;
     let table = "kill_switch";
     let kill_switch = switch
         .map(|row| Reader { table, row: &row }.json("mark"))
@@ -61,6 +82,9 @@ pub(super) async fn read(tx: &mut Transaction<'static, Any>) -> Result<Control, 
     });
     Ok(Control {
         kill_switch,
+        engagements: engagements
+            .try_get(0)
+            .map_err(during("reading the kill switch"))?,
         modes: modes.collect::<Result<_, StoreError>>()?,
     })
 }
@@ -74,18 +98,6 @@ impl Store {
             .await
             .map_err(during("reading the kill switch"))?;
         read(&mut tx).await
-    }
-
-    /// Whether the kill switch is engaged.
-    pub async fn is_killed(&self) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM kill_switch")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(during("reading the kill switch"))?;
-        let count: i64 = row
-            .try_get("n")
-            .map_err(during("reading the kill switch"))?;
-        Ok(count > 0)
     }
 
     /// Chooses the mode of a subject, or of all; none leaves it to the configuration. Refused while the kill switch is
@@ -123,9 +135,10 @@ impl Store {
         Ok(Ok(()))
     }
 
-    /// Engages the kill switch: cancels all that is pending and sets the mode of every subject to `observe`. What is
-    /// being executed is stopped by whoever executes it. The proposals that were cancelled.
-    pub async fn engage_kill_switch(&self, mark: &Mark) -> Result<Vec<Proposal>, StoreError> {
+    /// Engages the kill switch: sets the mode of every subject to `observe` and cancels all that is pending. What is being
+    /// executed is stopped by whoever executes it. Only the first of that must succeed: a defect elsewhere must not keep
+    /// anybody from stopping everything.
+    pub async fn engage_kill_switch(&self, mark: &Mark) -> Result<Engaged, StoreError> {
         let mut tx = self.begin().await?;
         lock_gate(&mut tx).await?;
         let text = json_text(mark);
@@ -135,37 +148,70 @@ impl Store {
             &[&text],
         )
         .await?;
+        next_id(&mut tx, "kill_switch").await?;
         clear_modes(&mut tx).await?;
         put_mode(&mut tx, ALL_SUBJECTS, Mode::Observe, mark).await?;
-        let mut cancelled = proposals::pending(&mut tx).await?;
-        let mut records = vec![Record {
-            actor: mark.by.clone(),
-            event: "kill_switch_engaged",
-            subject: ALL_SUBJECTS.to_owned(),
-            proposal: None,
-            ticket: None,
-            body: serde_json::json!({"why": mark.note, "cancels": cancelled.len()}),
-        }];
-        for proposal in &mut cancelled {
-            let Some(next) = proposal.state.after(Happening::Cancelled) else {
-                continue;
-            };
-            proposal.state = next;
-            proposal.note = format!("the kill switch was engaged by {}", mark.by);
-            proposal.ended_at = Some(mark.at);
-            proposals::put(&mut tx, proposal).await?;
-            records.push(Record {
-                actor: mark.by.clone(),
-                event: "cancelled",
-                subject: proposal.subject.clone(),
-                proposal: Some(proposal.id),
-                ticket: proposal.ticket,
-                body: serde_json::json!({"why": proposal.note}),
-            });
+        let executing = proposals::executing(&mut tx).await?;
+        commit(tx).await?;
+        let mut engaged = Engaged {
+            executing,
+            ..Engaged::default()
+        };
+        match self.cancel_all(mark).await {
+            Ok(cancelled) => engaged.cancelled = cancelled,
+            Err(error) => engaged.trouble.push(error.to_string()),
         }
-        audit::append(&mut tx, mark.at, &records).await?;
+        if let Err(error) = self.record_engaged(mark, &engaged.cancelled).await {
+            engaged.trouble.push(error.to_string());
+        }
+        Ok(engaged)
+    }
+
+    async fn cancel_all(&self, mark: &Mark) -> Result<Vec<Cancelled>, StoreError> {
+        let mut tx = self.begin().await?;
+        lock_gate(&mut tx).await?;
+        let note = format!("the kill switch was engaged by {}", mark.by);
+        let cancelled = proposals::cancel_pending(&mut tx, mark.at, &note).await?;
+        for one in &cancelled {
+            tickets::raise_revision(&mut tx, &one.subject).await?;
+        }
         commit(tx).await?;
         Ok(cancelled)
+    }
+
+    async fn record_engaged(&self, mark: &Mark, cancelled: &[Cancelled]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        lock_gate(&mut tx).await?;
+        let record = |event, subject: &str, body| Record {
+            actor: mark.by.clone(),
+            event,
+            subject: subject.to_owned(),
+            proposal: None,
+            ticket: None,
+            body,
+        };
+        let body = serde_json::json!({"why": mark.note, "cancels": cancelled.len()});
+        let mut records = vec![record("kill_switch_engaged", ALL_SUBJECTS, body)];
+        records.extend(cancelled.iter().map(|one| Record {
+            proposal: Some(one.id),
+            ticket: one.ticket,
+            ..record(
+                "cancelled",
+                &one.subject,
+                serde_json::json!({"why": "the kill switch was engaged"}),
+            )
+        }));
+        audit::append(&mut tx, mark.at, &records).await?;
+        commit(tx).await
+    }
+
+    /// How often the kill switch was engaged.
+    pub async fn engagements(&self) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT value FROM counters WHERE name = 'kill_switch'")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(during("reading the kill switch"))?;
+        row.try_get(0).map_err(during("reading the kill switch"))
     }
 
     /// Lifts the kill switch. The mode stays `observe` until a person chooses another. Whether it was engaged.
@@ -227,11 +273,14 @@ async fn commit(tx: Transaction<'static, Any>) -> Result<(), StoreError> {
         .map_err(during("writing what a person decided"))
 }
 
-/// The moment of a mark that is made now.
+/// Longer notes are cut. Characters.
+const LONGEST_NOTE: usize = 4_000;
+
+/// A mark that is made now.
 pub fn mark(by: &str, note: &str) -> Mark {
     Mark {
         by: by.to_owned(),
         at: Timestamp::now(),
-        note: note.to_owned(),
+        note: bounded(note, LONGEST_NOTE),
     }
 }

@@ -25,9 +25,9 @@ use sqlx::{
 };
 
 pub use audit::AuditFilter;
-pub use control::{ALL_SUBJECTS, Control, mark};
+pub use control::{ALL_SUBJECTS, Control, Engaged, mark};
 pub use observations::ObservationRow;
-pub use proposals::{Change, Draft, GateView, ProposalFilter};
+pub use proposals::{Cancelled, Change, Draft, GateView, ProposalFilter};
 pub use quarantine::Quarantined;
 pub use tickets::{Applied, SubjectState, TicketFilter};
 

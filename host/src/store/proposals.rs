@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 const COLUMNS: &str = "id, subject, ticket_id, call_key, plan, risk, state, proposed, note, not_before, follows, undoes, \
-    approval, held_back, step, attempt, owner, lease_until, begun_at, ended_at, proof, settled";
+    approval, held_back, step, attempt, owner, lease_until, begun_at, ended_at, proof, half_done, settled";
 
 /// What the gate judges by, read in the transaction in which its judgement takes effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +28,8 @@ pub struct GateView {
     pub busy: Vec<ProposalId>,
     /// The subject's calls of actions that began since the asked time, oldest first.
     pub recent: Vec<Execution>,
-    /// The state of the proposal that this one follows.
-    pub follows: Option<ProposalState>,
+    /// The state of the proposal that this one follows, and when that ended.
+    pub follows: Option<(ProposalState, Option<Timestamp>)>,
 }
 
 /// What changes on a proposal, all in one transaction.
@@ -95,7 +95,7 @@ pub struct ProposalFilter {
 /// Of proposals that are current.
 const CURRENT: &str = "(state IN ('proposed', 'validated', 'approved', 'executing') \
     OR (state = 'completed' AND proof IS NOT NULL) \
-    OR (state IN ('outcome_unknown', 'not_verified') AND settled IS NULL))";
+    OR ((state IN ('outcome_unknown', 'not_verified') OR half_done = 1) AND settled IS NULL))";
 
 impl Store {
     /// Records a proposal and gives it its number.
@@ -140,11 +140,12 @@ impl Store {
         if let Some((id, end)) = &change.ends {
             executions::end(&mut tx, id, end).await?;
         }
-        if let (Some(ticket), Some(event)) = (proposal.ticket, &change.ticket_event) {
-            tickets::add_event(&mut tx, ticket, event).await?;
-        }
+        // First the revision, as whoever changes tickets does: two orders could wait for each other.
         if was_unsettled != proposal.is_unsettled() || change.ticket_event.is_some() {
             tickets::raise_revision(&mut tx, &proposal.subject).await?;
+        }
+        if let (Some(ticket), Some(event)) = (proposal.ticket, &change.ticket_event) {
+            tickets::add_event(&mut tx, ticket, event).await?;
         }
         audit::append(&mut tx, Timestamp::now(), &change.records).await?;
         tx.commit().await.map_err(during("changing a proposal"))?;
@@ -215,7 +216,7 @@ impl Store {
             .fetch_all(&self.pool)
             .await
             .map_err(during("listing proposals"))?;
-        rows.iter().map(proposal).collect()
+        Ok(rows.iter().filter_map(readable).collect())
     }
 
     /// What the gate would judge a proposal by now. Nothing is locked: the answer may be stale when it arrives.
@@ -246,8 +247,8 @@ impl Store {
     /// What nobody has settled on a subject.
     pub(super) async fn unsettled(&self, subject: &str) -> Result<Vec<Proposal>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM proposals WHERE subject = $1 AND state IN ('outcome_unknown', 'not_verified') \
-             AND settled IS NULL ORDER BY id"
+            "SELECT {COLUMNS} FROM proposals WHERE subject = $1 AND settled IS NULL \
+             AND (state IN ('outcome_unknown', 'not_verified') OR half_done = 1) ORDER BY id"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(subject)
@@ -267,22 +268,62 @@ impl Store {
             .fetch_all(&self.pool)
             .await
             .map_err(during("looking for abandoned actions"))?;
-        rows.iter().map(proposal).collect()
+        Ok(rows.iter().filter_map(readable).collect())
     }
 }
 
-/// All that has not begun and may still.
-pub(super) async fn pending(
+/// Cancels all that has not begun and may still, and what waits for another attempt. Nothing of the rows need be readable.
+pub(super) async fn cancel_pending(
     tx: &mut Transaction<'static, Any>,
-) -> Result<Vec<Proposal>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM proposals WHERE state IN ('proposed', 'validated', 'approved') ORDER BY id"
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql))
+    at: Timestamp,
+    note: &str,
+) -> Result<Vec<Cancelled>, StoreError> {
+    let rows = sqlx::query(
+        "UPDATE proposals SET state = 'cancelled', note = $1, ended_at = $2, \
+            half_done = CASE WHEN begun_at IS NULL AND undoes IS NULL THEN 0 ELSE 1 END \
+         WHERE state IN ('proposed', 'validated', 'approved') RETURNING id, subject, ticket_id",
+    )
+    .bind(note)
+    .bind(at.0)
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(during("cancelling what is pending"))?;
+    let table = "proposals";
+    let cancelled = rows.iter().map(|row| {
+        let row = Reader { table, row };
+        Ok(Cancelled {
+            id: ProposalId(row.int("id")?),
+            subject: row.text("subject")?,
+            ticket: row.maybe_int("ticket_id")?.map(TicketId),
+        })
+    });
+    cancelled.collect()
+}
+
+/// A proposal that the kill switch cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Cancelled {
+    /// Its number.
+    pub id: ProposalId,
+    /// Name of its subject.
+    pub subject: String,
+    /// The ticket that it was meant to mend.
+    pub ticket: Option<TicketId>,
+}
+
+/// What is being executed on any subject.
+pub(super) async fn executing(
+    tx: &mut Transaction<'static, Any>,
+) -> Result<Vec<ProposalId>, StoreError> {
+    let rows = sqlx::query("SELECT id FROM proposals WHERE state = 'executing' ORDER BY id")
         .fetch_all(&mut **tx)
         .await
-        .map_err(during("reading what is pending"))?;
-    rows.iter().map(proposal).collect()
+        .map_err(during("reading what is being executed"))?;
+    let table = "proposals";
+    let ids = rows
+        .iter()
+        .map(|row| Reader { table, row }.int("id").map(ProposalId));
+    ids.collect()
 }
 
 async fn one(tx: &mut Transaction<'static, Any>, id: ProposalId) -> Result<Proposal, StoreError> {
@@ -306,7 +347,10 @@ async fn view(
         None => None,
     };
     let follows = match proposal.follows {
-        Some(id) => Some(one(tx, id).await?.state),
+        Some(id) => {
+            let followed = one(tx, id).await?;
+            Some((followed.state, followed.ended_at))
+        }
         None => None,
     };
     let busy = sqlx::query("SELECT id FROM proposals WHERE subject = $1 AND state = 'executing'")
@@ -329,6 +373,13 @@ async fn view(
     })
 }
 
+/// One row that cannot be read must not hide the others.
+fn readable(row: &AnyRow) -> Option<Proposal> {
+    proposal(row)
+        .inspect_err(|error| tracing::warn!("a proposal is left out: {error}"))
+        .ok()
+}
+
 fn missing(id: ProposalId) -> StoreError {
     StoreError::Missing {
         what: format!("proposal {id}"),
@@ -341,13 +392,13 @@ pub(super) async fn put(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO proposals (id, subject, ticket_id, call_key, plan, risk, state, proposed, note, not_before, follows, undoes, \
-            approval, held_back, step, attempt, owner, lease_until, begun_at, ended_at, proof, settled) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
+            approval, held_back, step, attempt, owner, lease_until, begun_at, ended_at, proof, settled, half_done, proposed_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24) \
          ON CONFLICT (id) DO UPDATE SET state = excluded.state, note = excluded.note, \
             not_before = excluded.not_before, approval = excluded.approval, held_back = excluded.held_back, \
             step = excluded.step, attempt = excluded.attempt, owner = excluded.owner, \
             lease_until = excluded.lease_until, begun_at = excluded.begun_at, ended_at = excluded.ended_at, \
-            proof = excluded.proof, settled = excluded.settled",
+            proof = excluded.proof, settled = excluded.settled, half_done = excluded.half_done",
     )
     .bind(proposal.id.0)
     .bind(proposal.subject.as_str())
@@ -371,6 +422,8 @@ pub(super) async fn put(
     .bind(proposal.ended_at.map(|at| at.0))
     .bind(proposal.proof.as_ref().map(json_text))
     .bind(proposal.settled.as_ref().map(json_text))
+    .bind(i64::from(proposal.half_done))
+    .bind(proposal.proposed.at.0)
     .execute(&mut **tx)
     .await
     .map_err(during("writing a proposal"))?;
@@ -402,6 +455,7 @@ fn proposal(row: &AnyRow) -> Result<Proposal, StoreError> {
         begun_at: row.maybe_time("begun_at")?,
         ended_at: row.maybe_time("ended_at")?,
         proof: row.maybe_json("proof")?,
+        half_done: row.int("half_done")? != 0,
         settled: row.maybe_json("settled")?,
     })
 }

@@ -33,12 +33,13 @@ impl Store {
         .map_err(during("removing surplus observations"))?;
         // What a person must look at stays. The audit is never shortened.
         sqlx::query(
-            "DELETE FROM proposals WHERE ended_at < $1 AND state <> 'executing' AND (state <> 'completed' OR proof IS NULL) \
-             AND (settled IS NOT NULL OR state NOT IN ('outcome_unknown', 'not_verified')) \
+            "DELETE FROM proposals WHERE COALESCE(ended_at, proposed_at) < $1 AND proposed_at < $1 \
+             AND state NOT IN ('executing', 'approved') AND (state <> 'completed' OR proof IS NULL) \
+             AND (settled IS NOT NULL OR (state NOT IN ('outcome_unknown', 'not_verified') AND half_done = 0)) \
              AND NOT EXISTS (SELECT 1 FROM proposals AS later \
                 WHERE later.follows = proposals.id OR later.undoes = proposals.id)",
         )
-        .bind(now.minus(retention.tickets).0)
+        .bind(now.minus(retention.tickets.max(retention.actions)).0)
         .execute(&mut *tx)
         .await
         .map_err(during("removing old proposals"))?;

@@ -177,6 +177,7 @@ async fn retention_bounds_tickets_and_observations() {
         apply(&store, &[put(resolved)]).await;
     }
     let retention = Retention {
+        actions: Duration::ZERO,
         tickets: Duration::from_secs(3),
         observations: Duration::from_hours(1),
         observations_per_subject: 1,
@@ -239,6 +240,7 @@ fn proposal() -> Proposal {
         begun_at: None,
         ended_at: None,
         proof: None,
+        half_done: false,
         settled: None,
     }
 }
@@ -377,14 +379,14 @@ async fn the_kill_switch_cancels_what_is_pending_and_holds_until_it_is_lifted() 
         .engage_kill_switch(&mark("bob", "fire"))
         .await
         .unwrap();
-    assert_eq!(cancelled.len(), 1);
+    assert_eq!(cancelled.cancelled.len(), 1);
     assert_eq!(
         store.proposal(id).await.unwrap().state,
         ProposalState::Cancelled
     );
-    assert!(store.is_killed().await.unwrap());
+    assert_eq!(store.engagements().await.unwrap(), 1);
     let again = store.engage_kill_switch(&mark("eve", "")).await.unwrap();
-    assert!(again.is_empty());
+    assert!(again.cancelled.is_empty() && again.trouble.is_empty());
     let control = store.control().await.unwrap();
     assert_eq!(control.mode("db", Mode::Execute), Mode::Observe);
     assert_eq!(control.kill_switch.unwrap().by, "bob");
@@ -439,6 +441,10 @@ async fn what_is_done_to_the_audit_is_found() {
             1,
         ),
         ("UPDATE audit_head SET n = 5", 6),
+        (
+            "UPDATE audit_head SET n = 4, hash = (SELECT hash FROM audit WHERE n = 4)",
+            5,
+        ),
         ("UPDATE audit_head SET hash = 'x'", 7),
     ];
     for (sql, n) in damages {
@@ -451,6 +457,29 @@ async fn what_is_done_to_the_audit_is_found() {
         assert_eq!(head.n, 6);
         assert_eq!(broken(&store, sql).await, Some(n), "{sql}");
     }
+}
+
+#[tokio::test]
+async fn a_damaged_row_keeps_nobody_from_stopping_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    proposed(&store).await;
+    let whole = proposed(&store).await;
+    for sql in [
+        "UPDATE proposals SET plan = 'garbage' WHERE id = 1",
+        "UPDATE audit_head SET n = 1",
+    ] {
+        sqlx::query(sql).execute(&store.pool).await.unwrap();
+    }
+    let listed = store.proposals(&ProposalFilter::default()).await.unwrap();
+    assert_eq!(listed, std::slice::from_ref(&whole));
+    let engaged = store
+        .engage_kill_switch(&mark("bob", "fire"))
+        .await
+        .unwrap();
+    assert_eq!(engaged.cancelled.len(), 2);
+    assert_eq!(engaged.trouble.len(), 1, "the audit is damaged");
+    assert!(store.control().await.unwrap().kill_switch.is_some());
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ impl Scene {
             at: NOW,
             ..mark("ada", "")
         };
-        proposal.approval = Some(approval_by(ada, &plan, &proposal, &view, &rules));
+        proposal.approval = Some(approval_by(ada, false, &plan, &proposal, &view, &rules));
         Self {
             plan,
             step: 0,
@@ -137,6 +137,7 @@ fn proposal(plan: &ValidPlan) -> Proposal {
         begun_at: None,
         ended_at: None,
         proof: None,
+        half_done: false,
         settled: None,
     }
 }
@@ -187,7 +188,7 @@ fn an_approval_is_bound_to_calls_time_and_ticket() {
 #[test]
 fn a_yes_of_the_operators_own_counts_only_where_nobody_is_asked() {
     let mut scene = restart();
-    scene.proposal.approval.as_mut().unwrap().mark.by = OPERATOR.to_owned();
+    scene.proposal.approval.as_mut().unwrap().by_rule = true;
     assert_eq!(scene.refused(), Some(("approval", Weight::Lapses)));
     scene.rules.approve = crate::config::Approve::From(Risk::Medium);
     assert_eq!(scene.refused(), None);
@@ -296,7 +297,7 @@ fn what_follows_another_waits_for_it_or_never_runs() {
         ),
         (ProposalState::Failed, Some(("not_before", Weight::Rejects))),
     ] {
-        scene.view.follows = Some(state);
+        scene.view.follows = Some((state, Some(NOW)));
         assert_eq!(scene.refused(), expected, "{state:?}");
     }
 }
