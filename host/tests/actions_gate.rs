@@ -376,7 +376,7 @@ fn a_follow_up_waits_for_what_it_follows() {
     scene.ask(&["actions", "approve", "2", "--yes"]);
     scene.wait_for(2, |state| state == "approved");
     daemon::watch_for(std::time::Duration::from_secs(1), || {
-        assert_eq!(scene.effects(), [""; 0])
+        assert_eq!(scene.effects(), [""; 0]);
     });
     scene.ask(&["actions", "approve", "1", "--yes"]);
     scene.wait_for(2, |state| ["completed", "verified"].contains(&state));

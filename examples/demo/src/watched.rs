@@ -3,10 +3,11 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{Process, cluster::program, wait};
@@ -49,22 +50,32 @@ impl Watched {
         self.lines().iter().skip(from).filter_map(told).collect()
     }
 
-    /// Waits until it has told this after line `from`; how long that took.
-    pub fn wait_for(&self, from: usize, what: &str, patience: Duration) -> Result<Duration> {
-        let began = Instant::now();
-        let told = wait::until(patience, what, || {
-            self.told_since(from)
-                .iter()
-                .any(|line| line == what)
-                .then_some(())
+    /// Waits until it has told this after line `from`, and gives the ticket as it was then.
+    pub fn wait_for(&self, from: usize, what: &str, patience: Duration) -> Result<Value> {
+        let ticket = wait::until(patience, what, || {
+            let mut lines = self.lines().into_iter().skip(from);
+            let mut line = lines.find(|line| told(line).as_deref() == Some(what))?;
+            Some(line["ticket"].take())
         });
-        match told {
-            Ok(()) => Ok(began.elapsed()),
-            Err(error) => bail!(
-                "{error}\ntold: {:#?}\nlog: {}",
-                self.told_since(from),
-                self.tail()
-            ),
+        ticket.with_context(|| {
+            let told = self.told_since(from);
+            format!("told: {told:#?}\nlog: {}", self.tail())
+        })
+    }
+
+    /// How many cycles have surely ended between two moments. Milliseconds since the Unix epoch.
+    ///
+    /// Heartbeats tell of cycles, and of two that end within one beat they tell only the second: when the first of them
+    /// ended is then unknown, and it is not counted unless both lie within.
+    pub fn cycles_between(&self, from_ms: i64, to_ms: i64) -> u64 {
+        let lines = self.lines();
+        let ended: Vec<(i64, u64)> = lines.iter().filter_map(ended_cycle).collect();
+        let of = |(_, cycle): &(i64, u64)| *cycle;
+        let first_after = ended.iter().filter(|(at, _)| *at > from_ms).map(of).min();
+        let last_before = ended.iter().filter(|(at, _)| *at <= to_ms).map(of).max();
+        match (first_after, last_before) {
+            (Some(first), Some(last)) => (last + 1).saturating_sub(first),
+            _ => 0,
         }
     }
 
@@ -118,6 +129,12 @@ fn launch(folder: &Path, args: &[String]) -> Result<Process> {
 
 fn state_dir(folder: &Path) -> String {
     folder.join("state").display().to_string()
+}
+
+/// When the cycle of a heartbeat ended, and its number.
+fn ended_cycle(line: &Value) -> Option<(i64, u64)> {
+    let at: Timestamp = line["at"].as_str()?.parse().ok()?;
+    Some((at.as_millisecond(), line["cycles"].as_u64()?))
 }
 
 /// A ticket event in a few words.

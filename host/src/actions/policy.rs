@@ -114,24 +114,20 @@ pub(super) fn permit(
         };
         return Err((refusal, rulings));
     }
-    match (case.plan.call(case.step), &case.proposal.approval) {
-        (Some(call), Some(approval)) => Ok((
-            Approved {
-                plan: plan.clone(),
-                call: call.clone(),
-                by: approval.mark.by.clone(),
-            },
-            rulings,
-        )),
-        _ => {
-            let refusal = Refusal {
-                rule: "approval",
-                weight: Weight::Lapses,
-                says: "nobody has approved it".to_owned(),
-            };
-            Err((refusal, rulings))
-        }
+    if let (Some(call), Some(approval)) = (case.plan.call(case.step), &case.proposal.approval) {
+        let approved = Approved {
+            plan: plan.clone(),
+            call: call.clone(),
+            by: approval.mark.by.clone(),
+        };
+        return Ok((approved, rulings));
     }
+    let refusal = Refusal {
+        rule: "approval",
+        weight: Weight::Lapses,
+        says: "it has no such step".to_owned(),
+    };
+    Err((refusal, rulings))
 }
 
 /// What every rule says, in the order of their rank.
@@ -318,17 +314,15 @@ fn maintenance_windows(case: Case<'_>) -> Ruling {
     if windows.is_empty() {
         return pass(RULE, "there are none");
     }
-    match windows.iter().find(|window| window.contains(case.now)) {
-        Some(window) => pass(RULE, format!("within {window}")),
-        None => {
-            let all: Vec<_> = windows.iter().map(ToString::to_string).collect();
-            refuse(
-                RULE,
-                Weight::Waits,
-                format!("outside of {}", all.join(" and ")),
-            )
-        }
+    if let Some(window) = windows.iter().find(|window| window.contains(case.now)) {
+        return pass(RULE, format!("within {window}"));
     }
+    let all: Vec<_> = windows.iter().map(ToString::to_string).collect();
+    refuse(
+        RULE,
+        Weight::Waits,
+        format!("outside of {}", all.join(" and ")),
+    )
 }
 
 fn one_at_a_time(case: Case<'_>) -> Ruling {

@@ -23,19 +23,17 @@ pub(super) fn judge(proof: &Proof, begun_at: Timestamp, look: &Look, live: &[Tic
         next.broke = broke;
         return Progress::Refuted(next);
     }
-    match missing(proof, look) {
-        Some(why) => {
-            next.holding_since = None;
-            next.missing = why;
+    if let Some(why) = missing(proof, look) {
+        next.holding_since = None;
+        next.missing = why;
+    } else {
+        let since = *next.holding_since.get_or_insert(look.at);
+        next.missing.clear();
+        if since.0.saturating_add(proof.window_ms) <= look.at.0 {
+            return Progress::Verified(next);
         }
-        None => {
-            let since = *next.holding_since.get_or_insert(look.at);
-            if since.0.saturating_add(proof.window_ms) <= look.at.0 {
-                next.missing = String::new();
-                return Progress::Verified(next);
-            }
-            next.missing = "all is well, but not for long enough yet".to_owned();
-        }
+        next.missing
+            .push_str("all is well, but not for long enough yet");
     }
     let could_still = next
         .holding_since

@@ -105,9 +105,10 @@ impl KillSwitch {
                 out.json(&json!({"was_engaged": was_engaged}))?;
                 return Ok(Exit::Fine);
             }
-            match was_engaged {
-                true => "the kill switch is lifted; the mode is `observe` until you choose another: `operator mode execute`\n",
-                false => "the kill switch was not engaged\n",
+            if was_engaged {
+                "the kill switch is lifted; the mode is `observe` until you choose another: `operator mode execute`\n"
+            } else {
+                "the kill switch was not engaged\n"
             }
             .to_owned()
         } else {

@@ -6,8 +6,8 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::{
-    Exit, Failure, Output, actions::parameters, output::can_ask, printable::printable, proposals,
-    signals::Signals, style,
+    Exit, Failure, Json, Output, actions::parameters, output::can_ask, printable::printable,
+    proposals, signals::Signals, style,
 };
 use crate::{
     actions::{Ending, ValidCall, ValidPlan, Weight},
@@ -47,9 +47,8 @@ pub(super) struct HowToRun {
     /// Why, for those who read it later
     #[arg(long, default_value = "", hide_default_value = true)]
     why: String,
-    /// Print JSON for programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Run {
@@ -105,8 +104,7 @@ impl HowToRun {
     ) -> Result<Exit, Failure> {
         let mut signals = Signals::new()?;
         let (end, ending) = watch::channel(Ending::No);
-        let performing = service.perform(id, plan, ending);
-        tokio::pin!(performing);
+        let mut performing = Box::pin(service.perform(id, plan, ending));
         let (performed, interrupted) = tokio::select! {
             performed = &mut performing => (performed, false),
             signal = signals.next() => {
@@ -127,7 +125,7 @@ impl HowToRun {
     }
 
     fn tell(&self, proposal: &Proposal, out: &Output) -> Result<(), Failure> {
-        if self.json {
+        if self.json.json {
             out.json(proposal)?;
         } else {
             out.text(&format!("{}\n", ended(proposal)))?;
@@ -142,7 +140,7 @@ impl HowToRun {
         service: &Service,
         out: &Output,
     ) -> Result<Exit, Failure> {
-        if !self.json {
+        if !self.json.json {
             out.warn("waits for the running daemon to prove that it helped; without one, it waits for ever");
         }
         loop {
@@ -166,7 +164,7 @@ impl HowToRun {
         out: &Output,
     ) -> Result<Exit, Failure> {
         let dry_run = service.dry_run(subject, plan, self.ticket).await?;
-        if self.json {
+        if self.json.json {
             out.json(&dry_run)?;
         } else {
             out.text(&shown(plan, &dry_run))?;

@@ -136,7 +136,7 @@ impl<'a> Section<'a> {
         };
         let mut sections = Vec::new();
         for (place, item) in items.iter().enumerate() {
-            let path = path.join(&place.to_string());
+            let path = path.join(place.to_string());
             let start = item.span().start;
             match item.get_ref().as_table() {
                 Some(table) => sections.push(Section::new(path, start, table)),

@@ -17,12 +17,18 @@ const MAX_BODY_BYTES: u64 = 4 << 20;
 /// How much of another program's own message is repeated.
 const MAX_MESSAGE_CHARS: usize = 200;
 
+/// What is said where a name leads to no address, as that of a container that is gone.
+pub(crate) const NO_SUCH_HOST: &str =
+    "the host's name leads nowhere: no such host, or its container is gone";
+
 /// Why there is no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// No connection came about, so the other side saw nothing of the request.
     NotSent(String),
-    /// The request may have been seen, but no whole answer came.
+    /// The request may have been seen, but no whole answer came in time.
+    TimedOut(String),
+    /// The request may have been seen, but the connection broke off before a whole answer came.
     NoAnswer(String),
     /// An answer came, and it says no.
     Status(u16, String),
@@ -30,10 +36,25 @@ pub(crate) enum Fault {
     Garbage(String),
 }
 
+impl Fault {
+    /// For programs to tell apart.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "not_sent",
+            Self::TimedOut(_) => "timed_out",
+            Self::NoAnswer(_) => "no_answer",
+            Self::Status(..) => "status",
+            Self::Garbage(_) => "garbage",
+        }
+    }
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotSent(why) | Self::NoAnswer(why) | Self::Garbage(why) => f.write_str(why),
+            Self::NotSent(why) | Self::TimedOut(why) | Self::NoAnswer(why) | Self::Garbage(why) => {
+                f.write_str(why)
+            }
             Self::Status(status, message) if message.is_empty() => write!(f, "answered {status}"),
             Self::Status(status, message) => write!(f, "answered {status}: {message}"),
         }
@@ -193,12 +214,13 @@ fn bad_request() -> Fault {
 fn fault(error: &ureq::Error) -> Fault {
     use ureq::{Error, Timeout};
     match error {
-        Error::HostNotFound => Fault::NotSent("the host is not known".into()),
+        Error::HostNotFound => Fault::NotSent(NO_SUCH_HOST.into()),
         Error::ConnectionFailed => Fault::NotSent("no connection".into()),
         Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
             Fault::NotSent("no connection in time".into())
         }
-        Error::Timeout(_) => Fault::NoAnswer("no answer in time".into()),
+        Error::Timeout(_) => Fault::TimedOut("no answer in time".into()),
+        Error::Io(io) if is_of_resolver(io) => Fault::NotSent(NO_SUCH_HOST.into()),
         Error::Io(io) => match io.kind() {
             Io::ConnectionRefused => Fault::NotSent("connection refused".into()),
             Io::HostUnreachable | Io::NetworkUnreachable | Io::AddrNotAvailable => {
@@ -207,7 +229,7 @@ fn fault(error: &ureq::Error) -> Fault {
             Io::ConnectionReset | Io::UnexpectedEof | Io::BrokenPipe => {
                 Fault::NoAnswer("the connection broke off".into())
             }
-            Io::TimedOut | Io::WouldBlock => Fault::NoAnswer("no answer in time".into()),
+            Io::TimedOut | Io::WouldBlock => Fault::TimedOut("no answer in time".into()),
             kind => Fault::NoAnswer(format!("the connection failed: {kind}")),
         },
         Error::BodyExceedsLimit(_) => Fault::Garbage("the answer is too large".into()),
@@ -216,11 +238,47 @@ fn fault(error: &ureq::Error) -> Fault {
     }
 }
 
+/// What the system's resolver says has no kind that could be matched; the standard library puts these words before it.
+fn is_of_resolver(error: &std::io::Error) -> bool {
+    error
+        .to_string()
+        .starts_with("failed to lookup address information")
+}
+
 fn broken_body(error: &ureq::Error) -> Fault {
     match fault(error) {
+        Fault::TimedOut(why) => Fault::TimedOut(format!("the answer broke off: {why}")),
         Fault::NotSent(why) | Fault::NoAnswer(why) => {
             Fault::NoAnswer(format!("the answer broke off: {why}"))
         }
         fault => fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(url: &str) -> Fault {
+        let endpoint = Endpoint::parse(url).unwrap();
+        let answer = Http::new().get(&endpoint, "/", Duration::from_secs(20));
+        answer.map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn a_name_that_leads_nowhere_is_told_as_such() {
+        // Longer than a label may be, so no resolver has to ask anybody.
+        let fault = get(&format!("http://{}.invalid:1", "a".repeat(64)));
+        assert_eq!(fault, Fault::NotSent(NO_SUCH_HOST.into()));
+    }
+
+    #[test]
+    fn not_sent_and_timed_out_are_told_apart() {
+        assert_eq!(get("http://127.0.0.1:1").code(), "not_sent");
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let endpoint = Endpoint::parse(&url).unwrap();
+        let answer = Http::new().get(&endpoint, "/", Duration::from_millis(200));
+        assert_eq!(answer.map(|_| ()).unwrap_err().code(), "timed_out");
     }
 }

@@ -38,6 +38,9 @@ pub struct Data {
     pub latency: Latency,
     /// The share of all checks that were blocked. Percent.
     pub block_rate_percent: Option<f64>,
+    /// The share of checks in the last minute that may have been blocked although their key had room, as the nodes found
+    /// out themselves. Percent.
+    pub false_block_rate_percent: Option<f64>,
     /// Checks a second, over all nodes.
     pub requests_per_second: Option<f64>,
     /// What the invariants are judged by.

@@ -218,6 +218,7 @@ impl Assembly<'_> {
             block_rate_percent: prometheus
                 .and_then(|p| p.block_rate_percent)
                 .or(own.block_rate_percent),
+            false_block_rate_percent: prometheus.and_then(|p| p.false_block_rate_percent),
             requests_per_second: prometheus
                 .and_then(|p| p.requests_per_second)
                 .or(own.requests_per_second),

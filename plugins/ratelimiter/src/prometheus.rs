@@ -13,6 +13,10 @@ use crate::{
 
 const BUCKETS: &str = "rate(ratelimiter_check_duration_seconds_bucket[1m])";
 const CHECKS: &str = "rate(ratelimiter_requests_checked_total[1m])";
+/// The share of checks that were blocked although their key had room; of nothing, unless every node tells it.
+const FALSE_BLOCKS: &str = "(100 * sum(rate(ratelimiter_false_blocks_total[1m])) \
+     / sum(rate(ratelimiter_requests_checked_total[1m]))) and on () \
+     (count(ratelimiter_false_blocks_total) == count(count by (instance) (ratelimiter_requests_checked_total)))";
 
 /// What the queries told; each can be missing by itself.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,6 +27,7 @@ pub(crate) struct PrometheusView {
     pub(crate) p99_ms_by_node: Vec<(Labels, f64)>,
     pub(crate) requests_per_second: Option<f64>,
     pub(crate) block_rate_percent: Option<f64>,
+    pub(crate) false_block_rate_percent: Option<f64>,
 }
 
 /// How a series names its node: services of the older form have no `node_id`.
@@ -71,6 +76,7 @@ pub(crate) fn look(
     ))?;
     let checks = ask(&format!("sum by (result) ({CHECKS})"))?;
     let (requests_per_second, block_rate_percent) = rates(&checks);
+    let false_blocks = ask(FALSE_BLOCKS)?;
     Ok(PrometheusView {
         p50_ms,
         p99_ms,
@@ -80,6 +86,7 @@ pub(crate) fn look(
             .collect(),
         requests_per_second,
         block_rate_percent,
+        false_block_rate_percent: false_blocks.first().map(|(_, percent)| *percent),
     })
 }
 

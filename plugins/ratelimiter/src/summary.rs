@@ -99,8 +99,7 @@ pub(crate) fn slis(data: &Data) -> BTreeMap<String, Option<f64>> {
         ("requests_per_second", data.requests_per_second),
         ("node_availability_percent", node_availability(data)),
         ("redis_connectivity_percent", redis_connectivity(data)),
-        // A check that was blocked although its key had room leaves no trace that could be read from outside.
-        ("false_block_rate_percent", None),
+        ("false_block_rate_percent", data.false_block_rate_percent),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

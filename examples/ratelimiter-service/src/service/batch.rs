@@ -129,11 +129,16 @@ impl Batcher {
         loop {
             let questions = batch.iter().map(|pending| &pending.question);
             let (items, indices) = fold(questions, &policy, self.node.settings.default_rule());
+            let asked_at = Instant::now();
             match self.ask(&items, &policy, deadline).await? {
                 Answer::OtherPolicy => policy = self.node.load_policy(&self.link).await?,
                 Answer::Decided { now_ms, verdicts } => {
                     self.node.clock.learn(now_ms);
                     self.note(&items, &verdicts, now_ms);
+                    let when = (asked_at, Instant::now());
+                    let mut refused = self.desk.refused();
+                    let doubtful = refused.learn(&policy.version, when, &items, &verdicts);
+                    self.node.metrics.false_blocks.inc_by(doubtful);
                     return Ok(share_out(&items, &verdicts, &indices));
                 }
             }

@@ -41,6 +41,15 @@ impl Faults {
         Ok(self)
     }
 
+    /// Whether all that is decided is decided as it should be.
+    pub(crate) fn is_sound(self) -> bool {
+        let sound = Self {
+            added_latency_ms: self.added_latency_ms,
+            ..Self::default()
+        };
+        self == sound
+    }
+
     pub(crate) fn added_latency(self) -> Option<Duration> {
         (self.added_latency_ms > 0).then(|| Duration::from_millis(self.added_latency_ms))
     }

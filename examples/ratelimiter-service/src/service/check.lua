@@ -3,7 +3,7 @@
 -- KEYS: one sorted set per item; after them, except on a cluster, the version of the policy.
 -- ARGV: 1 the version the caller's limits are from; 2 the caller's clock in ms, or '' for Redis's; 3 what makes the
 --       members of this batch unique; 4 the number of items; then per item: how many requests, limit, window in ms,
---       blocked until (ms), what the members end in.
+--       blocked until (ms), what the members end in, which differs for every item.
 -- Answer: nothing where the version is another one; else the time in ms, and per item: how many are allowed
 --       (-1: the key holds no sorted set), how many were in the window before, and ms until the next is allowed.
 
@@ -15,20 +15,31 @@ end
 local time = redis.call('TIME')
 local now = tonumber(ARGV[2]) or (time[1] * 1000 + math.floor(time[2] / 1000))
 
+-- Lua writes a number as slowly as any fraction, so each is written once for all items.
+local written = {}
+local function text(number)
+  local known = written[number]
+  if not known then
+    known = string.format('%.0f', number)
+    written[number] = known
+  end
+  return known
+end
+
 -- Where the key outlives this window, checks with a longer window use it too: then their entries stay.
-local function add(key, window, item, count, suffix)
+local function add(key, window, count, suffix)
   local ttl = redis.call('PTTL', key)
   if ttl <= window then
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', text(now - window))
   end
   local entries = {}
   for i = 1, count do
-    entries[2 * i - 1] = now
-    entries[2 * i] = ARGV[3] .. '.' .. item .. '.' .. i .. suffix
+    entries[2 * i - 1] = text(now)
+    entries[2 * i] = ARGV[3] .. '.' .. text(i) .. suffix
   end
   redis.call('ZADD', key, unpack(entries))
   if ttl < window then
-    redis.call('PEXPIRE', key, window)
+    redis.call('PEXPIRE', key, text(window))
   end
 end
 
@@ -37,7 +48,7 @@ local function wait(key, limit, window)
   if limit == 0 then
     return window
   end
-  local last = redis.call('ZREVRANGE', key, limit - 1, limit - 1, 'WITHSCORES')
+  local last = redis.call('ZREVRANGE', key, text(limit - 1), text(limit - 1), 'WITHSCORES')
   return math.max(1, (last[2] or now) + window - now)
 end
 
@@ -47,7 +58,7 @@ for item = 1, items do
   local wanted, limit, window = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local blocked_ms = tonumber(ARGV[at + 3]) - now
   -- A member is young when it is younger than the window, so one of exactly that age is not.
-  local before = redis.pcall('ZCOUNT', key, '(' .. (now - window), '+inf')
+  local before = redis.pcall('ZCOUNT', key, '(' .. text(now - window), '+inf')
   local allowed, wait_ms = 0, 0
   if type(before) == 'table' then
     allowed, before = -1, 0
@@ -56,7 +67,7 @@ for item = 1, items do
   else
     allowed = math.max(0, math.min(wanted, limit - before))
     if allowed > 0 then
-      add(key, window, item, allowed, ARGV[at + 4])
+      add(key, window, allowed, ARGV[at + 4])
     end
     if allowed < wanted then
       wait_ms = wait(key, limit, window)

@@ -78,8 +78,15 @@ impl Checker {
             return Err(ApiError::draining());
         }
         let question = parse(&body)?;
-        if let Some(latency) = self.node.chaos.now().added_latency() {
+        let faults = self.node.chaos.now();
+        if let Some(latency) = faults.added_latency() {
             tokio::time::sleep(latency).await;
+        }
+        // A fault is to be seen, whatever is remembered from before it.
+        if faults.is_sound()
+            && let Some(refusal) = self.desk.refused().recall(&question, Instant::now())
+        {
+            return Ok((refusal, false));
         }
         match self.ask(question.clone()).await {
             Ok(decision) => Ok((decision, false)),

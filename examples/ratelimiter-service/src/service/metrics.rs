@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) allowed: IntCounter,
     pub(crate) blocked: IntCounter,
+    pub(crate) false_blocks: IntCounter,
     pub(crate) check_duration: Histogram,
     redis_latency: Histogram,
     redis_operations: IntCounterVec,
@@ -54,6 +55,10 @@ impl Metrics {
         let metrics = Self {
             allowed: checked.with_label_values(&["allowed"]),
             blocked: checked.with_label_values(&["blocked"]),
+            false_blocks: IntCounter::with_opts(opts(
+                "ratelimiter_false_blocks_total",
+                "Checks refused from memory that Redis, asked again, may have had room for.",
+            ))?,
             check_duration: Histogram::with_opts(buckets(check))?,
             redis_latency: Histogram::with_opts(buckets(redis))?,
             redis_operations: IntCounterVec::new(
@@ -79,7 +84,8 @@ impl Metrics {
     }
 
     fn register(&self, others: [Box<dyn Collector>; 2]) -> prometheus::Result<()> {
-        let own: [Box<dyn Collector>; 5] = [
+        let own: [Box<dyn Collector>; 6] = [
+            Box::new(self.false_blocks.clone()),
             Box::new(self.check_duration.clone()),
             Box::new(self.redis_latency.clone()),
             Box::new(self.redis_operations.clone()),
@@ -143,6 +149,7 @@ mod tests {
         for line in [
             r#"ratelimiter_requests_checked_total{node_id="n7",result="allowed"} 1"#,
             r#"ratelimiter_requests_checked_total{node_id="n7",result="blocked"} 0"#,
+            r#"ratelimiter_false_blocks_total{node_id="n7"} 0"#,
             r#"ratelimiter_check_duration_seconds_bucket{node_id="n7",le="0.0025"} 1"#,
             r#"ratelimiter_redis_latency_seconds_count{node_id="n7"} 1"#,
             r#"ratelimiter_redis_operations_total{node_id="n7",operation="check"} 1"#,

@@ -15,6 +15,7 @@ mod node;
 mod peers;
 mod policy;
 mod racy;
+mod refused;
 mod registry;
 mod rolling;
 mod scan;

@@ -12,6 +12,7 @@ use super::ledger::Ledger;
 use super::link::{Fault, Link};
 use super::metrics::Metrics;
 use super::policy::Policy;
+use super::refused::Refused;
 use super::registry::{NodeRecord, NodeState, Roster};
 use super::rolling::{Recent, Rolling};
 use super::settings::Settings;
@@ -47,6 +48,7 @@ pub(crate) struct Node {
 pub(crate) struct Desk {
     ledger: Mutex<Ledger>,
     recent: Mutex<Rolling>,
+    refused: Mutex<Refused>,
 }
 
 impl Desk {
@@ -56,6 +58,10 @@ impl Desk {
 
     pub(crate) fn recent(&self) -> MutexGuard<'_, Rolling> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn refused(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,6 +77,7 @@ impl Node {
             Arc::new(Desk {
                 ledger: Mutex::default(),
                 recent: Mutex::new(Rolling::new()),
+                refused: Mutex::default(),
             })
         };
         Ok(Self {
@@ -147,7 +154,10 @@ impl Node {
         if !self.drain_unsaved.load(Ordering::Acquire) {
             return;
         }
-        match self.store.set_drain(self.id(), self.is_draining()).await {
+        let drain = self.is_draining();
+        match self.store.set_drain(self.id(), drain).await {
+            // Where it was switched meanwhile, the next heartbeat says so.
+            Ok(()) if drain != self.is_draining() => {}
             Ok(()) => self.drain_unsaved.store(false, Ordering::Release),
             Err(fault) => {
                 tracing::warn!(%fault, "redis does not know yet whether this node drains");

@@ -61,12 +61,13 @@ pub(crate) fn fold<'a>(
 }
 
 impl Item {
-    /// What a member of the counter ends in: the limit, where the check itself named one, for those who read the counter.
-    pub(crate) fn member_suffix(&self) -> String {
+    /// What a member of the counter ends in: the place of its item in the batch, and the limit, where the check itself
+    /// named one, for those who read the counter.
+    pub(crate) fn member_suffix(&self, place: usize) -> String {
         if self.question.asked.is_nothing() {
-            return String::new();
+            return format!(".{place}");
         }
-        format!("|{}|{}", self.limit.max, self.limit.window_ms)
+        format!(".{place}|{}|{}", self.limit.max, self.limit.window_ms)
     }
 }
 
@@ -185,7 +186,7 @@ impl Run<'_> {
             None => cmd.arg(""),
         };
         cmd.arg(self.member_prefix).arg(items.len());
-        for item in items {
+        for (place, item) in items.iter().enumerate() {
             let max = if self.ignore_limits {
                 NO_LIMIT
             } else {
@@ -195,7 +196,7 @@ impl Run<'_> {
                 .arg(max)
                 .arg(item.limit.window_ms)
                 .arg(item.blocked_until)
-                .arg(item.member_suffix());
+                .arg(item.member_suffix(place));
         }
         cmd
     }
@@ -276,7 +277,7 @@ mod tests {
         };
         let questions = [question("a", Some(5)), question("b", None)];
         let (items, _) = fold(questions.iter(), &Policy::default(), default);
-        let member = format!("n.1.1.1{}", items[0].member_suffix());
+        let member = format!("n.1.1{}", items[0].member_suffix(0));
         assert_eq!(
             limit_in_member(&member),
             Some(Limit {
@@ -285,7 +286,7 @@ mod tests {
             })
         );
         assert_eq!(
-            limit_in_member(&format!("n.1.2.1{}", items[1].member_suffix())),
+            limit_in_member(&format!("n.1.1{}", items[1].member_suffix(1))),
             None
         );
         assert_eq!(limit_in_member("1700000000000:17"), None);

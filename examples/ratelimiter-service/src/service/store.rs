@@ -7,6 +7,7 @@ use redis::{Cmd, FromRedisValue, Pipeline};
 use super::limit::Rule;
 use super::link::{Fault, Link};
 use super::policy::{Policy, Stored, keys};
+use super::refused::LEASE;
 
 /// Marks are kept this long; by then the window of any common limit is over.
 const KEEP_RESETS_MS: u64 = 86_400_000;
@@ -80,12 +81,12 @@ impl Store {
     pub(crate) async fn set_rule(&self, pattern: &str, rule: &Rule) -> Result<(), Fault> {
         let json = serde_json::json!(rule).to_string();
         let change = redis::Cmd::hset(keys::LIMITS, pattern, json);
-        self.change::<i64>("set_limit", change).await.map(drop)
+        self.loosen::<i64>("set_limit", change).await.map(drop)
     }
 
     /// Whether there was such a rule.
     pub(crate) async fn delete_rule(&self, pattern: &str) -> Result<bool, Fault> {
-        self.change("delete_limit", Cmd::hdel(keys::LIMITS, pattern))
+        self.loosen("delete_limit", Cmd::hdel(keys::LIMITS, pattern))
             .await
     }
 
@@ -99,7 +100,7 @@ impl Store {
 
     /// Whether the key was blocked.
     pub(crate) async fn unblock(&self, key: &str) -> Result<bool, Fault> {
-        self.change("unblock", Cmd::hdel(keys::BLOCKS, key)).await
+        self.loosen("unblock", Cmd::hdel(keys::BLOCKS, key)).await
     }
 
     /// Whether there was anything to reset.
@@ -159,6 +160,17 @@ impl Store {
         Ok(result)
     }
 
+    /// A change after which a check may be allowed that was refused before.
+    async fn loosen<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        change: Cmd,
+    ) -> Result<T, Fault> {
+        let result = self.change(operation, change).await?;
+        forgotten_by_all().await;
+        Ok(result)
+    }
+
     async fn mark(
         &self,
         operation: &'static str,
@@ -176,8 +188,15 @@ impl Store {
             .arg(new_version())
             .arg(key)
             .arg(plus_ms);
-        self.link.cmd(operation, cmd).await
+        let marked = self.link.cmd(operation, cmd).await?;
+        forgotten_by_all().await;
+        Ok(marked)
     }
+}
+
+/// Waits until no node repeats a refusal from before the change.
+async fn forgotten_by_all() {
+    tokio::time::sleep(LEASE).await;
 }
 
 /// Never the same twice, not even after a FLUSHALL; a counter that starts again could be.

@@ -12,6 +12,7 @@
 mod api;
 mod chaos;
 mod cluster;
+mod crowd;
 mod load;
 mod nodes;
 mod outage;

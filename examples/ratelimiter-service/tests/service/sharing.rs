@@ -70,6 +70,63 @@ fn a_reset_is_honoured_by_the_next_check_of_each_node() {
 }
 
 #[test]
+fn a_hammered_key_is_honoured_all_the_same() {
+    let redis = Redis::start();
+    let (a, b) = two_nodes(&redis);
+    a.put("/api/limits/k", json!({ "limit": 1 }));
+    for limit in 2..20 {
+        // So many in a row that the nodes answer from what they remember.
+        assert!(a.allowed_of(30, "k") <= 1);
+        assert_eq!(b.allowed_of(30, "k"), 0);
+        assert_eq!(a.delete("/api/v1/counters/k").json()["reset"], true);
+        assert_eq!(
+            (b.allowed_of(30, "k"), a.allowed_of(30, "k")),
+            (limit - 1, 0)
+        );
+        b.put("/api/limits/k", json!({ "limit": limit }));
+        assert_eq!((a.check("k").status, b.check("k").status), (200, 429));
+        a.post("/api/v1/blocks/k", json!({ "duration_seconds": 300 }));
+        assert_eq!((a.allowed_of(30, "k"), b.allowed_of(30, "k")), (0, 0));
+        a.delete("/api/v1/counters/k");
+        assert_eq!(b.allowed_of(30, "k"), 0, "it is blocked still");
+        a.delete("/api/v1/blocks/k");
+        assert_eq!(b.allowed_of(30, "k"), limit);
+    }
+}
+
+#[test]
+fn every_refusal_is_counted_also_one_from_memory() {
+    let redis = Redis::start();
+    let a = Node::start("a", &redis, &[]);
+    let target = a.url("");
+    let (_, summary) = load(&["--target", &target, "--count", "20000", "--limit", "1"]);
+    assert_eq!(summary["blocked"], 19_999, "{summary}");
+    let metrics = a.get("/metrics").text;
+    for line in [
+        r#"ratelimiter_requests_checked_total{node_id="a",result="blocked"} 19999"#,
+        r#"ratelimiter_check_duration_seconds_count{node_id="a"} 20000"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+    let rate = &a.get("/api/v1/nodes/a/metrics").json()["blocked_rate"];
+    assert!(rate.as_f64() > Some(99.9), "{rate}");
+}
+
+#[test]
+fn a_refusal_that_redis_does_not_bear_out_is_counted() {
+    let redis = Redis::start();
+    let a = Node::start("a", &redis, &["--default-limit", "1", "--workers", "1"]);
+    let none = r#"ratelimiter_false_blocks_total{node_id="a"} 0"#;
+    assert!(a.get("/metrics").text.contains(none));
+    crate::support::eventually("a refusal from before the loss", || {
+        a.allowed_of(30, "k");
+        redis.query::<()>(&["DEL", "ratelimit:k"]);
+        a.allowed_of(30, "k");
+        (!a.get("/metrics").text.contains(none)).then_some(())
+    });
+}
+
+#[test]
 fn a_new_limit_is_honoured_by_the_next_check_of_each_node() {
     let redis = Redis::start();
     let (a, b) = two_nodes(&redis);

@@ -291,6 +291,15 @@ impl Node {
         let _ = self.child.wait();
     }
 
+    /// It keeps its connections, and those that wait to be accepted, and does nothing.
+    pub(crate) fn freeze(&self) {
+        signal(&self.child, Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        signal(&self.child, Signal::CONT);
+    }
+
     /// Ends it in good order; tells its exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         signal(&self.child, Signal::TERM);

@@ -43,11 +43,8 @@ impl Invoker<'_> {
         let mut last = Fault::NotSent("no node is known".into());
         for endpoint in &self.endpoints {
             if call.deadline.remaining().is_zero() {
-                let message = format!(
-                    "`{}`: the deadline has passed; nothing was sent ({last})",
-                    call.action
-                );
-                return Err(Error::retryable(ErrorKind::Deadline, message));
+                last = Fault::NotSent(format!("the deadline has passed; before that: {last}"));
+                break;
             }
             let willing = match self.ask(endpoint, call.deadline) {
                 Ok(willing) => willing,
@@ -70,7 +67,7 @@ impl Invoker<'_> {
                 "`{}` was sent to nobody: no node can be asked ({last})",
                 call.action
             ),
-            details: Value::Null,
+            details: json!({"fault": Fault::NotSent(String::new()).code()}),
         })
     }
 
@@ -201,12 +198,13 @@ fn result(
     answer: Result<Answer, Fault>,
     before: Map<String, Value>,
 ) -> ActionResult {
-    let (outcome, message, answer) = match answer.and_then(|answer| answer.ok::<Value>()) {
-        Ok(answer) => (
-            Outcome::Done,
-            format!("{endpoint} accepted `{}`", call.action),
-            answer,
-        ),
+    let mut details = before;
+    let (outcome, message) = match answer.and_then(|answer| answer.ok::<Value>()) {
+        Ok(answer) => {
+            details.insert("answer".into(), answer);
+            let message = format!("{endpoint} accepted `{}`", call.action);
+            (Outcome::Done, message)
+        }
         Err(fault) => {
             let (outcome, verb) = match fault {
                 // It was understood and refused.
@@ -214,19 +212,15 @@ fn result(
                 // A 3xx, or a success that is not the service's: whoever answered is no rate limiter.
                 Fault::Status(300..400, _) | Fault::NotSent(_) => (Outcome::Failed, "did not take"),
                 // It began and may have got anywhere.
-                Fault::Status(..) | Fault::NoAnswer(_) | Fault::Garbage(_) => {
+                Fault::Status(..) | Fault::TimedOut(_) | Fault::NoAnswer(_) | Fault::Garbage(_) => {
                     (Outcome::Unknown, "may or may not have done")
                 }
             };
-            (
-                outcome,
-                format!("{endpoint} {verb} `{}`: {fault}", call.action),
-                Value::Null,
-            )
+            details.insert("fault".into(), fault.code().into());
+            let message = format!("{endpoint} {verb} `{}`: {fault}", call.action);
+            (outcome, message)
         }
     };
-    let mut details = before;
-    details.insert("answer".into(), answer);
     ActionResult {
         outcome,
         message,

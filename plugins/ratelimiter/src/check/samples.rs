@@ -68,6 +68,7 @@ pub(crate) fn healthy() -> Data {
             ..Latency::default()
         },
         block_rate_percent: Some(10.0),
+        false_block_rate_percent: Some(0.0),
         requests_per_second: Some(1_000.0),
         thresholds: Thresholds::default(),
     }

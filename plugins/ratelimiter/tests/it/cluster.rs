@@ -400,4 +400,6 @@ fn latency_that_is_added_is_high_latency_and_nothing_else() {
     });
     assert_eq!(seen.invariant, "high_latency");
     assert_eq!(watch.violations(), ["high_latency"]);
+    let (observation, _) = watch.look();
+    assert_eq!(observation.slis["false_block_rate_percent"], Some(0.0));
 }
