@@ -118,6 +118,34 @@ fn what_breaks_something_else_is_taken_back_and_a_person_is_called() {
 }
 
 #[test]
+fn taking_back_what_did_not_help_is_not_asked_to_help() {
+    let scene =
+        Scene::executing("verify_window = \"1s\"\nverify_within = \"2s\"\ncooldown = \"0s\"");
+    scene.tell(BROKEN);
+    let mut daemon = scene.site.start();
+    let ticket = daemon.wait_for_ticket("db", "first", "opened")["id"].to_string();
+    let call = [
+        "actions",
+        "run",
+        "set_level",
+        "level=7",
+        "--ticket",
+        &ticket,
+    ];
+    scene.ask(&[&call[..], &["--yes"]].concat());
+    let refuted = scene.wait_for_state(1, "not_verified");
+    assert_eq!(
+        refuted["note"],
+        "not verified: first node-1 is still broken"
+    );
+    common::wait_for("the undoing", || scene.try_proposal(2));
+    let undone = scene.wait_for_state(2, "verified");
+    assert_eq!(undone["ticket"].to_string(), ticket);
+    assert_eq!(undone["proof"]["targets"], json!([]));
+    daemon.stop();
+}
+
+#[test]
 fn without_permission_to_undo_the_inverse_is_only_proposed() {
     let scene = Scene::executing("verify_window = \"2s\"\nundo = false");
     let mut daemon = scene.site.start();
@@ -364,6 +392,20 @@ fn a_workflow_that_fails_takes_back_what_it_did() {
     );
     daemon.next_heartbeat("db");
     daemon.stop();
+}
+
+#[test]
+fn a_workflow_that_a_rule_cuts_off_takes_back_what_it_did() {
+    let scene = Scene::executing("max_per_action_per_hour = 1\ncooldown = \"0s\"");
+    scene.refused(&["workflows", "run", "doomed", "--yes"], 4, "");
+    let cut_off = scene.proposal(1);
+    assert_eq!(cut_off["state"], "failed");
+    let note = cut_off["note"].as_str().unwrap();
+    assert!(note.starts_with("max_per_action_per_hour: "), "{note}");
+    let undoing = scene.proposal(2);
+    assert_eq!(undoing["undoes"], 1);
+    assert_eq!(undoing["state"], "approved");
+    assert_eq!(scene.effects().len(), 1);
 }
 
 #[test]

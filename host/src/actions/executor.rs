@@ -176,20 +176,36 @@ impl Stage {
             },
         };
         let plan = Arc::new(plan);
+        let mut goes_on = false;
         loop {
             crash_point("approved");
-            let begun = gate::begin(self, id, &plan).await?;
+            let begun = match gate::begin(self, id, &plan).await {
+                Err(ActError::Refused(refused)) if goes_on => {
+                    return self.cut_off(id, refused).await;
+                }
+                begun => begun?,
+            };
             crash_point("begun");
             let called = self.call(&begun, connected).await;
             crash_point("answered");
             let proposal = self.record(begun, called).await?;
             crash_point("recorded");
+            goes_on = proposal.state == ProposalState::Executing;
             match (proposal.state, proposal.not_before) {
                 (ProposalState::Executing, _) => {}
                 (ProposalState::Approved, Some(at)) if self.waits(at).await => {}
                 _ => return Ok(proposal),
             }
         }
+    }
+
+    /// A rule refused a later step: the plan has failed like one whose call failed, and says itself what follows.
+    async fn cut_off(&self, id: ProposalId, refused: Refused) -> Result<Proposal, ActError> {
+        let proposal = self.store.proposal(id).await?;
+        if proposal.state == ProposalState::Failed {
+            return Ok(proposal);
+        }
+        Err(refused.into())
     }
 
     /// Waits for the time of another attempt. False when the process ends first; then another one makes it.

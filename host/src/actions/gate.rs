@@ -15,7 +15,7 @@ use crate::{
     config::ActionRules,
     model::{
         EventKind, Execution, ExecutionEnd, Happening, Mark, Mode, OPERATOR, Proof, Proposal,
-        ProposalId, ProposalState, Record, TicketEvent, TicketId, Timestamp,
+        ProposalId, ProposalState, Record, TicketEvent, TicketId, TicketKey, Timestamp,
     },
     store::{Change, Draft, GateView, Store, StoreError},
 };
@@ -491,7 +491,8 @@ fn begins(
         policy::permit(plan, case).map_err(|(refusal, _)| Refused::ByRule { id, refusal })?;
     if proposal.begun_at.is_none() {
         proposal.begun_at = Some(now);
-        proposal.proof = plan.acts().then(|| proof(stage, plan, view));
+        let targets = targets(&proposal, view);
+        proposal.proof = plan.acts().then(|| proof(stage, plan, view, targets));
     }
     proposal.state = ProposalState::Executing;
     proposal.attempt += 1;
@@ -529,18 +530,20 @@ fn begins(
     Ok((change, (approved, execution)))
 }
 
+/// What must hold afterwards. Taking back what did not help does not mend the ticket, and is not meant to.
+fn targets(proposal: &Proposal, view: &GateView) -> Vec<TicketKey> {
+    let ticket = view.ticket.iter().filter(|_| proposal.undoes.is_none());
+    ticket.map(|ticket| ticket.key.clone()).collect()
+}
+
 /// What must be so afterwards, and what was not so before.
-fn proof(stage: &Stage, plan: &ValidPlan, view: &GateView) -> Proof {
+fn proof(stage: &Stage, plan: &ValidPlan, view: &GateView, targets: Vec<TicketKey>) -> Proof {
     let rules = &stage.subject.actions;
     let windows = plan
         .calls()
         .map(|call| rules.verify_window(&call.definition().name));
     Proof {
-        targets: view
-            .ticket
-            .iter()
-            .map(|ticket| ticket.key.clone())
-            .collect(),
+        targets,
         baseline: view.live.iter().map(|ticket| ticket.key.clone()).collect(),
         window_ms: crate::model::millis(windows.max().unwrap_or_default()),
         until: Timestamp(i64::MAX),

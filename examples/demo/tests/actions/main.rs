@@ -17,7 +17,10 @@ mod people;
 #[path = "../scene/mod.rs"]
 mod scene;
 
-use operator_demo::{Options, cluster::get};
+use operator_demo::{
+    Options,
+    cluster::{Node, get},
+};
 use serde_json::json;
 
 use clients::Client;
@@ -33,7 +36,7 @@ verify_window = "3s"
 "#;
 
 fn urls(scene: &Scene) -> Vec<String> {
-    scene.cluster.nodes.iter().map(|node| node.url()).collect()
+    scene.cluster.nodes.iter().map(Node::url).collect()
 }
 
 #[test]
