@@ -174,15 +174,20 @@ pub async fn propose(
     let view = store
         .gate_view(&proposal, Timestamp::now().minus(policy::memory(rules)))
         .await?;
-    let covered =
-        proposal.undoes.is_some() && plan.calls().all(|call| rules.undo(&call.definition().name));
-    let asks_nobody = covered || !policy::needs_a_person(&plan, rules);
     let executes = view.control.mode(&proposal.subject, rules.mode) == Mode::Execute;
+    let asks_nobody = match proposal.undoes {
+        Some(undone) => is_undone_unasked(store, undone, rules).await?,
+        None => !policy::needs_a_person(&plan, rules),
+    };
     if asks_nobody && executes {
+        let why = match proposal.undoes {
+            Some(undone) => format!("the rules let {undone} be taken back without asking again"),
+            None => "no rule asks a person".to_owned(),
+        };
         let mark = Mark {
             by: OPERATOR.to_owned(),
             at: Timestamp::now(),
-            note: "no rule asks a person".to_owned(),
+            note: why,
         };
         let approval = policy::approval_by(mark, &plan, &proposal, &view, rules);
         records.push(record(&proposal, "approved", OPERATOR, json!(approval)));
@@ -190,6 +195,17 @@ pub async fn propose(
         proposal.state = ProposalState::Approved;
     }
     store.propose(Draft { proposal, records }).await
+}
+
+/// Whether each action of a plan that is to be taken back may be: the rules name the action itself, not its inverse.
+async fn is_undone_unasked(
+    store: &Store,
+    undone: ProposalId,
+    rules: &ActionRules,
+) -> Result<bool, StoreError> {
+    let undone = store.proposal(undone).await?;
+    let mut actions = undone.plan.steps.iter().map(|step| &step.action);
+    Ok(actions.all(|action| rules.undo(action)))
 }
 
 /// A wish that does not fit is recorded as it was made, and rejected.

@@ -65,6 +65,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more rules.
+    fn with(rules: &str) -> Self {
         let temp = tempfile::tempdir().expect("a folder");
         let fake = node();
         let nobody = wait::free_port().expect("a free port");
@@ -74,7 +79,7 @@ impl Scene {
             format!("redis_url=redis://127.0.0.1:{nobody}"),
         ];
         let folder: PathBuf = temp.path().to_owned();
-        let config = write_config(&folder, &settings, RULES);
+        let config = write_config(&folder, &settings, &format!("{RULES}{rules}"));
         let args = ["--config".to_owned(), config.display().to_string()];
         let scene = Self {
             fake,
@@ -256,6 +261,22 @@ fn what_did_not_help_is_not_taken_back_while_the_mode_is_observe() {
     assert_eq!(undoing["state"], "validated");
     let approve = ["actions", "approve", &id, "--yes"];
     refused(operator, &approve, REFUSED, OBSERVES);
+    scene.cycles(3);
+    assert_eq!(scene.changes(), ["POST /api/v1/nodes/node-1/drain"]);
+}
+
+#[test]
+fn what_the_rules_do_not_let_be_taken_back_waits_for_a_person() {
+    let scene = Scene::with("[subjects.ratelimiter.actions.by_name.drain_node]\nundo = false\n");
+    let operator = &scene.operator;
+    let ticket = ticket(operator, "redis_disconnected");
+    ask(operator, &["mode", "execute"]);
+    propose(
+        operator,
+        &["drain_node", "node_id=node-1", "--ticket", &ticket],
+    );
+    wait_for(operator, 1, &["not_verified"]);
+    assert_eq!(undoing(operator, 1)["state"], "validated");
     scene.cycles(3);
     assert_eq!(scene.changes(), ["POST /api/v1/nodes/node-1/drain"]);
 }
