@@ -2,17 +2,22 @@
 
 CARGO ?= cargo
 LIBRARY := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
-PLUGINS := ratelimiter
+PLUGINS := ratelimiter tikv
 
-.PHONY: demo test lint plugins servers bench soak clean
+# What `make demo` shows: ratelimiter or tikv.
+SUBJECT ?= ratelimiter
+DEMO_PROGRAMS_ratelimiter := ratelimiter-service
+DEMO_PROGRAMS_tikv := pd-sim
 
-## A live rate limiter cluster, watched; ctrl-C ends all of it.
+.PHONY: demo test lint conformance plugins servers test-servers bench soak clean
+
+## A live cluster, watched; ctrl-C ends all of it. SUBJECT=ratelimiter (the default) or tikv.
 demo: servers plugins
-	$(CARGO) build --release --locked -p operator -p ratelimiter-service -p operator-demo
-	target/release/operator-demo --plugin target/libratelimiter.$(LIBRARY) --folder target/demo
+	$(CARGO) build --release --locked -p operator -p $(DEMO_PROGRAMS_$(SUBJECT)) -p operator-demo
+	target/release/operator-demo --subject $(SUBJECT) --plugin target/lib$(SUBJECT).$(LIBRARY) --folder target/demo
 
 ## Everything that is proven by running it.
-test: servers
+test: test-servers
 	$(CARGO) build --workspace --locked
 	$(CARGO) test --workspace --locked
 
@@ -20,7 +25,15 @@ test: servers
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api -p operator-plugin-fakes --no-deps --locked
+
+## Every plugin of this repository through the whole suite.
+conformance:
+	$(CARGO) build --locked -p operator $(PLUGINS:%=-p %-plugin)
+	chmod go-w target target/debug $(PLUGINS:%=target/debug/lib%.$(LIBRARY))
+	for plugin in $(PLUGINS); do \
+		target/debug/operator conformance target/debug/lib$$plugin.$(LIBRARY) || exit 1; \
+	done
 
 ## target/lib<plugin>.so, each built by itself. Nobody but the owner may write to a plugin or its folder.
 plugins:
@@ -34,10 +47,15 @@ plugins:
 servers:
 	examples/demo/install-servers.sh redis-server prometheus
 
+test-servers: servers
+	examples/demo/install-servers.sh postgresql
+
 ## Ratios measured in one run.
 bench: servers
 	$(CARGO) bench --locked -p operator --bench ratios
 	$(CARGO) bench --locked -p ratelimiter-service --bench checks
+	$(CARGO) build --release --locked -p operator -p tikv-plugin -p pd-sim
+	$(CARGO) bench --locked -p operator-demo --bench tikv
 
 ## Ten minutes of a healthy cluster at 1,000 checks/s: no ticket.
 soak: servers plugins

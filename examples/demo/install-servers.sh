@@ -2,9 +2,14 @@
 # Installs the given programs from the system's packages where they are missing, without starting them as services.
 set -eu
 
+# A package whose programs are not on the path is known by its folder.
+is_there() {
+    command -v "$1" >/dev/null 2>&1 || ls "/usr/lib/$1"/*/bin >/dev/null 2>&1
+}
+
 missing=
 for program in "$@"; do
-    command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
+    is_there "$program" || missing="$missing $program"
 done
 [ -n "$missing" ] || exit 0
 

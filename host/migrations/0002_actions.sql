@@ -45,6 +45,7 @@ CREATE TABLE proposals (
 );
 
 CREATE INDEX proposals_by_state ON proposals (state, subject);
+CREATE INDEX proposals_by_undone ON proposals (undoes);
 CREATE INDEX proposals_by_ticket ON proposals (ticket_id);
 
 -- One row per call of an action or a tool, written before the call. Without an end it is not known what it did.

@@ -13,7 +13,7 @@ use crate::{
     config::{Fault, Faults, KeyPath, Origin, SubjectConfig},
     loader::LoadError,
     model::{AuditEntry, Look, Retention, Timestamp},
-    monitor::{Connect, Hub, Watch},
+    monitor::{Connect, Event, Hub, Watch},
     service::{Service, ServiceError, no_subject},
     store::{AuditFilter, Store, StoreError},
     subject::{self, Surroundings},
@@ -23,6 +23,8 @@ use crate::{
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
 /// Between two looks for what was done, by whomever.
 const TELLING: Duration = Duration::from_millis(500);
+/// Between the end of a loop by a defect and its new beginning.
+const AFTER_A_DEFECT: Duration = Duration::from_secs(5);
 /// So many looks may wait for whoever proves what actions did.
 const LOOKS: usize = 256;
 
@@ -67,7 +69,7 @@ impl Daemon {
         for subject in &self.service.loaded().config.subjects {
             let nudge = Arc::new(Notify::new());
             nudges.insert(subject.name.clone(), nudge.clone());
-            tasks.spawn(self.watch(subject, nudge).run(stop.clone()));
+            tasks.spawn(self.watching(subject.clone(), nudge, stop.clone()));
             let store = self.store.clone();
             stages.push(self.service.stage(subject, store, ending.clone()));
         }
@@ -91,13 +93,38 @@ impl Daemon {
         self.store.close().await;
     }
 
-    fn watch(&self, subject: &SubjectConfig, nudge: Arc<Notify>) -> Watch {
-        Watch {
-            config: subject.clone(),
-            connect: connector(subject.clone(), self.service.around().clone()),
-            store: self.store.clone(),
-            hub: self.hub.clone(),
-            nudge,
+    /// A loop that ends by a defect is told, and begun anew.
+    fn watching(
+        &self,
+        subject: SubjectConfig,
+        nudge: Arc<Notify>,
+        stop: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + use<> {
+        let (around, store, hub) = (
+            self.service.around().clone(),
+            self.store.clone(),
+            self.hub.clone(),
+        );
+        async move {
+            loop {
+                let watch = Watch {
+                    config: subject.clone(),
+                    connect: connector(subject.clone(), around.clone()),
+                    store: store.clone(),
+                    hub: hub.clone(),
+                    nudge: nudge.clone(),
+                };
+                let Err(error) = tokio::spawn(watch.run(stop.clone())).await else {
+                    return;
+                };
+                hub.tell(Event::Trouble {
+                    subject: subject.name.clone(),
+                    message: format!(
+                        "watching it ended by a defect of the operator, and begins anew: {error}"
+                    ),
+                });
+                tokio::time::sleep(AFTER_A_DEFECT).await;
+            }
         }
     }
 }
@@ -202,12 +229,14 @@ async fn refuse_bad_input(service: &Service) -> Result<(), ServiceError> {
             error @ ServiceError::Store(_) => return Err(error),
             // Somebody is at the keyboard and waits for this very plugin.
             error if matches!(origin, Origin::Flag(_)) => return Err(error),
-            ServiceError::Load(LoadError { path, why }) if !path.exists() => faults.push(Fault {
-                origin,
-                key: Some(key),
-                what: format!("{}: {why}", path.display()),
-                mend: String::new(),
-            }),
+            ServiceError::Load(LoadError { path, why, .. }) if !path.exists() => {
+                faults.push(Fault {
+                    origin,
+                    key: Some(key),
+                    what: format!("{}: {why}", path.display()),
+                    mend: String::new(),
+                });
+            }
             ServiceError::Plugin(error) if error.is_config() => faults.push(Fault {
                 origin,
                 key: Some(KeyPath::new(["subjects", &subject.name, "config"])),

@@ -4,6 +4,7 @@ pub mod actions;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod loader;
 pub mod model;
 pub mod monitor;

@@ -2,11 +2,15 @@
 
 use std::process::ExitCode;
 
-use operator::{cli, config::Environment, loader};
+use operator::{cli, config::Environment, conformance, loader};
 
 fn main() -> ExitCode {
     // A worker process hosts one plugin and does nothing else.
     if let Some(ended) = loader::worker_main(std::env::args_os()) {
+        return ended;
+    }
+    // So does the process of a conformance case.
+    if let Some(ended) = conformance::case_main(std::env::args_os()) {
         return ended;
     }
     cli::main(std::env::args_os(), &Environment::of_this_process())

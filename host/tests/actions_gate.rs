@@ -385,6 +385,12 @@ fn a_workflow_that_fails_takes_back_what_it_did() {
     let undoing = scene.proposal(2);
     assert_eq!(undoing["undoes"], 1);
     assert_eq!(undoing["state"], "approved");
+    scene.refused(
+        &["actions", "run", "@1", "--yes"],
+        2,
+        "only what is approved can begin",
+    );
+    assert!(scene.try_proposal(3).is_none(), "it is taken back once");
     let mut daemon = scene.site.start();
     scene.wait_for(2, |state| ["completed", "verified"].contains(&state));
     let effects = scene.effects();
@@ -402,7 +408,11 @@ fn a_workflow_that_fails_takes_back_what_it_did() {
 #[test]
 fn a_workflow_that_a_rule_cuts_off_takes_back_what_it_did() {
     let scene = Scene::executing("max_per_action_per_hour = 1\ncooldown = \"0s\"");
-    scene.refused(&["workflows", "run", "doomed", "--yes"], 4, "");
+    scene.refused(
+        &["workflows", "run", "doomed", "--yes"],
+        5,
+        "max_per_action_per_hour",
+    );
     let cut_off = scene.proposal(1);
     assert_eq!(cut_off["state"], "failed");
     let note = cut_off["note"].as_str().unwrap();

@@ -4,7 +4,7 @@ mod command;
 
 use command::{operator, text};
 
-const COMMANDS: [&[&str]; 43] = [
+const COMMANDS: [&[&str]; 44] = [
     &[],
     &["run"],
     &["observe"],
@@ -43,6 +43,7 @@ const COMMANDS: [&[&str]; 43] = [
     &["plugins", "list"],
     &["plugins", "inspect"],
     &["plugins", "quarantine"],
+    &["conformance"],
     &["config"],
     &["config", "check"],
     &["config", "show"],

@@ -121,3 +121,26 @@ fn a_full_disk_is_told_and_made_up_for() {
     });
     daemon.stop();
 }
+
+#[test]
+fn a_database_that_is_removed_under_a_daemon_is_told() {
+    let mut site = Site::new();
+    site.honest("well", "interval = \"100ms\"");
+    let mut daemon = site.start();
+    daemon.next_heartbeat("well");
+    std::fs::remove_dir_all(site.path("state")).unwrap();
+    let told = daemon.wait_for("trouble", |event| event["event"] == "trouble");
+    let message = told["message"].as_str().unwrap();
+    assert!(
+        message.contains("operator.db was removed or replaced"),
+        "{message}"
+    );
+    daemon.next_heartbeat("well");
+    let troubles = daemon
+        .events()
+        .iter()
+        .filter(|event| event["event"] == "trouble")
+        .count();
+    assert_eq!(troubles, 1, "it is told once a minute");
+    daemon.kill();
+}

@@ -100,6 +100,18 @@ fn only_actions_reach_an_invoker() {
 }
 
 #[test]
+fn only_conformance_uses_a_probe() {
+    for (path, text) in sources("src") {
+        let names = words(&text).any(|word| word == "probe") && text.contains("Probe");
+        assert!(
+            !names || ["loader", "conformance"].contains(&&*module(&path)),
+            "{} names the probe",
+            path.display()
+        );
+    }
+}
+
+#[test]
 fn unsafe_is_in_the_loader_alone() {
     for (path, text) in sources("src") {
         let code = text
@@ -115,8 +127,18 @@ fn unsafe_is_in_the_loader_alone() {
 }
 
 /// The layers, from the lowest: a module may import only from those before it.
-const LAYERS: [&str; 11] = [
-    "model", "loader", "store", "config", "subject", "actions", "monitor", "service", "app", "cli",
+const LAYERS: [&str; 12] = [
+    "model",
+    "loader",
+    "store",
+    "config",
+    "conformance",
+    "subject",
+    "actions",
+    "monitor",
+    "service",
+    "app",
+    "cli",
     "main",
 ];
 

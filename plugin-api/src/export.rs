@@ -11,7 +11,8 @@ use abi_stable::{
     sabi_trait::TD_Opaque,
     std_types::{RResult, RStr},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
 use crate::{
     abi::{BoxedSubject, PluginError, Reply, SubjectObject, SubjectObject_TO},
@@ -125,8 +126,10 @@ pub fn describe<S: Subject>() -> Reply {
 #[doc(hidden)]
 pub fn create<S: Subject>(config: RStr<'_>) -> RResult<BoxedSubject, PluginError> {
     guard("create", || {
-        let config: S::Config = serde_json::from_str(config.as_str())
-            .map_err(|error| Error::new(ErrorKind::Config, format!("configuration: {error}")))?;
+        let wrong = |error| Error::new(ErrorKind::Config, format!("configuration: {error}"));
+        // Serde would read a list as a struct as well.
+        let keys: Map<String, Value> = serde_json::from_str(config.as_str()).map_err(wrong)?;
+        let config = S::Config::deserialize(Value::Object(keys)).map_err(wrong)?;
         let invariants = S::describe().invariants;
         Ok(Exported {
             subject: ManuallyDrop::new(S::create(config)?),

@@ -113,11 +113,14 @@ impl Call {
     ///
     /// Derive `#[serde(deny_unknown_fields)]` on it; bounds beyond its types are the caller's to check.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, Error> {
-        P::deserialize(&self.params).map_err(|error| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("parameters of `{}`: {error}", self.action),
-            )
-        })
+        let wrong = |why: String| {
+            let message = format!("parameters of `{}`: {why}", self.action);
+            Error::new(ErrorKind::Invalid, message)
+        };
+        // Serde would read a list as a struct as well.
+        if !self.params.is_object() {
+            return Err(wrong("they must be an object of named values".into()));
+        }
+        P::deserialize(&self.params).map_err(|error| wrong(error.to_string()))
     }
 }

@@ -7,12 +7,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::{Process, redis, wait};
-
-/// How long a server may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{Process, prometheus, redis, wait, wait::answering};
 
 /// What kind of cluster.
 #[derive(Debug, Clone)]
@@ -80,18 +77,6 @@ impl Node {
 /// Whether the node at this URL says that it serves.
 fn is_healthy(url: &str) -> bool {
     get(&format!("{url}/health")).is_ok_and(|body| body.contains("\"healthy\""))
-}
-
-/// Waits until a server answers; if it ends instead, says why.
-fn answering(server: &mut Option<Process>, mut answers: impl FnMut() -> bool) -> Result<()> {
-    let ready = wait::until(PATIENCE, "the server answers", || {
-        let death = server.as_mut().and_then(Process::death);
-        match death {
-            Some(death) => Some(Err(anyhow!(death))),
-            None => answers().then_some(Ok(())),
-        }
-    });
-    ready?
 }
 
 impl Cluster {
@@ -175,26 +160,13 @@ impl Cluster {
             .iter()
             .map(|node| format!("'127.0.0.1:{}'", node.port))
             .collect();
-        let config = self.folder.join("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 900ms}}\n\
-             scrape_configs:\n  - job_name: ratelimiter\n    static_configs: [{{targets: [{}]}}]\n",
+        let scrape = format!(
+            "  - job_name: ratelimiter\n    static_configs: [{{targets: [{}]}}]\n",
             targets.join(", ")
         );
-        fs::write(&config, text)?;
-        let data = self.folder.join("prometheus");
-        let mut command = Command::new("prometheus");
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", data.display()))
-            .arg(format!(
-                "--web.listen-address=127.0.0.1:{}",
-                self.prometheus_port
-            ))
-            .current_dir(&self.folder);
-        self.prometheus = Some(Process::start("prometheus", &self.folder, &mut command)?);
-        let ready = format!("{}/-/ready", self.prometheus_url());
-        answering(&mut self.prometheus, || get(&ready).is_ok())
+        let started = prometheus::start(&self.folder, self.prometheus_port, 1, &scrape)?;
+        self.prometheus = Some(started);
+        Ok(())
     }
 
     /// Where Prometheus is reached.

@@ -5,8 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
+use crate::Process;
+
+/// How long a server may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -22,6 +26,18 @@ pub fn until<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Waits until a server answers; if it ends instead, says why.
+pub fn answering(server: &mut Option<Process>, mut answers: impl FnMut() -> bool) -> Result<()> {
+    let ready = until(PATIENCE, "the server answers", || {
+        let death = server.as_mut().and_then(Process::death);
+        match death {
+            Some(death) => Some(Err(anyhow!(death))),
+            None => answers().then_some(Ok(())),
+        }
+    });
+    ready?
 }
 
 /// A loopback port that nobody listens on.

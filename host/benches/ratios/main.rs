@@ -11,6 +11,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod daemon;
+mod gate;
 
 use std::{
     fs::Permissions,
@@ -44,6 +45,7 @@ fn main() {
     for violations in [0, 100] {
         runtime.block_on(cycles(&bench, &plugin, violations));
     }
+    runtime.block_on(gate::at_size(&bench, &plugin));
     daemon::two_hundred_subjects(&bench, &plugin);
 }
 

@@ -104,6 +104,7 @@ impl Engine {
         let filter = ProposalFilter {
             subjects: self.stages.keys().cloned().collect(),
             states: vec![ProposalState::Approved, ProposalState::Completed],
+            current: true,
             ..ProposalFilter::default()
         };
         let found = self.store.proposals(&filter).await?;
@@ -155,11 +156,7 @@ impl Engine {
         self.running.insert(id);
         tasks.spawn(async move {
             let result = stage.perform(id, None).await;
-            let compensated = match &result {
-                Ok(proposal) => compensate(&stage, proposal).await,
-                Err(_) => Ok(None),
-            };
-            told(compensated);
+            told(compensate(&stage, id).await);
             Performed {
                 id,
                 subject: stage.subject.name,
@@ -206,6 +203,7 @@ impl Engine {
         let filter = ProposalFilter {
             subjects: vec![look.subject.clone()],
             states: vec![ProposalState::Completed],
+            current: true,
             ..ProposalFilter::default()
         };
         match self.store.proposals(&filter).await {
@@ -360,13 +358,14 @@ async fn changed(
 }
 
 /// A plan that failed takes back what it has done, if it says so.
-pub async fn compensate(stage: &Stage, proposal: &Proposal) -> Result<Option<Proposal>, ActError> {
+pub async fn compensate(stage: &Stage, id: ProposalId) -> Result<Option<Proposal>, ActError> {
+    let proposal = stage.store.proposal(id).await?;
     let wants = proposal.state == ProposalState::Failed
         && proposal.plan.on_failure == OnFailure::Compensate;
     if !wants {
         return Ok(None);
     }
-    undo_of(stage, proposal, "its plan failed").await
+    undo_of(stage, &proposal, "its plan failed").await
 }
 
 /// Proposes what takes a proposal back; where the rules allow, that is approved at once. What was an undoing itself is left.
@@ -375,7 +374,7 @@ async fn undo_of(
     proposal: &Proposal,
     why: &str,
 ) -> Result<Option<Proposal>, ActError> {
-    if proposal.undoes.is_some() {
+    if proposal.undoes.is_some() || stage.store.is_undone(proposal.id).await? {
         return Ok(None);
     }
     crash_point("undoing");

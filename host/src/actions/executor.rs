@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::SubjectConfig,
     loader::{CallError, Observer},
-    model::{ExecutionEnd, Proposal, ProposalId, ProposalState, Timestamp},
+    model::{ExecutionEnd, Proposal, ProposalId, ProposalState, Timestamp, bounded},
     store::{Store, StoreError},
     subject::{self, Subject, SubjectError, Surroundings},
 };
@@ -26,6 +26,12 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 /// How often it says that it lives, in looks.
 const RENEW_EVERY: u32 = 12;
+/// Longer messages are cut. Characters.
+const LONGEST_MESSAGE: usize = 2_000;
+/// Larger details are left out of the record. Bytes.
+const LARGEST_DETAILS: usize = 64 << 10;
+/// So many violations, and unknowns, are kept of a look.
+const MOST_FINDINGS: usize = 20;
 /// Between attempts to record a known outcome. The outcome is worth some patience.
 const RECORDING_PAUSES: [Duration; 3] = [
     Duration::from_millis(100),
@@ -176,36 +182,20 @@ impl Stage {
             },
         };
         let plan = Arc::new(plan);
-        let mut goes_on = false;
         loop {
             crash_point("approved");
-            let begun = match gate::begin(self, id, &plan).await {
-                Err(ActError::Refused(refused)) if goes_on => {
-                    return self.cut_off(id, refused).await;
-                }
-                begun => begun?,
-            };
+            let begun = gate::begin(self, id, &plan).await?;
             crash_point("begun");
             let called = self.call(&begun, connected).await;
             crash_point("answered");
             let proposal = self.record(begun, called).await?;
             crash_point("recorded");
-            goes_on = proposal.state == ProposalState::Executing;
             match (proposal.state, proposal.not_before) {
                 (ProposalState::Executing, _) => {}
                 (ProposalState::Approved, Some(at)) if self.waits(at).await => {}
                 _ => return Ok(proposal),
             }
         }
-    }
-
-    /// A rule refused a later step: the plan has failed like one whose call failed, and says itself what follows.
-    async fn cut_off(&self, id: ProposalId, refused: Refused) -> Result<Proposal, ActError> {
-        let proposal = self.store.proposal(id).await?;
-        if proposal.state == ProposalState::Failed {
-            return Ok(proposal);
-        }
-        Err(refused.into())
     }
 
     /// Waits for the time of another attempt. False when the process ends first; then another one makes it.
@@ -259,8 +249,8 @@ impl Stage {
                 end: ExecutionEnd {
                     at: Timestamp::now(),
                     outcome: result.outcome,
-                    message: result.message,
-                    details: result.details,
+                    message: bounded(&result.message, LONGEST_MESSAGE),
+                    details: small(result.details),
                 },
                 is_retryable: false,
                 stop: None,
@@ -394,7 +384,7 @@ fn failed(error: &CallError) -> Called {
         end: ExecutionEnd {
             at: Timestamp::now(),
             outcome,
-            message: error.to_string(),
+            message: bounded(&error.to_string(), LONGEST_MESSAGE),
             details: Value::Null,
         },
         is_retryable: error.is_retryable(),
@@ -425,6 +415,15 @@ fn stopped(stop: Stop, call: &ValidCall, key: &str) -> Called {
     }
 }
 
+/// What is kept for ever must not be large.
+fn small(details: Value) -> Value {
+    let size = details.to_string().len();
+    if size <= LARGEST_DETAILS {
+        return details;
+    }
+    json!({"left_out": format!("{size} bytes, of which {LARGEST_DETAILS} are kept at most")})
+}
+
 /// The tool `observe_now`.
 async fn look(observer: &Observer) -> Called {
     let looked = async {
@@ -433,7 +432,7 @@ async fn look(observer: &Observer) -> Called {
         Ok::<_, CallError>((observed.summary, report))
     };
     match looked.await {
-        Ok((summary, report)) => done(summary, details(&report)),
+        Ok((summary, report)) => done(bounded(&summary, LONGEST_MESSAGE), details(&report)),
         Err(error) => failed(&error),
     }
 }
@@ -441,8 +440,8 @@ async fn look(observer: &Observer) -> Called {
 fn details(report: &CheckReport) -> Value {
     json!({
         "healthy": report.violations.is_empty() && report.unknown.is_empty(),
-        "violations": report.violations,
-        "unknown": report.unknown,
+        "violations": report.violations.iter().take(MOST_FINDINGS).collect::<Vec<_>>(),
+        "unknown": report.unknown.iter().take(MOST_FINDINGS).collect::<Vec<_>>(),
     })
 }
 

@@ -155,7 +155,7 @@ impl Face {
     /// The latest status of every subject, or of those alone that have had their first cycle since.
     fn heartbeats(&mut self, all: bool) {
         for status in self.hub.statuses().into_values() {
-            let line = self.reporter.heartbeat(&status);
+            let line = self.reporter.heartbeat(&status, Timestamp::now());
             if self.met.insert(status.subject) || all {
                 self.print(line);
             }

@@ -6,12 +6,14 @@ mod audit;
 mod check;
 mod completions;
 mod config;
+mod conformance;
 mod control;
 mod daemon;
 mod each;
 mod exit;
 mod failure;
 mod flags;
+mod junit;
 mod observe;
 mod output;
 mod plugins;
@@ -83,6 +85,9 @@ enum Command {
     /// List plugins, look into one, and keep bad ones from running
     #[command(subcommand)]
     Plugins(plugins::Plugins),
+    /// Judge a plugin: whether it is safe to run
+    #[command(after_help = conformance::HELP)]
+    Conformance(conformance::Conformance),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -126,6 +131,7 @@ fn run(cli: Cli, environment: &Environment, out: &Output) -> Result<Exit, Failur
     match &cli.command {
         Some(Command::Completions(completions)) => return completions.run(out),
         Some(Command::Config(config::ConfigCommand::Default)) => return config::default(out),
+        Some(Command::Conformance(conformance)) => return conformance.run(&cli.global, out),
         _ => {}
     }
     let loaded = loaded(&cli, environment, out)?;
@@ -181,6 +187,7 @@ async fn dispatch(
         Some(Command::Plugins(plugins)) => plugins.run(&service, person, out).await,
         Some(Command::Config(config)) => config.run(&service, out).await,
         Some(Command::Completions(completions)) => completions.run(out),
+        Some(Command::Conformance(conformance)) => conformance.run(&cli.global, out),
     }
 }
 

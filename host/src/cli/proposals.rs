@@ -23,9 +23,9 @@ pub(super) struct List {
     /// Only for this ticket: 12 or #12
     #[arg(long, value_name = "TICKET", value_parser = super::ticket::ticket_id)]
     ticket: Option<TicketId>,
-    /// At most so many
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
+    /// At most so many, the latest
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    limit: u32,
     #[command(flatten)]
     json: Json,
 }
@@ -73,15 +73,14 @@ impl List {
         subjects: &[String],
         out: &Output,
     ) -> Result<Exit, Failure> {
-        let lists_all = self.all || !self.states.is_empty();
         let filter = ProposalFilter {
             subjects: subjects.to_vec(),
+            current: !self.all && self.states.is_empty(),
             states: self.states,
             ticket: self.ticket,
-            limit: self.limit,
+            limit: Some(self.limit),
         };
-        let mut proposals = service.proposals(&filter).await?;
-        proposals.retain(|proposal| lists_all || is_current(proposal));
+        let proposals = service.proposals(&filter).await?;
         if self.json.json {
             out.json(&proposals)?;
         } else if proposals.is_empty() {
@@ -91,13 +90,6 @@ impl List {
         }
         Ok(Exit::Fine)
     }
-}
-
-/// Whether somebody may still have to do something about it.
-fn is_current(proposal: &Proposal) -> bool {
-    let state = proposal.state;
-    let unproven = state == ProposalState::Completed && proposal.proof.is_some();
-    state.is_pending() || state == ProposalState::Executing || unproven || proposal.is_unsettled()
 }
 
 impl Show {

@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 use super::{audit, printable::printable};
 use crate::{
     config::LogFormat,
-    model::{AuditEntry, EventKind, OPERATOR, Ticket, TicketEvent, Timestamp},
+    model::{AuditEntry, EventKind, OPERATOR, Ticket, TicketEvent, Timestamp, millis},
     monitor::{Event, Status},
 };
+
+/// A status that is older than two intervals, and than this, tells its age. Milliseconds.
+const OVERDUE: i64 = 2_000;
 
 /// Turns events into lines.
 #[derive(Debug, Clone)]
@@ -60,10 +63,17 @@ impl Reporter {
     }
 
     /// How watching a subject is going.
-    pub(super) fn heartbeat(&self, status: &Status) -> String {
+    pub(super) fn heartbeat(&self, status: &Status, now: Timestamp) -> String {
         if self.format == LogFormat::Json {
             return json_line("heartbeat", status.at, json!(status));
         }
+        // A cycle that hangs must not look like one that was well a moment ago.
+        let age = status.at.until(now);
+        let age = if millis(age) > status.interval_ms.saturating_mul(2).max(OVERDUE) {
+            format!(", {} s ago", age.as_secs())
+        } else {
+            String::new()
+        };
         let tally = status.tally;
         let (word, style) = match (status.observed, tally.violated, tally.unknown) {
             (false, ..) => ("blind", Style::new().red().bold()),
@@ -81,7 +91,7 @@ impl Reporter {
             style,
             subject: &status.subject,
             text: format!(
-                "{} hold, {} violated, {} unknown{late} | {}",
+                "{} hold, {} violated, {} unknown{late}{age} | {}",
                 tally.holding, tally.violated, tally.unknown, status.summary
             ),
         })
@@ -247,6 +257,7 @@ mod tests {
             cycles: 3,
             late: 0,
             at: Timestamp(1_000),
+            interval_ms: 1_000,
             took_ms: 1.5,
             tally: Tally {
                 holding: 7,
@@ -298,9 +309,11 @@ mod tests {
     #[test]
     fn a_heartbeat_says_what_holds() {
         assert_eq!(
-            plain(&reporter(LogFormat::Text).heartbeat(&status())),
+            plain(&reporter(LogFormat::Text).heartbeat(&status(), Timestamp(1_500))),
             "00:00:01  healthy     db     7 hold, 0 violated, 0 unknown | 3 of 3 nodes"
         );
+        let late = plain(&reporter(LogFormat::Text).heartbeat(&status(), Timestamp(9_000)));
+        assert!(late.contains("0 unknown, 8 s ago | "), "{late}");
     }
 
     #[test]
@@ -319,7 +332,7 @@ mod tests {
             summary: "fine\u{1b}[1A\u{202e}\u{2028}".into(),
             ..status()
         };
-        let line = reporter(LogFormat::Text).heartbeat(&hostile);
+        let line = reporter(LogFormat::Text).heartbeat(&hostile, Timestamp(0));
         assert!(line.ends_with("| fine [1A\u{fffd}"), "{line:?}");
     }
 
@@ -336,7 +349,8 @@ mod tests {
     #[test]
     fn a_heartbeat_for_programs_has_the_counts() {
         let line: Value =
-            serde_json::from_str(&reporter(LogFormat::Json).heartbeat(&status())).unwrap();
+            serde_json::from_str(&reporter(LogFormat::Json).heartbeat(&status(), Timestamp(0)))
+                .unwrap();
         assert_eq!(line["holding"], 7);
         assert_eq!(line["at"], "1970-01-01T00:00:01.000Z");
     }

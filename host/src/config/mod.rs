@@ -33,6 +33,7 @@ pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use overlay::{Flags, VARIABLES};
 pub use plugin::{PluginConfig, is_secret_at, without_secrets};
+pub(crate) use schema::Property;
 pub use schema::{Assignment, arguments};
 pub use show::{Shown, shown};
 pub use window::MaintenanceWindow;

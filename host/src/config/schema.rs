@@ -80,13 +80,13 @@ pub(super) fn insert(values: &mut Map<String, Value>, path: &[String], value: Va
 
 /// One place in a schema.
 #[derive(Clone, Copy)]
-pub(super) struct Property<'a> {
+pub(crate) struct Property<'a> {
     root: &'a Value,
     here: &'a Value,
 }
 
 impl<'a> Property<'a> {
-    pub(super) fn root(schema: &'a Value) -> Self {
+    pub(crate) fn root(schema: &'a Value) -> Self {
         Self {
             root: schema,
             here: schema,
@@ -101,16 +101,16 @@ impl<'a> Property<'a> {
     }
 
     /// The schema of a key or of an item.
-    pub(super) fn child(self, part: &str) -> Option<Self> {
+    pub(crate) fn child(self, part: &str) -> Option<Self> {
         let declared = self.properties().find(|(name, _)| *name == part);
         declared
             .map(|(_, property)| property)
-            .or_else(|| part.parse::<usize>().ok().and(self.below("items")))
+            .or_else(|| part.parse::<usize>().ok().and(self.items()))
             .or_else(|| self.below("additionalProperties"))
     }
 
     /// The declared keys of an object.
-    pub(super) fn properties(self) -> impl Iterator<Item = (&'a str, Self)> {
+    pub(crate) fn properties(self) -> impl Iterator<Item = (&'a str, Self)> {
         self.alternatives()
             .into_iter()
             .filter_map(|schema| schema.get("properties")?.as_object())
@@ -122,20 +122,25 @@ impl<'a> Property<'a> {
     }
 
     /// The first value that this schema, or one that it stands for, gives to a keyword.
-    pub(super) fn keyword(self, keyword: &str) -> Option<&'a Value> {
+    pub(crate) fn keyword(self, keyword: &str) -> Option<&'a Value> {
         self.alternatives()
             .into_iter()
             .find_map(|schema| schema.get(keyword))
     }
 
-    pub(super) fn is_secret(self) -> bool {
+    pub(crate) fn is_secret(self) -> bool {
         self.keyword("x-secret") == Some(&Value::Bool(true))
     }
 
     /// The declared types, in the order in which text is read as one of them.
-    pub(super) fn kinds(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn kinds(self) -> impl Iterator<Item = &'static str> {
         const KINDS: [&str; 6] = ["integer", "number", "boolean", "array", "object", "string"];
         KINDS.into_iter().filter(move |kind| self.allows(kind))
+    }
+
+    /// The schema of an array's items.
+    pub(crate) fn items(self) -> Option<Self> {
+        self.below("items")
     }
 
     fn allows(self, kind: &str) -> bool {
@@ -227,7 +232,7 @@ fn of_kind(kind: &str, property: Property<'_>, text: &str) -> Option<Value> {
         "array" if trimmed.is_empty() => Some(Value::Array(Vec::new())),
         "array" if !trimmed.starts_with('[') => trimmed
             .split(',')
-            .map(|item| typed(property.below("items"), item.trim()).ok())
+            .map(|item| typed(property.items(), item.trim()).ok())
             .collect::<Option<_>>()
             .map(Value::Array),
         "array" => Some(guessed(trimmed)).filter(Value::is_array),

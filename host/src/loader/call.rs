@@ -7,6 +7,8 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::error::Refusal;
+
 /// The largest answer of a plugin that is read.
 pub(super) const MAX_ANSWER: usize = 16 << 20;
 /// Room for what a frame holds beside its document.
@@ -27,6 +29,8 @@ pub(super) enum Call {
     Invoke,
     /// Drop the subject.
     Drop,
+    /// What a conformance case asks: an [`Asking`](super::probe::Asking).
+    Probe,
 }
 
 impl Call {
@@ -40,6 +44,7 @@ impl Call {
             Self::ListActions => "list_actions",
             Self::Invoke => "invoke",
             Self::Drop => "drop",
+            Self::Probe => "probe",
         }
     }
 }
@@ -84,7 +89,7 @@ pub(super) enum Outcome {
     /// With something that is no document, or too large.
     Bad(String),
     /// The library cannot be opened.
-    Refused(String),
+    Refused(Refusal, String),
 }
 
 /// A value as a frame.

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use humantime::format_duration;
 use operator_plugin_api::ErrorKind;
+use serde::{Deserialize, Serialize};
 
 use super::{call::Call, secrets::Secrets};
 
@@ -212,13 +213,46 @@ pub struct LoadError {
     pub path: PathBuf,
     /// What is wrong with it, and what to do, in one line.
     pub why: String,
+    /// For programs to tell apart.
+    pub refusal: Refusal,
+}
+
+/// What is wrong with a plugin file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It is no library, cut short, or for another machine.
+    File,
+    /// It has no manifest, or one that cannot be read.
+    Manifest,
+    /// It does not export the root module.
+    Symbol,
+    /// It speaks another ABI.
+    Abi,
+    /// A panic in it would end the process.
+    Panic,
+    /// The dynamic linker does not open it.
+    Linker,
+    /// Its root module does not come up, or is of other types.
+    Layout,
+    /// Anything else: it cannot be read, is not trusted, or its worker cannot be started.
+    Other,
 }
 
 impl LoadError {
     pub(super) fn new(path: impl Into<PathBuf>, why: impl Into<String>) -> Self {
+        Self::refused(path, Refusal::Other, why)
+    }
+
+    pub(super) fn refused(
+        path: impl Into<PathBuf>,
+        refusal: Refusal,
+        why: impl Into<String>,
+    ) -> Self {
         Self {
             path: path.into(),
             why: why.into(),
+            refusal,
         }
     }
 }

@@ -9,14 +9,18 @@ use operator_plugin_api::{
     manifest::{Manifest, SECTION_ELF, SECTION_MACHO, TARGET},
 };
 
+use super::error::Refusal;
+
 const NO_PLUGIN: &str = "is a library, but no operator plugin";
 
 /// The manifest of a library that this host can load, or in one line why it cannot.
-pub(super) fn read_manifest(bytes: &[u8]) -> Result<Manifest, String> {
-    let image = parse(bytes)?;
-    check_machine(&image)?;
-    check_extents(&image, bytes.len() as u64)?;
-    let manifest = manifest_of(&image)?;
+pub(super) fn read_manifest(bytes: &[u8]) -> Result<Manifest, (Refusal, String)> {
+    let refuse = |refusal| move |why| (refusal, why);
+    let image = parse(bytes).map_err(refuse(Refusal::File))?;
+    check_machine(&image).map_err(refuse(Refusal::File))?;
+    check_extents(&image, bytes.len() as u64).map_err(refuse(Refusal::File))?;
+    let manifest = manifest_of(&image).map_err(refuse(Refusal::Manifest))?;
+    check_exports(&image).map_err(refuse(Refusal::Symbol))?;
     check_manifest(&manifest)?;
     Ok(manifest)
 }
@@ -101,14 +105,17 @@ fn manifest_of(image: &object::File<'_>) -> Result<Manifest, String> {
     let data = section
         .data()
         .map_err(|error| damaged(&format!("manifest: {error}")))?;
-    let manifest = serde_json::from_slice(data)
-        .map_err(|error| format!("its manifest cannot be read ({error}); build it again"))?;
-    if !exports_root_module(image) {
-        return Err(format!(
-            "{NO_PLUGIN}: it does not export {ROOT_MODULE_SYMBOL}; build it without a version script"
-        ));
+    serde_json::from_slice(data)
+        .map_err(|error| format!("its manifest cannot be read ({error}); build it again"))
+}
+
+fn check_exports(image: &object::File<'_>) -> Result<(), String> {
+    if exports_root_module(image) {
+        return Ok(());
     }
-    Ok(manifest)
+    Err(format!(
+        "{NO_PLUGIN}: it does not export {ROOT_MODULE_SYMBOL}; build it without a version script"
+    ))
 }
 
 fn exports_root_module(image: &object::File<'_>) -> bool {
@@ -123,29 +130,29 @@ fn exports_root_module(image: &object::File<'_>) -> bool {
         .any(|symbol| symbol.is_definition() && symbol.name_bytes().is_ok_and(is_root_module))
 }
 
-fn check_manifest(manifest: &Manifest) -> Result<(), String> {
+fn check_manifest(manifest: &Manifest) -> Result<(), (Refusal, String)> {
     let ours = ABI_VERSION
         .split('.')
         .next()
         .and_then(|major| major.parse().ok());
     if manifest.abi_major() != ours {
-        return Err(format!(
+        let why = format!(
             "speaks plugin ABI {}, this operator speaks {ABI_VERSION}; build it with operator-plugin-api {}",
             manifest.abi,
             ours.map_or_else(String::new, |major: u32| format!("{major}.x"))
-        ));
+        );
+        return Err((Refusal::Abi, why));
     }
     if manifest.target != TARGET {
-        return Err(format!(
-            "is built for {}; build it for {TARGET}",
-            manifest.target
-        ));
+        let why = format!("is built for {}; build it for {TARGET}", manifest.target);
+        return Err((Refusal::File, why));
     }
     if manifest.panic != "unwind" {
-        return Err(format!(
+        let why = format!(
             "is built with panic = \"{}\", so that a panic would end the process; build it with panic = \"unwind\"",
             manifest.panic
-        ));
+        );
+        return Err((Refusal::Panic, why));
     }
     Ok(())
 }

@@ -11,24 +11,29 @@ use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use operator_plugin_api::abi::{ROOT_MODULE_SYMBOL, SubjectModuleRef};
 
+use super::error::Refusal;
+
 /// Opens a library that [`super::Plugin::open`] has examined; in one line why it cannot be opened.
 ///
 /// It stays open for good: threads, thread-locals and destructors of a plugin may outlive every subject of it.
-pub(super) fn open(path: &Path, report: &Path) -> Result<SubjectModuleRef, String> {
+pub(super) fn open(path: &Path, report: &Path) -> Result<SubjectModuleRef, (Refusal, String)> {
     // SAFETY: the file is a private copy, whole and for this machine. That its constructors behave is what a person said
     // by configuring it; the worker process is there for when they do not.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| cannot_open(path, &error))?;
+        .map_err(|error| (Refusal::Linker, cannot_open(path, &error)))?;
     // SAFETY: the manifest says that the library was built with our SDK, whose macro puts an `abi_stable` header under
     // this name; `upgrade` checks its magic number and version before anything else of it is read.
     let header: AbiHeaderRef = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_SYMBOL) }
         .map(|symbol| *symbol)
-        .map_err(|error| format!("has no root module ({error}); build it again"))?;
+        .map_err(|error| {
+            let why = format!("has no root module ({error}); build it again");
+            (Refusal::Symbol, why)
+        })?;
     std::mem::forget(library);
     header
         .upgrade()
         .and_then(LibHeader::init_root_module::<SubjectModuleRef>)
-        .map_err(|error| incompatible(&error, report))
+        .map_err(|error| (Refusal::Layout, incompatible(&error, report)))
 }
 
 /// The linker's own words, without the path of the private copy, which means nothing to a person.

@@ -88,7 +88,9 @@ impl Link {
                 retryable,
             }),
             Outcome::Bad(why) => Err(CallError::BadAnswer { call, why }),
-            Outcome::Refused(why) => Err(LoadError::new(&plugin.path, why).into()),
+            Outcome::Refused(refusal, why) => {
+                Err(LoadError::refused(&plugin.path, refusal, why).into())
+            }
         }
     }
 

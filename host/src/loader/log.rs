@@ -23,6 +23,18 @@ const LINES_PER_SECOND: u32 = 100;
 /// How long the last words of a dead worker are waited for: its children may hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// What is kept of the output that a conformance case looks into. Bytes.
+const MAX_KEPT: usize = 1 << 20;
+
+/// What was printed, as it was.
+#[derive(Debug, Default)]
+pub(super) struct Printed {
+    /// The first part of it.
+    pub(super) kept: Vec<u8>,
+    /// How much it was. Bytes.
+    pub(super) total: u64,
+}
+
 /// Reads a worker's output until its end.
 pub(super) struct PluginLog {
     last: Arc<Mutex<Option<String>>>,
@@ -35,6 +47,20 @@ impl PluginLog {
         subject: String,
         secrets: Arc<Secrets>,
     ) -> std::io::Result<Self> {
+        Self::start(pipe, subject, secrets, None)
+    }
+
+    /// Keeps what is printed, and masks nothing.
+    pub(super) fn keep(pipe: PipeReader, printed: Arc<Mutex<Printed>>) -> std::io::Result<Self> {
+        Self::start(pipe, String::new(), Arc::default(), Some(printed))
+    }
+
+    fn start(
+        pipe: PipeReader,
+        subject: String,
+        secrets: Arc<Secrets>,
+        printed: Option<Arc<Mutex<Printed>>>,
+    ) -> std::io::Result<Self> {
         let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe))?;
         let last = Arc::default();
         let sink = Sink {
@@ -44,6 +70,7 @@ impl PluginLog {
             window: Instant::now(),
             passed: 0,
             dropped: 0,
+            printed,
         };
         Ok(Self {
             last,
@@ -74,6 +101,7 @@ async fn read(mut pipe: pipe::Receiver, mut sink: Sink) {
     let mut chunk = vec![0; 16 << 10];
     let mut line = Vec::new();
     while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+        sink.keep(&chunk[..length]);
         for piece in chunk[..length].split_inclusive(|byte| *byte == b'\n') {
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
             let room = MAX_READ.saturating_sub(line.len());
@@ -96,9 +124,22 @@ struct Sink {
     window: Instant,
     passed: u32,
     dropped: u64,
+    printed: Option<Arc<Mutex<Printed>>>,
 }
 
 impl Sink {
+    fn keep(&self, bytes: &[u8]) {
+        if let Some(printed) = &self.printed
+            && let Ok(mut printed) = printed.lock()
+        {
+            let room = MAX_KEPT.saturating_sub(printed.kept.len());
+            printed
+                .kept
+                .extend_from_slice(&bytes[..bytes.len().min(room)]);
+            printed.total += bytes.len() as u64;
+        }
+    }
+
     fn pass(&mut self, line: &[u8]) {
         if line.is_empty() {
             return;

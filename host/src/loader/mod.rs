@@ -24,20 +24,24 @@ mod link;
 mod local;
 mod log;
 mod plugin;
+mod probe;
 mod process;
 mod remote;
 mod secrets;
 mod session;
+mod specimen;
 mod subject;
 mod worker;
 
-pub use error::{CallError, LoadError};
+pub use error::{CallError, LoadError, Refusal};
 pub use find::{find_plugin, list_plugins};
 pub use health::Health;
 pub use plugin::{Candidate, Examined, Plugin, examine};
+pub use probe::{Answer, Ask, Method, Probe, Said, Text};
+pub use process::how_it_ended;
 pub use remote::set_worker_program;
 pub use subject::{Deadlines, Isolation, SubjectSpec};
-pub use worker::worker_main;
+pub use worker::{die_with_parent, take_stdin, worker_main};
 
 use call::Call;
 use link::Link;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use operator_plugin_api::manifest::Manifest;
+use serde::{Deserialize, Serialize};
 
 use super::{error::LoadError, file::PluginFile, image};
 
 /// A plugin file that has been examined and copied, but of which no code has run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plugin {
     /// Where the person said that it is.
     pub path: PathBuf,
@@ -29,8 +30,8 @@ impl Plugin {
         if let Some(pin) = pin {
             file.check_pin(pin)?;
         }
-        let manifest =
-            image::read_manifest(&file.bytes).map_err(|why| LoadError::new(path, why))?;
+        let manifest = image::read_manifest(&file.bytes)
+            .map_err(|(refusal, why)| LoadError::refused(path, refusal, why))?;
         Ok(Self {
             copy: file.copy_into(copies)?,
             path: file.path,
@@ -66,7 +67,8 @@ pub struct Examined {
 /// Examines a file without copying it and without running any of its code.
 pub fn examine(path: &Path) -> Result<Examined, LoadError> {
     let file = PluginFile::read(path)?;
-    let manifest = image::read_manifest(&file.bytes).map_err(|why| LoadError::new(path, why))?;
+    let manifest = image::read_manifest(&file.bytes)
+        .map_err(|(refusal, why)| LoadError::refused(path, refusal, why))?;
     Ok(Examined {
         sha256: file.sha256,
         manifest,

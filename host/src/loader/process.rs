@@ -51,6 +51,11 @@ impl Process {
         self.group.kill();
     }
 
+    /// Its number, while it is certain to be its own.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        *self.group.0.lock().ok()?
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.ended.borrow().is_some()
     }
@@ -117,7 +122,7 @@ impl Group {
 }
 
 /// `exited with status 1`, `was killed by signal 11 (SIGSEGV)`.
-pub(super) fn how_it_ended(status: ExitStatus) -> String {
+pub fn how_it_ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}{}", signal_name(signal)),

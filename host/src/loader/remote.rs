@@ -68,10 +68,19 @@ impl Worker {
         work_dir: &Path,
         secrets: Arc<Secrets>,
     ) -> io::Result<Self> {
+        let subject = subject.to_owned();
+        Self::spawn(work_dir, |pipe| PluginLog::follow(pipe, subject, secrets)).await
+    }
+
+    /// Starts the process; `log` reads what it prints.
+    pub(super) async fn spawn(
+        work_dir: &Path,
+        log: impl FnOnce(io::PipeReader) -> io::Result<PluginLog>,
+    ) -> io::Result<Self> {
         private_dir(work_dir)?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let (log, output) = io::pipe()?;
+        let (printed, output) = io::pipe()?;
         let mut command = Command::new(program()?);
         command
             .arg0("operator")
@@ -90,10 +99,14 @@ impl Worker {
         Ok(Self {
             process: Process::spawn(command).await?,
             socket: UnixStream::from_std(ours)?,
-            log: PluginLog::follow(log, subject.to_owned(), secrets)?,
+            log: log(printed)?,
             last_id: 0,
             is_usable: true,
         })
+    }
+
+    pub(super) fn process(&self) -> &Process {
+        &self.process
     }
 
     pub(super) fn is_usable(&self) -> bool {

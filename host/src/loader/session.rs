@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::{
     call::{Call, LoadRequest, MAX_ANSWER, Outcome},
     library,
+    specimen::Specimen,
 };
 
 /// The longest error message of a plugin that is passed on, in bytes.
@@ -19,6 +20,8 @@ const MAX_MESSAGE: usize = 8 << 10;
 pub(super) struct Session {
     module: Option<SubjectModuleRef>,
     subject: Option<BoxedSubject>,
+    /// For conformance cases alone.
+    specimen: Specimen,
 }
 
 impl Session {
@@ -30,6 +33,7 @@ impl Session {
                 self.subject = None;
                 null()
             }
+            (Call::Probe, _, _) => self.specimen.handle(body),
             (Call::Describe, Some(module), _) => outcome(module.describe()()),
             (Call::Create, Some(module), _) => self.create(module, body),
             (Call::Observe, _, Some(subject)) => outcome(subject.observe(body.into())),
@@ -53,7 +57,7 @@ impl Session {
                 self.module = Some(module);
                 null()
             }
-            Err(why) => Outcome::Refused(why),
+            Err((refusal, why)) => Outcome::Refused(refusal, why),
         }
     }
 

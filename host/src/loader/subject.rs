@@ -52,7 +52,7 @@ impl Deadlines {
         match call {
             Call::Load | Call::Describe | Call::Create => self.create,
             Call::Observe => self.observe,
-            Call::Check | Call::ListActions | Call::Drop => self.check,
+            Call::Check | Call::ListActions | Call::Drop | Call::Probe => self.check,
             Call::Invoke => self.invoke,
         }
     }

@@ -54,17 +54,17 @@ pub fn worker_main(mut arguments: env::ArgsOs) -> Option<ExitCode> {
 }
 
 fn run(parent: Option<i32>) -> io::Result<()> {
-    die_with(parent)?;
+    die_with_parent(parent)?;
     limit()?;
     // Never closed here: when a plugin has done that already, a second time would abort.
-    let mut socket = ManuallyDrop::new(UnixStream::from(take_socket()?));
+    let mut socket = ManuallyDrop::new(UnixStream::from(take_stdin()?));
     close_inherited(&socket)?;
     serve(&mut socket)
 }
 
 /// If the operator is killed, so are we. Where the kernel has no such signal, a worker ends when it next reads its socket,
 /// which is at the end of the call that it is in.
-fn die_with(parent: Option<i32>) -> io::Result<()> {
+pub fn die_with_parent(parent: Option<i32>) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // It may have died before that took effect.
@@ -77,7 +77,7 @@ fn die_with(parent: Option<i32>) -> io::Result<()> {
 }
 
 /// Moves the socket away from standard input, where it was inherited, and leaves nothing there to read.
-fn take_socket() -> io::Result<OwnedFd> {
+pub fn take_stdin() -> io::Result<OwnedFd> {
     let socket = fcntl_dupfd_cloexec(io::stdin(), SOCKET_FD)
         .or_else(|_| fcntl_dupfd_cloexec(io::stdin(), LOWEST_FD))?;
     dup2_stdin(fs::File::open("/dev/null")?)?;

@@ -4,6 +4,7 @@ mod audit;
 mod look;
 mod proposal;
 mod retention;
+mod text;
 mod ticket;
 mod time;
 
@@ -14,6 +15,7 @@ pub use proposal::{
     ProposalId, ProposalState, TicketView, When,
 };
 pub use retention::Retention;
+pub use text::bounded;
 pub use ticket::{
     EventKind, Mark, OPERATOR, Ticket, TicketChange, TicketEvent, TicketId, TicketKey, TicketState,
 };

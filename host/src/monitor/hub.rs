@@ -48,6 +48,8 @@ pub struct Status {
     pub late: u64,
     /// When the last cycle ended.
     pub at: Timestamp,
+    /// Between two cycles. Milliseconds.
+    pub interval_ms: i64,
     /// How long it took. Milliseconds.
     pub took_ms: f64,
     /// What is known of the plugin's invariants.
@@ -115,7 +117,7 @@ impl Hub {
     }
 
     /// Tells an event to whoever listens; nobody need to.
-    pub(super) fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: Event) {
         let _ = self.events.send(event);
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::reconcile::{Finding, Policy, Verdicts};
 use crate::{
     config::{InvariantOverride, SubjectConfig},
-    model::{Proposal, TicketKey},
+    model::{Proposal, TicketKey, bounded},
 };
 
 /// The subject could not be observed at all.
@@ -258,22 +258,6 @@ fn key(invariant: &str, resource: Option<&str>) -> TicketKey {
     let resource = resource.filter(|resource| !resource.is_empty());
     let resource = resource.map(|resource| bounded(resource, LONGEST_RESOURCE));
     TicketKey::new(invariant, resource.as_deref())
-}
-
-/// What comes from a subject's users can be of any length, and hold what no database takes.
-fn bounded(text: &str, longest: usize) -> String {
-    let clean = |c| {
-        if c == '\0' {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    };
-    let mut bounded: String = text.chars().take(longest).map(clean).collect();
-    if text.chars().nth(longest).is_some() {
-        bounded.push('…');
-    }
-    bounded
 }
 
 fn own_finding(

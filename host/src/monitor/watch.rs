@@ -32,6 +32,8 @@ const DEATHS_TO_QUARANTINE: u32 = 10;
 /// Between two attempts to start a plugin that cannot be started; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Between two lines about the same trouble.
+const TROUBLE_AGAIN: Duration = Duration::from_mins(1);
 /// How often a cycle's changes are worked out anew when somebody else changed the tickets meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -74,6 +76,8 @@ struct Memory {
     pause: Option<Pause>,
     cycles: u64,
     late: u64,
+    /// What was last told of the operator itself, and when.
+    trouble: Option<(String, Instant)>,
 }
 
 impl Memory {
@@ -131,16 +135,19 @@ impl Watch {
     async fn cycle(&self, memory: &mut Memory) {
         let started = Instant::now();
         let from = Timestamp::now();
-        if let Err(error) = self.refresh(memory).await {
-            self.trouble(memory, &error);
-        }
+        let refreshed = self.refresh(memory).await;
         let (outcome, observed) = self.look(memory).await;
         let mut verdicts = verdicts(&outcome, &memory.policies);
         if let Some(state) = &memory.state {
             left_behind(&mut verdicts, &state.unsettled, &memory.policies);
         }
-        if let Err(error) = self.settle(memory, &verdicts, observed.as_ref()).await {
-            self.trouble(memory, &error);
+        let settled = match refreshed {
+            Ok(()) => self.settle(memory, &verdicts, observed.as_ref()).await,
+            Err(error) => Err(error),
+        };
+        match settled {
+            Ok(()) => memory.trouble = None,
+            Err(error) => self.trouble(memory, &error),
         }
         self.hub
             .show(|| look(&self.config.name, from, &outcome, &verdicts));
@@ -153,6 +160,7 @@ impl Watch {
             took_ms: started.elapsed().as_secs_f64() * 1000.0,
             tally: tally(&verdicts, &memory.policies),
             observed: matches!(outcome, Outcome::Judged(_)) && !verdicts.blames_plugin(),
+            interval_ms: crate::model::millis(self.config.interval),
             summary: match outcome {
                 Outcome::Judged(_) => observed.map(|o| o.summary).unwrap_or_default(),
                 Outcome::Unobservable(why) | Outcome::PluginFailing(why) => why,
@@ -367,11 +375,21 @@ impl Watch {
         }
     }
 
+    /// The same trouble is told once a minute.
     fn trouble(&self, memory: &mut Memory, error: &StoreError) {
         memory.state = None;
+        let message = chain(error);
+        let is_known = memory
+            .trouble
+            .as_ref()
+            .is_some_and(|(known, told)| *known == message && told.elapsed() < TROUBLE_AGAIN);
+        if is_known {
+            return;
+        }
+        memory.trouble = Some((message.clone(), Instant::now()));
         self.hub.tell(Event::Trouble {
             subject: self.config.name.clone(),
-            message: chain(error),
+            message,
         });
     }
 }

@@ -252,15 +252,13 @@ impl Service {
         let subject = self.subject(Some(&proposal.subject))?;
         let stage = self.stage(subject, self.store().await?.clone(), ending.clone());
         let is_new = given.is_some();
-        let performed = match stage.perform(id, given).await {
+        let performed = stage.perform(id, given).await;
+        if is_new && matches!(performed, Err(ActError::Refused(Refused::State { .. }))) {
             // A running daemon takes what is approved as soon as it sees it, also what was meant for this process.
-            Err(ActError::Refused(Refused::State { .. })) if is_new => {
-                return self.follow(id, ending).await;
-            }
-            performed => performed?,
-        };
-        actions::compensate(&stage, &performed).await?;
-        Ok(performed)
+            return self.follow(id, ending).await;
+        }
+        actions::compensate(&stage, id).await?;
+        Ok(performed?)
     }
 
     /// Waits for the end of what another process carries out, or of this one.

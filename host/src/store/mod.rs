@@ -12,7 +12,11 @@ mod retention;
 mod rows;
 mod tickets;
 
-use std::{path::Path, sync::Once, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use sqlx::{
     Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, SqlSafeStr, Transaction,
@@ -51,6 +55,14 @@ pub enum StoreError {
         "`{0}` is no database to keep state in; write it like sqlite:/var/lib/operator/operator.db"
     )]
     Address(String),
+    /// The database file is not the one that was opened.
+    #[error(
+        "the database {path} was removed or replaced while it was in use; start the operator again"
+    )]
+    Gone {
+        /// Which.
+        path: String,
+    },
     /// The schema could not be brought up to date.
     #[error("bringing the database's schema up to date: {0}")]
     Migrate(sqlx::migrate::MigrateError),
@@ -88,6 +100,15 @@ fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
 pub struct Store {
     pool: AnyPool,
     dialect: Dialect,
+    /// The `SQLite` file that was opened.
+    file: Option<Arc<OpenedFile>>,
+}
+
+/// A file, as it was when it was opened.
+#[derive(Debug)]
+struct OpenedFile {
+    path: PathBuf,
+    inode: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,17 +128,17 @@ const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL
 impl Store {
     /// Opens the database of this URL (`sqlite:PATH` or `postgres://...`), creating the file if need be, and brings
     /// its schema up to date.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub async fn open(given: &str) -> Result<Self, StoreError> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let dialect = if url.starts_with("sqlite:") {
+        let dialect = if given.starts_with("sqlite:") {
             Dialect::Sqlite
         } else {
             Dialect::Postgres
         };
         let url = match dialect {
-            Dialect::Sqlite => prepare_sqlite(url)?,
-            Dialect::Postgres => url.to_owned(),
+            Dialect::Sqlite => prepare_sqlite(given)?,
+            Dialect::Postgres => given.to_owned(),
         };
         // A pool would try until its patience ends, and then not say why.
         let trial = AnyConnection::connect(&url).await;
@@ -149,7 +170,15 @@ impl Store {
             .connect(&url)
             .await
             .map_err(during("opening the database"))?;
-        let store = Self { pool, dialect };
+        let file = match dialect {
+            Dialect::Sqlite => Some(opened_file(sqlite_path(given))?),
+            Dialect::Postgres => None,
+        };
+        let store = Self {
+            pool,
+            dialect,
+            file: file.map(Arc::new),
+        };
         store.migrate().await?;
         Ok(store)
     }
@@ -176,9 +205,25 @@ impl Store {
         }
     }
 
+    /// What is written to a file that was removed or replaced is lost, and no write would say so.
+    fn check_file(&self) -> Result<(), StoreError> {
+        use std::os::unix::fs::MetadataExt;
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let inode = std::fs::metadata(&file.path).map(|metadata| metadata.ino());
+        if inode.is_ok_and(|inode| inode == file.inode) {
+            return Ok(());
+        }
+        Err(StoreError::Gone {
+            path: file.path.display().to_string(),
+        })
+    }
+
     /// A transaction that will write. On `SQLite` it takes the write lock at once: a lock that is taken later can be
     /// refused without waiting.
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.check_file()?;
         let statement = match self.dialect {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
             Dialect::Postgres => "BEGIN",
@@ -266,6 +311,18 @@ fn without_password(url: &str) -> String {
         Some(format!("{scheme}://{name}:***@{host}"))
     });
     masked.unwrap_or_else(|| url.trim_end_matches("?mode=rw").to_owned())
+}
+
+fn opened_file(path: &str) -> Result<OpenedFile, StoreError> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path).map_err(|source| StoreError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(OpenedFile {
+        path: PathBuf::from(path),
+        inode: metadata.ino(),
+    })
 }
 
 /// What `SQLite` puts beside the file has the file's permissions.

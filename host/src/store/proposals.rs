@@ -84,11 +84,18 @@ pub struct ProposalFilter {
     pub subjects: Vec<String>,
     /// Only in these states; all when empty.
     pub states: Vec<ProposalState>,
+    /// Only those that may still begin, that run, that are to be proven, or that a person must look at.
+    pub current: bool,
     /// Only for this ticket.
     pub ticket: Option<TicketId>,
     /// At most so many, the latest.
     pub limit: Option<u32>,
 }
+
+/// Of proposals that are current.
+const CURRENT: &str = "(state IN ('proposed', 'validated', 'approved', 'executing') \
+    OR (state = 'completed' AND proof IS NOT NULL) \
+    OR (state IN ('outcome_unknown', 'not_verified') AND settled IS NULL))";
 
 impl Store {
     /// Records a proposal and gives it its number.
@@ -189,6 +196,9 @@ impl Store {
         };
         sql += &any_of("subject", filter.subjects.len());
         sql += &any_of("state", filter.states.len());
+        if filter.current {
+            sql += &format!(" AND {CURRENT}");
+        }
         if let Some(ticket) = filter.ticket {
             sql += &format!(" AND ticket_id = {}", ticket.0);
         }
@@ -220,6 +230,17 @@ impl Store {
             .await
             .map_err(during("reading what the gate judges by"))?;
         view(&mut tx, proposal, recent_since).await
+    }
+
+    /// Whether something takes a proposal back, or did.
+    pub async fn is_undone(&self, id: ProposalId) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM proposals WHERE undoes = $1")
+            .bind(id.0)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(during("looking for what takes a proposal back"))?;
+        let table = "proposals";
+        Ok(Reader { table, row: &row }.int("n")? > 0)
     }
 
     /// What nobody has settled on a subject.

@@ -33,7 +33,7 @@ impl Store {
         .map_err(during("removing surplus observations"))?;
         // What a person must look at stays. The audit is never shortened.
         sqlx::query(
-            "DELETE FROM proposals WHERE ended_at < $1 AND state NOT IN ('executing', 'completed') \
+            "DELETE FROM proposals WHERE ended_at < $1 AND state <> 'executing' AND (state <> 'completed' OR proof IS NULL) \
              AND (settled IS NOT NULL OR state NOT IN ('outcome_unknown', 'not_verified')) \
              AND NOT EXISTS (SELECT 1 FROM proposals AS later \
                 WHERE later.follows = proposals.id OR later.undoes = proposals.id)",

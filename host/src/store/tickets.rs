@@ -47,6 +47,7 @@ pub struct TicketFilter {
 impl Store {
     /// The revision of a subject's tickets; the subject is made known if it is new.
     pub async fn revision(&self, subject: &str) -> Result<i64, StoreError> {
+        self.check_file()?;
         let row = sqlx::query("SELECT revision FROM subjects WHERE name = $1")
             .bind(subject)
             .fetch_optional(&self.pool)

@@ -14,16 +14,17 @@ use crate::{endpoint::Endpoint, thresholds::Thresholds};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Base URL of a node: `http://host:port`. The other nodes are found through it.
-    #[schemars(extend("x-env" = "RATELIMITER_URL"))]
+    #[schemars(url, extend("x-env" = "RATELIMITER_URL"))]
     pub management_url: String,
     /// Base URLs of further nodes: asked when the first does not answer, and used in place of a node's registered
     /// address, which is of no use where it cannot be reached from here (containers, NAT).
+    #[schemars(inner(url))]
     pub more_management_urls: Vec<String>,
     /// The Redis that the nodes share: `redis://[user:password@]host[:port][/db]`. Only read, never written.
-    #[schemars(extend("x-env" = "REDIS_URL", "x-secret" = true))]
+    #[schemars(url, extend("x-env" = "REDIS_URL", "x-secret" = true))]
     pub redis_url: String,
     /// Base URL of the Prometheus that scrapes the nodes.
-    #[schemars(extend("x-env" = "PROMETHEUS_URL"))]
+    #[schemars(url, extend("x-env" = "PROMETHEUS_URL"))]
     pub prometheus_url: String,
     /// The bearer token of the management API, where the nodes were given one. Only actions need it.
     #[schemars(extend("x-env" = "RATELIMITER_ADMIN_TOKEN", "x-secret" = true))]

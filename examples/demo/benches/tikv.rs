@@ -1,0 +1,117 @@
+//! `make bench`: what a cycle costs with 1,000 stores and a million regions, beside what it costs with three stores.
+
+use std::{fs, io::Write as _, path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use operator_demo::{Tikv, Watched, cluster::program, wait};
+use serde_json::Value;
+
+/// Cycles measured, once everything is known.
+const CYCLES: usize = 20;
+/// Rates need two scrapes.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// ms.
+const MOST_CYCLE: f64 = 500.0;
+/// KiB.
+const MOST_MEMORY: u64 = 64 << 10;
+
+struct Measured {
+    /// ms: the middle one and the longest.
+    cycle: (f64, f64),
+    /// KiB, at the most.
+    memory: u64,
+    /// To PD, per cycle.
+    requests: f64,
+}
+
+fn main() -> Result<()> {
+    let mut out = std::io::stdout();
+    let mut requests = Vec::new();
+    for (stores, regions) in [(3, 100), (1_000, 1_000_000)] {
+        let measured = measure(stores, regions)?;
+        let (middle, longest) = measured.cycle;
+        writeln!(
+            out,
+            "{stores} stores, {regions} regions: a cycle takes {middle:.0} ms, {longest:.0} ms at the most; the worker has \
+             {} KiB; {:.1} requests to PD",
+            measured.memory, measured.requests
+        )?;
+        ensure!(middle < MOST_CYCLE, "a cycle takes {middle} ms");
+        ensure!(
+            measured.memory < MOST_MEMORY,
+            "the worker has {} KiB",
+            measured.memory
+        );
+        requests.push(measured.requests);
+    }
+    let ratio = requests[1] / requests[0];
+    writeln!(out, "requests per cycle: {ratio:.2} times as many")?;
+    ensure!(ratio < 1.1, "more stores take more requests");
+    Ok(())
+}
+
+fn measure(stores: u32, regions: u32) -> Result<Measured> {
+    let temp = tempfile::tempdir()?;
+    let cluster = Tikv::start(temp.path(), stores, regions)?;
+    let operator = Watched::start(temp.path(), &operator_args(temp.path(), &cluster)?)?;
+    let known = |beat: &Value| beat["observed"] == true && beat["unknown"] == 0;
+    operator.wait_for_heartbeat(0, "everything is known", PATIENCE, known)?;
+    let (from, before) = (operator.lines().len(), cluster.pd_requests()?);
+    let cycles = wait::until(PATIENCE, "enough cycles", || {
+        let cycles = took(&operator, from);
+        (cycles.len() >= CYCLES).then_some(cycles)
+    })?;
+    let after = cluster.pd_requests()?;
+    let mut times = cycles.clone();
+    times.sort_by(f64::total_cmp);
+    Ok(Measured {
+        cycle: (times[times.len() / 2], times[times.len() - 1]),
+        memory: worker_memory(operator.process.pid())?,
+        requests: float(after - before) / float(cycles.len() as u64),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a minute")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn operator_args(folder: &Path, cluster: &Tikv) -> Result<Vec<String>> {
+    let path = folder.join("operator.toml");
+    let plugin = folder.join("libtikv.so");
+    fs::copy(program("libtikv.so")?, &plugin)?;
+    let text = format!(
+        "[log]\nheartbeat = \"1s\"\n[subjects.tikv]\nplugin = {:?}\ninterval = \"2s\"\n[subjects.tikv.config]\n{}",
+        plugin.display(),
+        cluster.settings()
+    );
+    fs::write(&path, text)?;
+    Ok(vec!["--config".to_owned(), path.display().to_string()])
+}
+
+/// How long each cycle has taken since then, by the heartbeats. ms.
+fn took(operator: &Watched, from: usize) -> Vec<f64> {
+    let lines = operator.lines().into_iter().skip(from);
+    let beats = lines.filter(|line| line["event"] == "heartbeat");
+    let mut beats: Vec<(u64, f64)> = beats
+        .filter_map(|beat| Some((beat["cycles"].as_u64()?, beat["took_ms"].as_f64()?)))
+        .collect();
+    beats.dedup_by_key(|(cycle, _)| *cycle);
+    beats.into_iter().map(|(_, took)| took).collect()
+}
+
+/// The most that the operator's worker has ever had. KiB.
+fn worker_memory(operator: u32) -> Result<u64> {
+    // Whichever thread started it is its parent.
+    let mut workers = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{operator}/task"))? {
+        let children = fs::read_to_string(thread?.path().join("children"))?;
+        workers.extend(children.split_whitespace().map(str::to_owned));
+    }
+    let memory = workers.iter().filter_map(|worker| {
+        let status = fs::read_to_string(format!("/proc/{worker}/status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    });
+    memory.max().context("a worker")
+}

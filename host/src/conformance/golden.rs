@@ -1,0 +1,183 @@
+//! What a plugin's author gives along: a configuration, observations of a healthy subject, and one broken observation for
+//! each invariant.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use super::verdict::Stop;
+
+/// `conformance/` of a plugin's folder.
+#[derive(Debug, Default)]
+pub(super) struct Golden {
+    /// `config.toml`
+    pub(super) config: Option<Map<String, Value>>,
+    /// `healthy/*.json`, by file name.
+    pub(super) healthy: BTreeMap<String, Value>,
+    /// `violations/<invariant>.json`, by invariant.
+    pub(super) violations: BTreeMap<String, Value>,
+}
+
+impl Golden {
+    /// A folder that is not there holds nothing; a file that cannot be read is the suite's error, and names itself.
+    pub(super) fn read(folder: Option<&Path>) -> Result<Self, Stop> {
+        let Some(folder) = folder else {
+            return Ok(Self::default());
+        };
+        Ok(Self {
+            config: config(&folder.join("config.toml"))?,
+            healthy: documents(&folder.join("healthy"))?,
+            violations: documents(&folder.join("violations"))?,
+        })
+    }
+
+    /// Healthy observations, of which there must be one.
+    pub(super) fn healthy(&self) -> Result<&BTreeMap<String, Value>, Stop> {
+        if self.healthy.is_empty() {
+            return Err(Stop::skip(
+                "there is no healthy/*.json in the plugin's conformance folder (see --golden)",
+            ));
+        }
+        Ok(&self.healthy)
+    }
+
+    /// Observations that break an invariant, of which there must be one.
+    pub(super) fn violations(&self) -> Result<&BTreeMap<String, Value>, Stop> {
+        if self.violations.is_empty() {
+            return Err(Stop::skip(
+                "there is no violations/*.json in the plugin's conformance folder (see --golden)",
+            ));
+        }
+        Ok(&self.violations)
+    }
+
+    /// Every observation, named by its file.
+    pub(super) fn all(&self) -> impl Iterator<Item = (String, &Value)> {
+        let healthy = self.healthy.iter();
+        let healthy = healthy.map(|(name, document)| (format!("healthy/{name}.json"), document));
+        let broken = self.violations.iter();
+        let broken = broken.map(|(name, document)| (format!("violations/{name}.json"), document));
+        healthy.chain(broken)
+    }
+
+    /// Any observation.
+    pub(super) fn any(&self) -> Result<&Value, Stop> {
+        self.healthy()
+            .map(BTreeMap::first_key_value)
+            .or_else(|_| self.violations().map(BTreeMap::first_key_value))?
+            .map(|(_, document)| document)
+            .ok_or_else(|| Stop::skip("there is no observation in the conformance folder"))
+    }
+}
+
+fn config(path: &Path) -> Result<Option<Map<String, Value>>, Stop> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Stop::error(format!("{}: {error}", path.display()))),
+    };
+    toml::from_str(&text)
+        .map(Some)
+        .map_err(|error| Stop::error(format!("{}: {error}", path.display())))
+}
+
+fn documents(folder: &Path) -> Result<BTreeMap<String, Value>, Stop> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let wrong = |error: String| Stop::error(format!("{}: {error}", path.display()));
+        let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        let document = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        found.insert(name.into_owned(), document);
+    }
+    Ok(found)
+}
+
+/// Where a plugin's files are, if nobody says: `conformance/` beside the library, or in the folder of the crate that its
+/// manifest names, for a library that lies in the `target` directory of a workspace.
+pub(super) fn find(library: &Path, crate_name: Option<&str>) -> Option<PathBuf> {
+    let library = library.canonicalize().ok()?;
+    let beside = library.parent()?.join("conformance");
+    if beside.is_dir() {
+        return Some(beside);
+    }
+    let target = library
+        .ancestors()
+        .find(|folder| folder.file_name().is_some_and(|name| name == "target"))?;
+    crate_folder(target.parent()?, crate_name?, DEEPEST)
+        .map(|folder| folder.join("conformance"))
+        .filter(|folder| folder.is_dir())
+}
+
+/// How deep below the workspace a crate is looked for.
+const DEEPEST: usize = 4;
+
+fn crate_folder(folder: &Path, name: &str, depth: usize) -> Option<PathBuf> {
+    if is_crate(&folder.join("Cargo.toml"), name) {
+        return Some(folder.to_owned());
+    }
+    if depth == 0 {
+        return None;
+    }
+    let mut folders: Vec<PathBuf> = fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .filter(|path| !is_passed_over(path))
+        .collect();
+    folders.sort();
+    folders
+        .iter()
+        .find_map(|folder| crate_folder(folder, name, depth - 1))
+}
+
+fn is_passed_over(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') || name == "target" || name == "node_modules"
+}
+
+fn is_crate(manifest: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(manifest).unwrap_or_default();
+    toml::from_str::<Value>(&text).is_ok_and(|manifest| manifest["package"]["name"] == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_found_beside_the_library_or_by_its_crate() {
+        let root = tempfile::tempdir().unwrap();
+        let library = root.path().join("target/debug/libx.so");
+        let folder = root.path().join("plugins/x");
+        for path in [library.parent().unwrap(), &folder.join("conformance")] {
+            fs::create_dir_all(path).unwrap();
+        }
+        fs::write(&library, "").unwrap();
+        fs::write(folder.join("Cargo.toml"), "[package]\nname = \"x-plugin\"").unwrap();
+        let found = find(&library, Some("x-plugin")).unwrap();
+        assert!(found.ends_with("plugins/x/conformance"));
+        assert_eq!(find(&library, Some("y-plugin")), None);
+        let beside = library.parent().unwrap().join("conformance");
+        fs::create_dir(&beside).unwrap();
+        assert!(find(&library, None).unwrap().ends_with("debug/conformance"));
+    }
+
+    #[test]
+    fn a_broken_file_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("healthy")).unwrap();
+        fs::write(root.path().join("healthy/a.json"), "{").unwrap();
+        let stop = Golden::read(Some(root.path())).unwrap_err();
+        assert!(format!("{stop:?}").contains("a.json"));
+    }
+}

@@ -1,0 +1,243 @@
+//! The worker's side of a [`super::Probe`]: any number of modules and instances, and calls with any text.
+
+use std::{
+    collections::HashMap,
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Barrier, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use abi_stable::std_types::{RResult, RStr, RString};
+use operator_plugin_api::abi::{BoxedSubject, PluginError, Reply, SubjectModuleRef};
+use serde_json::value::to_raw_value;
+
+use super::{
+    call::{MAX_ANSWER, Outcome},
+    error::Refusal,
+    library,
+    probe::{Answer, Ask, Asking, Method, Said, Text, load_request},
+};
+
+/// What has been brought up for conformance cases.
+#[derive(Default)]
+pub(super) struct Specimen(Mutex<Brought>);
+
+#[derive(Default)]
+struct Brought {
+    modules: Vec<SubjectModuleRef>,
+    instances: HashMap<u32, Arc<BoxedSubject>>,
+}
+
+impl Specimen {
+    pub(super) fn handle(&self, body: &str) -> Outcome {
+        let asking: Asking = match serde_json::from_str(body) {
+            Ok(asking) => asking,
+            Err(error) => return Outcome::Bad(error.to_string()),
+        };
+        let mut answers = Vec::new();
+        for _ in 0..asking.times {
+            answers = if asking.together {
+                self.together(&asking.asks)
+            } else {
+                asking.asks.iter().map(|ask| self.timed(ask)).collect()
+            };
+        }
+        match to_raw_value(&answers) {
+            Ok(document) => Outcome::Answer(document),
+            Err(error) => Outcome::Bad(error.to_string()),
+        }
+    }
+
+    /// All at once: no thread asks before every thread is there.
+    fn together(&self, asks: &[Ask]) -> Vec<Answer> {
+        let barrier = Barrier::new(asks.len());
+        thread::scope(|scope| {
+            let threads: Vec<_> = asks
+                .iter()
+                .map(|ask| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        self.timed(ask)
+                    })
+                })
+                .collect();
+            let answers = threads.into_iter().map(|thread| {
+                thread.join().unwrap_or_else(|_| Answer {
+                    said: Said::Nothing("its thread panicked".into()),
+                    took_us: 0,
+                })
+            });
+            answers.collect()
+        })
+    }
+
+    fn timed(&self, ask: &Ask) -> Answer {
+        let begun = Instant::now();
+        // A panic that the plugin lets through must not be taken for one of the worker's.
+        let said = catch_unwind(AssertUnwindSafe(|| self.put(ask)))
+            .unwrap_or_else(|_| Said::Nothing("a panic came through".into()));
+        Answer {
+            said,
+            took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn put(&self, ask: &Ask) -> Said {
+        match ask {
+            Ask::Load { library } => self.load(library.clone()),
+            Ask::Describe { module } => match self.module(*module) {
+                Some(module) => reply(module.describe()()),
+                None => nothing("module", *module),
+            },
+            Ask::Create {
+                module,
+                instance,
+                config,
+            } => match self.module(*module) {
+                Some(module) => self.create(module, *instance, config),
+                None => nothing("module", *module),
+            },
+            Ask::Call {
+                instance,
+                method,
+                text,
+            } => self.call(*instance, *method, text),
+            Ask::Extension {
+                instance,
+                id,
+                payload,
+            } => self.with(*instance, payload, |subject, payload| {
+                subject.extension(id.as_str().into(), payload)
+            }),
+            Ask::Drop { instance } => self.drop_instance(*instance),
+            Ask::DropAfter { instance, pause_ms } => {
+                thread::sleep(Duration::from_millis(*pause_ms));
+                self.drop_instance(*instance)
+            }
+            Ask::Environment => Said::Text(environment()),
+        }
+    }
+
+    fn load(&self, library: PathBuf) -> Said {
+        let request = load_request(library);
+        match library::open(&request.library, &request.report) {
+            Ok(module) => {
+                self.brought(|brought| brought.modules.push(module));
+                Said::Text("null".into())
+            }
+            Err((refusal, message)) => Said::Error {
+                kind: name(refusal),
+                message,
+                retryable: false,
+            },
+        }
+    }
+
+    fn create(&self, module: SubjectModuleRef, instance: u32, config: &Text) -> Said {
+        let config = match content(config) {
+            Ok(config) => config,
+            Err(said) => return said,
+        };
+        match module.create()(config.as_str().into()) {
+            RResult::ROk(subject) => {
+                let subject = Arc::new(subject);
+                let before = self.brought(|brought| brought.instances.insert(instance, subject));
+                drop(before);
+                Said::Text("null".into())
+            }
+            RResult::RErr(error) => refused(error),
+        }
+    }
+
+    fn drop_instance(&self, instance: u32) -> Said {
+        let dropped = self.brought(|brought| brought.instances.remove(&instance));
+        drop(dropped);
+        Said::Text("null".into())
+    }
+
+    fn call(&self, instance: u32, method: Method, text: &Text) -> Said {
+        self.with(instance, text, |subject, text| match method {
+            Method::Observe => subject.observe(text),
+            Method::Check => subject.check(text),
+            Method::ListActions => subject.list_actions(),
+            Method::Invoke => subject.invoke(text),
+        })
+    }
+
+    fn with(
+        &self,
+        instance: u32,
+        text: &Text,
+        call: impl FnOnce(&BoxedSubject, RStr<'_>) -> Reply,
+    ) -> Said {
+        let Some(subject) = self.brought(|brought| brought.instances.get(&instance).cloned())
+        else {
+            return nothing("instance", instance);
+        };
+        match content(text) {
+            Ok(text) => reply(call(&subject, text.as_str().into())),
+            Err(said) => said,
+        }
+    }
+
+    fn module(&self, number: usize) -> Option<SubjectModuleRef> {
+        self.brought(|brought| brought.modules.get(number).copied())
+    }
+
+    /// Holds the lock for as long as it takes to look something up, and never while the plugin runs.
+    fn brought<T>(&self, use_it: impl FnOnce(&mut Brought) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn content(text: &Text) -> Result<String, Said> {
+    match text {
+        Text::Inline(text) => Ok(text.clone()),
+        Text::File(path) => fs::read_to_string(path)
+            .map_err(|error| Said::Nothing(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn nothing(what: &str, number: impl std::fmt::Display) -> Said {
+    Said::Nothing(format!("there is no {what} {number}"))
+}
+
+fn name(refusal: Refusal) -> String {
+    let name = serde_json::to_value(refusal).unwrap_or_default();
+    name.as_str().unwrap_or_default().to_owned()
+}
+
+fn reply(reply: Reply) -> Said {
+    match reply {
+        RResult::ROk(answer) => text(answer),
+        RResult::RErr(error) => refused(error),
+    }
+}
+
+fn text(answer: RString) -> Said {
+    if answer.len() > MAX_ANSWER / 2 {
+        Said::TooLarge(answer.len())
+    } else {
+        Said::Text(answer.into_string())
+    }
+}
+
+fn refused(error: PluginError) -> Said {
+    Said::Error {
+        kind: error.kind.into_string(),
+        message: error.message.into_string(),
+        retryable: error.retryable,
+    }
+}
+
+fn environment() -> String {
+    let variables = std::env::vars_os();
+    let mut lines: Vec<_> = variables
+        .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}

@@ -1,0 +1,359 @@
+//! The parameters of the actions. Their bounds stand in the schema and are proven again here, all at once, before anything
+//! is sent.
+
+use operator_plugin_api::{Call, Error, ErrorKind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// PD counts its ids up from 1.
+const MAX_ID: u64 = i64::MAX as u64;
+/// What PD itself sets for "without a limit". Peers a minute.
+const MAX_RATE: f64 = 100_000_000.0;
+const MAX_NAME_BYTES: usize = 128;
+const MAX_KEY_BYTES: usize = 16_384;
+/// A pause that is forgotten longer than this breaks `scheduler_paused_too_long` anyway. Seconds.
+const MAX_PAUSE_S: u64 = 3_600;
+const MAX_SCHEDULE_LIMIT: u64 = 65_536;
+const TTL_S: std::ops::RangeInclusive<u64> = 10..=86_400;
+
+/// Nothing.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct None {}
+
+/// A region, and where its leader should be.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LeaderMove {
+    /// The region.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) region_id: u64,
+    /// A store that holds a healthy voter of it.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) to_store_id: u64,
+}
+
+/// A region, and where one of its peers should go.
+#[expect(clippy::struct_field_names, reason = "they are the parameters' names")]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PeerMove {
+    /// The region.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) region_id: u64,
+    /// The store that holds the peer.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) from_store_id: u64,
+    /// A store without a peer of the region.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) to_store_id: u64,
+}
+
+/// A region.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Region {
+    /// The region.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) region_id: u64,
+}
+
+/// How the key to split at is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum SplitPolicy {
+    /// The middle by TiKV's estimate: quick.
+    Approximate,
+    /// The middle by reading the region: exact.
+    Scan,
+    /// The key that is given.
+    Usekey,
+}
+
+/// A region, and where to split it.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Split {
+    /// The region.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) region_id: u64,
+    /// How the key is found.
+    pub(crate) policy: SplitPolicy,
+    /// With the policy `usekey`, and only then: the key, in hexadecimal digits as PD shows it.
+    #[serde(default)]
+    #[schemars(length(min = 2, max = 16_384), regex(pattern = "^([0-9A-Fa-f]{2})+$"))]
+    pub(crate) key: Option<String>,
+}
+
+/// A region, and the neighbour that takes it in.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Merge {
+    /// The region that ends.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) source_region_id: u64,
+    /// Its neighbour, which grows.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) target_region_id: u64,
+}
+
+/// A store.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Store {
+    /// The store.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) store_id: u64,
+}
+
+/// Which way peers move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum LimitKind {
+    /// To the store.
+    AddPeer,
+    /// From the store.
+    RemovePeer,
+}
+
+/// How fast peers may move to or from a store.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoreLimit {
+    /// The store.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) store_id: u64,
+    /// Which way.
+    #[serde(rename = "type")]
+    pub(crate) kind: LimitKind,
+    /// Peers a minute. 15 is PD's default, 100000000 is no limit.
+    #[schemars(range(min = 0.1, max = 100_000_000.0))]
+    pub(crate) rate: f64,
+}
+
+/// A scheduler, and for how long.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pause {
+    /// The scheduler, such as `balance-leader-scheduler`.
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = "^[a-z0-9-]+-scheduler(-[0-9]+)?$")
+    )]
+    pub(crate) name: String,
+    /// After this it goes on by itself.
+    #[schemars(range(min = 1, max = 3_600))]
+    pub(crate) seconds: u64,
+}
+
+/// A scheduler.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scheduler {
+    /// The scheduler, such as `balance-leader-scheduler`.
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = "^[a-z0-9-]+-scheduler(-[0-9]+)?$")
+    )]
+    pub(crate) name: String,
+}
+
+/// How many operators of a kind may run.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScheduleLimit {
+    /// Operators at a time; 0 is none.
+    #[schemars(range(min = 0, max = 65_536))]
+    pub(crate) limit: u64,
+    /// After this PD goes back by itself. Without it the limit stays.
+    #[serde(default)]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub(crate) ttl_seconds: Option<u64>,
+}
+
+/// From which fill a store takes no more regions.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LowSpace {
+    /// Of the capacity. PD's default is 80, and its high-space ratio must stay below.
+    #[schemars(range(min = 1.0, max = 99.0))]
+    pub(crate) used_percent: f64,
+}
+
+/// A member of PD.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PdMember {
+    /// Its name.
+    #[schemars(length(min = 1, max = 128))]
+    pub(crate) name: String,
+}
+
+/// What does not fit, one entry for each fault.
+pub(super) trait Bounded {
+    fn faults(&self) -> Vec<Option<String>>;
+}
+
+impl Bounded for None {
+    fn faults(&self) -> Vec<Option<String>> {
+        Vec::new()
+    }
+}
+
+impl Bounded for LeaderMove {
+    fn faults(&self) -> Vec<Option<String>> {
+        vec![
+            id("region_id", self.region_id),
+            id("to_store_id", self.to_store_id),
+        ]
+    }
+}
+
+impl Bounded for PeerMove {
+    fn faults(&self) -> Vec<Option<String>> {
+        let same = self.from_store_id == self.to_store_id;
+        vec![
+            id("region_id", self.region_id),
+            id("from_store_id", self.from_store_id),
+            id("to_store_id", self.to_store_id),
+            same.then(|| "`from_store_id` and `to_store_id` must not be the same".into()),
+        ]
+    }
+}
+
+impl Bounded for Region {
+    fn faults(&self) -> Vec<Option<String>> {
+        vec![id("region_id", self.region_id)]
+    }
+}
+
+impl Bounded for Split {
+    fn faults(&self) -> Vec<Option<String>> {
+        let by_key = self.policy == SplitPolicy::Usekey;
+        let key = match &self.key {
+            Some(key) if by_key => hex(key),
+            None if by_key => Some("`key` must be given with the policy `usekey`".into()),
+            Some(_) => Some("`key` is only for the policy `usekey`".into()),
+            None => None,
+        };
+        vec![id("region_id", self.region_id), key]
+    }
+}
+
+impl Bounded for Merge {
+    fn faults(&self) -> Vec<Option<String>> {
+        let same = self.source_region_id == self.target_region_id;
+        vec![
+            id("source_region_id", self.source_region_id),
+            id("target_region_id", self.target_region_id),
+            same.then(|| "`source_region_id` and `target_region_id` must not be the same".into()),
+        ]
+    }
+}
+
+impl Bounded for Store {
+    fn faults(&self) -> Vec<Option<String>> {
+        vec![id("store_id", self.store_id)]
+    }
+}
+
+impl Bounded for StoreLimit {
+    fn faults(&self) -> Vec<Option<String>> {
+        vec![
+            id("store_id", self.store_id),
+            fraction("rate", self.rate, 0.1, MAX_RATE),
+        ]
+    }
+}
+
+impl Bounded for Pause {
+    fn faults(&self) -> Vec<Option<String>> {
+        vec![
+            scheduler(&self.name),
+            number("seconds", self.seconds, 1, MAX_PAUSE_S),
+        ]
+    }
+}
+
+impl Bounded for Scheduler {
+    fn faults(&self) -> Vec<Option<String>> {
+        vec![scheduler(&self.name)]
+    }
+}
+
+impl Bounded for ScheduleLimit {
+    fn faults(&self) -> Vec<Option<String>> {
+        let ttl = self
+            .ttl_seconds
+            .and_then(|ttl| number("ttl_seconds", ttl, *TTL_S.start(), *TTL_S.end()));
+        vec![number("limit", self.limit, 0, MAX_SCHEDULE_LIMIT), ttl]
+    }
+}
+
+impl Bounded for LowSpace {
+    fn faults(&self) -> Vec<Option<String>> {
+        vec![fraction("used_percent", self.used_percent, 1.0, 99.0)]
+    }
+}
+
+impl Bounded for PdMember {
+    fn faults(&self) -> Vec<Option<String>> {
+        vec![text("name", &self.name, MAX_NAME_BYTES)]
+    }
+}
+
+fn id(name: &str, id: u64) -> Option<String> {
+    number(name, id, 1, MAX_ID)
+}
+
+fn number(name: &str, number: u64, least: u64, most: u64) -> Option<String> {
+    (!(least..=most).contains(&number))
+        .then(|| format!("`{name}` must be from {least} to {most}, not {number}"))
+}
+
+fn fraction(name: &str, number: f64, least: f64, most: f64) -> Option<String> {
+    (!(least..=most).contains(&number))
+        .then(|| format!("`{name}` must be from {least} to {most}, not {number}"))
+}
+
+fn text(name: &str, text: &str, most: usize) -> Option<String> {
+    let length = text.len();
+    (!(1..=most).contains(&length))
+        .then(|| format!("`{name}` must have from 1 to {most} bytes, not {length}"))
+}
+
+fn hex(key: &str) -> Option<String> {
+    let fits = key.len().is_multiple_of(2) && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text("key", key, MAX_KEY_BYTES)
+        .or_else(|| (!fits).then(|| "`key` must be pairs of hexadecimal digits".into()))
+}
+
+/// One scheduler: PD takes `all` too, which no action of ours should.
+fn scheduler(name: &str) -> Option<String> {
+    let bare = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let bare = bare
+        .strip_suffix('-')
+        .filter(|_| bare.len() < name.len())
+        .unwrap_or(name);
+    let known = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let fits = known && bare.len() > "-scheduler".len() && bare.ends_with("-scheduler");
+    text("name", name, MAX_NAME_BYTES).or_else(|| {
+        (!fits).then(|| {
+            "`name` must be that of one scheduler, as in `balance-leader-scheduler`".into()
+        })
+    })
+}
+
+pub(super) fn parse<P: DeserializeOwned + Bounded>(call: &Call) -> Result<P, Error> {
+    let params: P = call.params()?;
+    let faults: Vec<_> = params.faults().into_iter().flatten().collect();
+    if faults.is_empty() {
+        return Ok(params);
+    }
+    let message = format!("parameters of `{}`: {}", call.action, faults.join("; "));
+    Err(Error::new(ErrorKind::Invalid, message))
+}

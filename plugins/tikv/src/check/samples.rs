@@ -1,0 +1,116 @@
+//! Observations to judge in tests.
+
+use std::collections::BTreeMap;
+
+use operator_plugin_api::CheckReport;
+
+use crate::observation::{
+    ClusterMetrics, Data, Member, Operators, Pd, PdConfig, RegionCount, Regions, Schedulers, Store,
+    StoreMetrics, StoreState,
+};
+
+/// Three stores, three PDs, and all is well.
+pub(crate) fn healthy() -> Data {
+    let stores = [1, 4, 5];
+    Data {
+        pd: Pd {
+            cluster_id: Some(u64::MAX),
+            has_leader: Some(true),
+            leader: Some("pd0".into()),
+            leader_id: Some(1),
+            regions_settled: Some(true),
+            members: Some((0..3).map(member).collect()),
+            ..Pd::default()
+        },
+        stores: Some(stores.map(store).into()),
+        cluster_metrics: ClusterMetrics {
+            store_count: Some(3),
+            region_count: Some(96),
+            leader_count: Some(stores.map(|id| (id.to_string(), 32)).into()),
+            qps: Some(300.0),
+            write_latency_p99_ms: Some(8.0),
+            ..ClusterMetrics::default()
+        },
+        store_metrics: Some(stores.map(|id| (id.to_string(), metrics())).into()),
+        regions: Regions {
+            leaderless: Some(0),
+            down_peer: Some(RegionCount::default()),
+            miss_peer: Some(RegionCount::default()),
+            ..Regions::default()
+        },
+        operators: Some(Operators::default()),
+        schedulers: Schedulers {
+            names: Some(vec!["balance-leader-scheduler".into()]),
+            paused: Some(Vec::new()),
+            evict_leader: Some(Vec::new()),
+            halted: Some(false),
+            halted_for_ms: None,
+        },
+        config: PdConfig {
+            max_replicas: Some(3),
+            max_store_down_time_ms: Some(1_800_000),
+            ..PdConfig::default()
+        },
+        ..Data::default()
+    }
+}
+
+fn member(index: u32) -> Member {
+    Member {
+        name: format!("pd{index}"),
+        id: Some(u64::from(index)),
+        healthy: Some(true),
+        ..Member::default()
+    }
+}
+
+/// A store that is well, of a disk of 100 bytes.
+pub(crate) fn store(id: u64) -> Store {
+    Store {
+        id,
+        address: Some(format!("tikv{id}:20160")),
+        status_address: Some(format!("tikv{id}:20180")),
+        labels: Some(BTreeMap::new()),
+        state: Some(StoreState::Up),
+        last_heartbeat_ms: Some(1),
+        heartbeat_age_ms: Some(3_000),
+        heard_by_leader: Some(true),
+        capacity_bytes: Some(100),
+        available_bytes: Some(60),
+        leader_weight: Some(1.0),
+        leader_score: Some(32.0),
+        evicting_leaders: Some(false),
+        ..Store::default()
+    }
+}
+
+fn metrics() -> StoreMetrics {
+    StoreMetrics {
+        scraped: Some(true),
+        qps: Some(100.0),
+        latency_p99_ms: Some(12.0),
+        raft_log_lag: Some(20.0),
+        write_stall_us: Some(0.0),
+        rejected_per_second: Some(0.0),
+        ..StoreMetrics::default()
+    }
+}
+
+/// `invariant resource verdict`, in order; `*` is the whole.
+pub(crate) fn verdicts(report: &CheckReport) -> Vec<String> {
+    let whole = |resource: &Option<String>| resource.clone().unwrap_or_else(|| "*".into());
+    let violated = report.violations.iter().map(|v| {
+        let severity = v
+            .severity
+            .map(|severity| format!(" {}", severity.as_str()))
+            .unwrap_or_default();
+        format!("{} {} violated{severity}", v.invariant, whole(&v.resource))
+    });
+    let unknown = report
+        .unknown
+        .iter()
+        .map(|u| format!("{} {} unknown", u.invariant, whole(&u.resource)));
+    let mut verdicts: Vec<_> = violated.chain(unknown).collect();
+    verdicts.sort();
+    verdicts
+}

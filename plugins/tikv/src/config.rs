@@ -1,0 +1,389 @@
+//! The configuration, and what becomes of it once every key has been validated.
+
+use std::path::PathBuf;
+
+use operator_plugin_api::{Error, ErrorKind};
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned},
+};
+use serde_json::{Map, Value};
+
+use crate::{endpoint::Endpoint, nearest::suggestion, thresholds::Thresholds};
+
+/// PD clusters have three or five members; more URLs than this are a mistake.
+const MAX_PD_URLS: usize = 16;
+
+/// Where the cluster is and what is expected of it.
+///
+/// It has no `Debug`, because a URL can hold a password.
+#[derive(Clone, JsonSchema)]
+#[schemars(default, deny_unknown_fields)]
+pub struct Config {
+    /// PD's client URLs, `http://host:port`, best all of them. Whichever answers is asked. They may hold user and password.
+    #[schemars(extend("x-env" = "PD_URLS"), length(min = 1, max = 16))]
+    pub pd_urls: Vec<String>,
+    /// Base URL of the Prometheus that scrapes the TiKV status addresses. It may hold user and password.
+    #[schemars(extend("x-env" = "PROMETHEUS_URL"))]
+    pub prometheus_url: String,
+    /// The bearer token of Prometheus, where it wants one.
+    #[schemars(extend("x-env" = "PROMETHEUS_TOKEN", "x-secret" = true))]
+    pub prometheus_token: Option<String>,
+    /// TiKV's log, as evidence: a file, a directory of `*.log` files, or `-` for standard input. An absolute path.
+    #[schemars(extend("x-env" = "TIKV_LOG_PATH"))]
+    pub log_path: Option<String>,
+    /// The most that one observation may take, whatever its deadline. Milliseconds. PD's followers look for a leader for 3
+    /// seconds before they say that there is none.
+    #[schemars(range(min = 500, max = 60_000))]
+    pub observe_timeout_ms: u64,
+    /// Beyond which the invariants are broken.
+    pub thresholds: Thresholds,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            pd_urls: vec!["http://localhost:2379".into()],
+            prometheus_url: "http://localhost:9090".into(),
+            prometheus_token: None,
+            log_path: None,
+            observe_timeout_ms: 4_000,
+            thresholds: Thresholds::default(),
+        }
+    }
+}
+
+const KEYS: [&str; 6] = [
+    "pd_urls",
+    "prometheus_url",
+    "prometheus_token",
+    "log_path",
+    "observe_timeout_ms",
+    "thresholds",
+];
+
+const THRESHOLD_KEYS: [&str; 8] = [
+    "latency_p99_ms",
+    "disk_available_percent",
+    "disk_used_percent",
+    "raft_log_lag_entries",
+    "leader_imbalance_percent",
+    "leader_imbalance_floor",
+    "scheduler_paused_s",
+    "evict_leader_s",
+];
+
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = Value::deserialize(deserializer)?;
+        read(&given).map_err(|faults| de::Error::custom(faults.join("; ")))
+    }
+}
+
+/// Every key that is not known or of a wrong type is named. serde's own words would repeat the value, which can hold a
+/// password.
+fn read(given: &Value) -> Result<Config, Vec<String>> {
+    let Some(keys) = given.as_object() else {
+        let example = r#"{"pd_urls": ["http://localhost:2379"]}"#;
+        return Err(vec![format!(
+            "must be an object of named keys, as in `{example}`"
+        )]);
+    };
+    let mut faults = unknown_keys(keys, "", &KEYS);
+    if let Some(Value::Object(thresholds)) = keys.get("thresholds") {
+        faults.extend(unknown_keys(thresholds, "thresholds.", &THRESHOLD_KEYS));
+    }
+    let mut config = Config::default();
+    let mut taker = Taker {
+        keys,
+        faults: &mut faults,
+    };
+    let pd = r#"a list of texts, as in `["http://localhost:2379"]`"#;
+    taker.take("pd_urls", pd, &mut config.pd_urls);
+    let prometheus = "a text, as in `http://localhost:9090`";
+    taker.take("prometheus_url", prometheus, &mut config.prometheus_url);
+    taker.take("prometheus_token", "a text", &mut config.prometheus_token);
+    let log = "a text, as in `/var/log/tikv`";
+    taker.take("log_path", log, &mut config.log_path);
+    let timeout = "a whole number, as in `4000`";
+    taker.take(
+        "observe_timeout_ms",
+        timeout,
+        &mut config.observe_timeout_ms,
+    );
+    let thresholds = r#"a table of numbers, as in `{"latency_p99_ms": 100.0}`"#;
+    taker.take("thresholds", thresholds, &mut config.thresholds);
+    if faults.is_empty() {
+        Ok(config)
+    } else {
+        Err(faults)
+    }
+}
+
+struct Taker<'a> {
+    keys: &'a Map<String, Value>,
+    faults: &'a mut Vec<String>,
+}
+
+impl Taker<'_> {
+    /// What is not given keeps its default.
+    fn take<T: DeserializeOwned>(&mut self, key: &str, right: &str, slot: &mut T) {
+        let Some(value) = self.keys.get(key) else {
+            return;
+        };
+        match T::deserialize(value) {
+            Ok(value) => *slot = value,
+            Err(_) => self.faults.push(format!("`{key}` must be {right}")),
+        }
+    }
+}
+
+fn unknown_keys(keys: &Map<String, Value>, table: &str, known: &[&str]) -> Vec<String> {
+    let unknown = keys.keys().filter(|key| !known.contains(&key.as_str()));
+    unknown
+        .map(|key| format!("there is no key `{table}{key}`; {}", suggestion(key, known)))
+        .collect()
+}
+
+/// Where the log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LogSource {
+    /// A file or a directory; which of them is seen when it is read.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// A configuration of which every key is usable.
+pub(crate) struct Settings {
+    pub(crate) pd: Vec<Endpoint>,
+    pub(crate) prometheus: Endpoint,
+    pub(crate) prometheus_token: Option<String>,
+    pub(crate) log: Option<LogSource>,
+    pub(crate) observe_timeout_ms: u64,
+    pub(crate) thresholds: Thresholds,
+}
+
+impl Settings {
+    /// Every fault is named, and no message repeats a URL.
+    pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        let mut faults = Vec::new();
+        let pd = pd(&config.pd_urls, &mut faults);
+        let example = "http://localhost:9090";
+        let prometheus = endpoint(
+            "prometheus_url",
+            &config.prometheus_url,
+            example,
+            &mut faults,
+        );
+        let log = config.log_path.as_deref();
+        let log = log.and_then(|path| log_source(path, &mut faults));
+        let fits_a_header =
+            |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+        if config
+            .prometheus_token
+            .as_ref()
+            .is_some_and(|token| !fits_a_header(token))
+        {
+            faults.push(
+                "`prometheus_token` must be printable ASCII without spaces, or absent".into(),
+            );
+        }
+        if !(500..=60_000).contains(&config.observe_timeout_ms) {
+            let given = config.observe_timeout_ms;
+            faults.push(format!(
+                "`observe_timeout_ms` must be from 500 to 60000, not {given}"
+            ));
+        }
+        config.thresholds.validate(&mut faults);
+        let (Some(prometheus), []) = (prometheus, faults.as_slice()) else {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("configuration: {}", faults.join("; ")),
+            ));
+        };
+        Ok(Self {
+            pd,
+            prometheus,
+            prometheus_token: config.prometheus_token,
+            log,
+            observe_timeout_ms: config.observe_timeout_ms,
+            thresholds: config.thresholds,
+        })
+    }
+}
+
+fn pd(urls: &[String], faults: &mut Vec<String>) -> Vec<Endpoint> {
+    if urls.is_empty() || urls.len() > MAX_PD_URLS {
+        let count = urls.len();
+        faults.push(format!(
+            "`pd_urls` must hold from 1 to {MAX_PD_URLS} URLs, not {count}, as in `[\"http://localhost:2379\"]`"
+        ));
+    }
+    let mut endpoints = Vec::new();
+    for (index, url) in urls.iter().enumerate() {
+        let key = format!("pd_urls[{index}]");
+        let Some(endpoint) = endpoint(&key, url, "http://localhost:2379", faults) else {
+            continue;
+        };
+        if endpoints.contains(&endpoint) {
+            faults.push(format!("`{key}` is there twice"));
+        }
+        endpoints.push(endpoint);
+    }
+    endpoints
+}
+
+fn endpoint(key: &str, url: &str, example: &str, faults: &mut Vec<String>) -> Option<Endpoint> {
+    let endpoint = Endpoint::parse(url);
+    if let Err(why) = &endpoint {
+        faults.push(format!("`{key}` {why}, as in `{example}`"));
+    }
+    endpoint.ok()
+}
+
+fn log_source(path: &str, faults: &mut Vec<String>) -> Option<LogSource> {
+    if path == "-" {
+        return Some(LogSource::Stdin);
+    }
+    let path = PathBuf::from(path);
+    if !path.is_absolute() {
+        // A plugin's working directory is its own, so a relative path would lead nowhere.
+        faults.push(
+            "`log_path` must be an absolute path or `-`, as in `/var/log/tikv/tikv.log`".into(),
+        );
+        return None;
+    }
+    Some(LogSource::Path(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::schema_for;
+    use serde_json::json;
+
+    use super::*;
+
+    fn fault_of(config: Config) -> String {
+        Settings::new(config)
+            .err()
+            .map(|error| error.message)
+            .unwrap_or_default()
+    }
+
+    fn refused(given: Value) -> String {
+        serde_json::from_value::<Config>(given)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn the_defaults_are_usable_and_an_empty_table_is_the_defaults() {
+        let settings = Settings::new(Config::default()).ok().unwrap();
+        assert_eq!((settings.pd.len(), settings.log), (1, None));
+        let empty: Config = serde_json::from_str("{}").unwrap();
+        assert_eq!(empty.pd_urls, Config::default().pd_urls);
+        assert_eq!(empty.thresholds, Thresholds::default());
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once_and_no_url_is_repeated() {
+        let message = fault_of(Config {
+            pd_urls: vec![
+                "ftp://canary@host".into(),
+                "http://ok:1".into(),
+                "http://ok:1".into(),
+            ],
+            prometheus_url: "https://canary@host".into(),
+            prometheus_token: Some("canary canary".into()),
+            log_path: Some("tikv.log".into()),
+            observe_timeout_ms: 1,
+            thresholds: Thresholds {
+                latency_p99_ms: f64::NAN,
+                evict_leader_s: 0,
+                ..Thresholds::default()
+            },
+        });
+        for key in [
+            "`pd_urls[0]`",
+            "`pd_urls[2]`",
+            "`prometheus_url`",
+            "`prometheus_token`",
+            "`log_path`",
+            "`observe_timeout_ms`",
+            "`thresholds.latency_p99_ms`",
+            "`thresholds.evict_leader_s`",
+        ] {
+            assert!(message.contains(key), "{key} is missing in {message}");
+        }
+        assert!(!message.contains("canary"), "{message}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
+        let message = refused(json!({"pd_url": 1, "thresholds": {"latency_p99": 1}, "redis": 1}));
+        for part in [
+            "no key `pd_url`; did you mean `pd_urls`?",
+            "no key `thresholds.latency_p99`; did you mean `latency_p99_ms`?",
+            "no key `redis`; known here: pd_urls",
+        ] {
+            assert!(message.contains(part), "{part} is missing in {message}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_a_wrong_type_is_refused_without_repeating_it() {
+        for (given, key) in [
+            (json!({"pd_urls": "canary"}), "pd_urls"),
+            (json!({"pd_urls": [7]}), "pd_urls"),
+            (json!({"prometheus_url": ["canary"]}), "prometheus_url"),
+            (json!({"prometheus_token": ["canary"]}), "prometheus_token"),
+            (json!({"log_path": 7}), "log_path"),
+            (
+                json!({"observe_timeout_ms": "canary"}),
+                "observe_timeout_ms",
+            ),
+            (
+                json!({"thresholds": {"latency_p99_ms": "canary"}}),
+                "thresholds",
+            ),
+            (json!(["canary"]), "object"),
+            (json!(null), "object"),
+        ] {
+            let message = refused(given.clone());
+            assert!(message.contains(key), "{given}: {message}");
+            assert!(!message.contains("canary"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_schema_has_exactly_the_keys_that_are_read_and_marks_the_secrets() {
+        let schema = schema_for!(Config).to_value();
+        assert_eq!(schema["additionalProperties"], false);
+        let mut keys: Vec<_> = schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
+        let mut known = KEYS.map(str::to_owned).to_vec();
+        keys.sort();
+        known.sort();
+        assert_eq!(keys, known);
+        let thresholds = schema_for!(Thresholds).to_value();
+        let mut keys: Vec<_> = thresholds["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
+        let mut known = THRESHOLD_KEYS.map(str::to_owned).to_vec();
+        keys.sort();
+        known.sort();
+        assert_eq!(keys, known);
+        assert_eq!(schema["properties"]["prometheus_token"]["x-secret"], true);
+        assert!(schema.get("required").is_none(), "{schema}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Operator's subject plugin for a TiKV cluster.
+//!
+//! It reads PD's HTTP API and Prometheus, and TiKV's log where one is configured. See the README for what each invariant
+//! means and where its numbers come from.
+
+mod actions;
+mod check;
+mod config;
+mod describe;
+mod endpoint;
+mod http;
+mod log;
+mod look;
+mod memory;
+mod nearest;
+mod observation;
+mod observe;
+mod pd;
+mod prometheus;
+mod read;
+mod summary;
+mod thresholds;
+
+use std::sync::{Mutex, PoisonError};
+
+use operator_plugin_api::{
+    ActionDefinition, ActionResult, Call, CheckReport, Deadline, Description, Error, Observation,
+    Subject, export_subject,
+};
+
+pub use config::Config;
+pub use log::{EventKind, LogEvent, LogEvidence};
+pub use observation::*;
+pub use thresholds::Thresholds;
+
+use config::Settings;
+use http::Http;
+use log::LogTail;
+use memory::Memory;
+
+/// A cluster as this plugin watches it.
+pub struct Tikv {
+    settings: Settings,
+    http: Http,
+    memory: Mutex<Memory>,
+    log: Mutex<LogTail>,
+}
+
+impl Subject for Tikv {
+    type Config = Config;
+    type Data = Data;
+
+    fn describe() -> Description {
+        describe::description()
+    }
+
+    fn create(config: Config) -> Result<Self, Error> {
+        Ok(Self {
+            settings: Settings::new(config)?,
+            http: Http::new(),
+            memory: Mutex::default(),
+            log: Mutex::default(),
+        })
+    }
+
+    fn observe(&self, deadline: Deadline) -> Result<Observation<Data>, Error> {
+        observe::observe(
+            &self.settings,
+            &self.http,
+            &self.memory,
+            &self.log,
+            deadline,
+        )
+    }
+
+    fn check(&self, observation: &Observation<Data>) -> CheckReport {
+        check::check(&observation.data, &self.settings.thresholds)
+    }
+
+    fn actions(&self) -> Vec<ActionDefinition> {
+        actions::definitions()
+    }
+
+    fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
+        let members = {
+            let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.members.clone()
+        };
+        actions::invoke(&self.http, &self.settings.pd, &members, call)
+    }
+}
+
+export_subject!(Tikv);

@@ -1,0 +1,319 @@
+//! One look at everything: a fixed number of requests, side by side, each of them bounded.
+//!
+//! 1. every configured PD: is it there, and whom does it take for the leader;
+//! 2. the rest, from one PD that knows a leader; the health of the members from any that is there;
+//! 3. beside these, Prometheus and the log.
+
+mod told;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use operator_plugin_api::{Deadline, Source};
+
+use crate::{
+    config::{LogSource, Settings},
+    endpoint::Endpoint,
+    http::Http,
+    log::{LogEvidence, LogTail},
+    pd::{
+        Pd,
+        error::{PdError, PdErrorKind},
+        wire,
+    },
+    prometheus::{self, Metrics},
+};
+
+pub(crate) use told::{LongLists, Told, evict_leader};
+
+use told::told_sources;
+
+/// A PD that is well answers what it knows by itself in milliseconds.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+/// A follower looks for a leader for 3 s before it says that there is none, and PD asks each member for 3 s.
+const MEMBERS_TIMEOUT: Duration = Duration::from_millis(3_600);
+/// Quantiles over a thousand stores are work, and the rest does not wait for them.
+const PROMETHEUS_TIMEOUT: Duration = Duration::from_millis(3_600);
+/// What Prometheus takes long for is work for it, and does not change between two scrapes.
+const SLOW_METRICS: Duration = Duration::from_millis(250);
+const SLOW_METRICS_PACE: Duration = Duration::from_secs(15);
+
+/// What Prometheus answered, when, and how long that took.
+#[derive(Clone)]
+pub(crate) struct Measured {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) at: Instant,
+    took: Duration,
+}
+
+/// With what to look.
+pub(crate) struct Looker<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) http: &'a Http,
+    /// Members to ask when no configured PD answers.
+    pub(crate) members: &'a [Endpoint],
+    pub(crate) long_lists: &'a LongLists,
+    pub(crate) measured: Option<&'a Measured>,
+    pub(crate) log: &'a Mutex<LogTail>,
+    pub(crate) end: Deadline,
+}
+
+/// What one PD said of itself.
+pub(crate) struct Asked {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) version: Option<String>,
+    pub(crate) members: Result<wire::Members, PdError>,
+    took_ms: f64,
+}
+
+impl Asked {
+    /// Whether a PD is there, leader or not.
+    pub(crate) fn is_there(&self) -> bool {
+        self.version.is_some()
+            || self
+                .members
+                .as_ref()
+                .map_or_else(PdError::is_from_pd, |_| true)
+    }
+
+    fn knows_a_leader(&self) -> bool {
+        let members = self.members.as_ref();
+        members.is_ok_and(|members| members.leader.is_some())
+    }
+}
+
+/// An answer, or why there is none.
+pub(crate) type Got<T> = Result<T, PdError>;
+
+/// How one PD found the members.
+type Health = Got<Vec<wire::Member>>;
+
+/// What was seen; every part can be missing.
+pub(crate) struct Seen {
+    pub(crate) asked: Vec<Asked>,
+    pub(crate) health: Health,
+    /// None where no PD knows a leader.
+    pub(crate) told: Option<Told>,
+    pub(crate) metrics: Result<Measured, String>,
+    /// None where no log is configured.
+    pub(crate) log: Option<Result<LogEvidence, String>>,
+    pub(crate) sources: Vec<Source>,
+}
+
+impl Seen {
+    /// The first PD that knows a leader, and whom.
+    pub(crate) fn members(&self) -> Option<&wire::Members> {
+        let knows = self.asked.iter().find(|asked| asked.knows_a_leader());
+        knows.and_then(|asked| asked.members.as_ref().ok())
+    }
+
+    /// False only if every PD that is there says that there is none.
+    pub(crate) fn has_leader(&self) -> Option<bool> {
+        if self.members().is_some() {
+            return Some(true);
+        }
+        let mut there = self
+            .asked
+            .iter()
+            .filter(|asked| asked.is_there())
+            .peekable();
+        there.peek()?;
+        there.all(says_no_leader).then_some(false)
+    }
+}
+
+fn says_no_leader(asked: &Asked) -> bool {
+    use PdErrorKind as Kind;
+    match &asked.members {
+        Ok(members) => members.leader.is_none(),
+        Err(error) => matches!(
+            error.kind,
+            Kind::NoLeader | Kind::NotLeader | Kind::LeaderSilent
+        ),
+    }
+}
+
+impl Looker<'_> {
+    pub(crate) fn look(&self) -> Seen {
+        thread::scope(|scope| {
+            let metrics = scope.spawn(|| timed(|| self.metrics()));
+            let log = scope.spawn(|| {
+                self.settings
+                    .log
+                    .as_ref()
+                    .map(|source| timed(|| self.read_log(source)))
+            });
+            let (asked, health, told) = self.look_at_pd();
+            let (metrics, metrics_ms) = metrics
+                .join()
+                .unwrap_or_else(|_| (Err(PANICKED.into()), 0.0));
+            let log = log
+                .join()
+                .unwrap_or_else(|_| Some((Err(PANICKED.into()), 0.0)));
+            let mut sources: Vec<_> = asked.iter().map(pd_source).collect();
+            sources.push(source("pd health", said(&health).as_ref(), 0.0));
+            sources.extend(told_sources(told.as_ref()));
+            sources.push(source("prometheus", metrics.as_ref().err(), metrics_ms));
+            if let Some((log, took_ms)) = &log {
+                sources.push(source("log", log.as_ref().err(), *took_ms));
+            }
+            Seen {
+                asked,
+                health,
+                told: told.map(|(told, _)| told),
+                metrics,
+                log: log.map(|(log, _)| log),
+                sources,
+            }
+        })
+    }
+
+    fn look_at_pd(&self) -> (Vec<Asked>, Health, Option<(Told, f64)>) {
+        let mut asked = self.ask_all(&self.settings.pd);
+        if !asked.iter().any(Asked::is_there) {
+            asked.extend(self.ask_all(self.members));
+        }
+        let there = asked.iter().find(|asked| asked.is_there());
+        let chosen = choose(&asked);
+        let (health, told) = thread::scope(|scope| {
+            let health = scope.spawn(|| match there {
+                Some(there) => self
+                    .pd(&there.endpoint)
+                    .get("/health", self.end.at_most(MEMBERS_TIMEOUT)),
+                None => Err(not_asked()),
+            });
+            let told = chosen.map(|chosen| timed(|| self.ask(self.pd(&chosen.endpoint))));
+            let health = health.join().unwrap_or_else(|_| Err(panicked()));
+            (health, told)
+        });
+        (asked, health, told)
+    }
+
+    fn ask_all(&self, endpoints: &[Endpoint]) -> Vec<Asked> {
+        thread::scope(|scope| {
+            let asking: Vec<_> = endpoints
+                .iter()
+                .map(|endpoint| scope.spawn(move || self.ask_whom(endpoint)))
+                .collect();
+            let asked = asking.into_iter().zip(endpoints).map(|(asking, endpoint)| {
+                asking.join().unwrap_or_else(|_| Asked {
+                    endpoint: endpoint.clone(),
+                    version: None,
+                    members: Err(panicked()),
+                    took_ms: 0.0,
+                })
+            });
+            asked.collect()
+        })
+    }
+
+    /// Whether it is there first, which is quick: only who is there is waited for.
+    fn ask_whom(&self, endpoint: &Endpoint) -> Asked {
+        let pd = self.pd(endpoint);
+        let ((version, members), took_ms) = timed(|| {
+            let status = pd.get::<wire::ServerStatus>("/status", self.end.at_most(STATUS_TIMEOUT));
+            match status {
+                Err(error) if !error.is_from_pd() => (None, Err(error)),
+                status => {
+                    let members = pd.get("/members", self.end.at_most(MEMBERS_TIMEOUT));
+                    (status.ok().map(|status| status.version), members)
+                }
+            }
+        });
+        Asked {
+            endpoint: endpoint.clone(),
+            version,
+            members,
+            took_ms,
+        }
+    }
+
+    fn read_log(&self, source: &LogSource) -> Result<LogEvidence, String> {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .look(source)
+    }
+
+    fn metrics(&self) -> Result<Measured, String> {
+        let slow = self
+            .measured
+            .filter(|last| last.took > SLOW_METRICS && last.at.elapsed() < SLOW_METRICS_PACE);
+        if let Some(last) = slow {
+            return Ok(last.clone());
+        }
+        let at = Instant::now();
+        let deadline = Deadline::after(self.end.at_most(PROMETHEUS_TIMEOUT));
+        let metrics = prometheus::look(self.http, self.settings, deadline)?;
+        Ok(Measured {
+            metrics: Arc::new(metrics),
+            at,
+            took: at.elapsed(),
+        })
+    }
+
+    fn pd<'b>(&'b self, endpoint: &'b Endpoint) -> Pd<'b> {
+        Pd {
+            http: self.http,
+            endpoint,
+        }
+    }
+}
+
+/// The leader itself where it is among them, which spares a hop; else the first that knows one.
+fn choose(asked: &[Asked]) -> Option<&Asked> {
+    let mut knowing = asked.iter().filter(|asked| asked.knows_a_leader());
+    let first = knowing.clone().next();
+    knowing.find(|asked| leads(asked)).or(first)
+}
+
+fn leads(asked: &Asked) -> bool {
+    let members = asked.members.as_ref().ok();
+    let leader = members.and_then(|members| members.leader.as_ref());
+    let urls = leader.and_then(|leader| leader.client_urls.as_ref());
+    let mut urls = urls
+        .into_iter()
+        .flatten()
+        .filter_map(|url| Endpoint::of_member(url));
+    urls.any(|url| url.authority() == asked.endpoint.authority())
+}
+
+const PANICKED: &str = "reading it panicked";
+
+fn panicked() -> PdError {
+    PdError::from(crate::http::Fault::NoAnswer(PANICKED.into()))
+}
+
+fn not_asked() -> PdError {
+    PdError::from(crate::http::Fault::NotSent("no PD answers".into()))
+}
+
+fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
+    let since = Instant::now();
+    let result = run();
+    (result, since.elapsed().as_secs_f64() * 1_000.0)
+}
+
+fn source(name: &str, error: Option<&String>, took_ms: f64) -> Source {
+    Source {
+        name: name.into(),
+        error: error.cloned(),
+        took_ms,
+    }
+}
+
+fn pd_source(asked: &Asked) -> Source {
+    let error = asked.members.as_ref().err().map(ToString::to_string);
+    source(
+        &format!("pd {}", asked.endpoint.authority()),
+        error.as_ref(),
+        asked.took_ms,
+    )
+}
+
+fn said<T>(got: &Got<T>) -> Option<String> {
+    got.as_ref().err().map(ToString::to_string)
+}

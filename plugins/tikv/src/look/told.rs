@@ -1,0 +1,162 @@
+//! What one PD that knows a leader tells.
+
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+use operator_plugin_api::Source;
+
+use super::{Got, Looker, MEMBERS_TIMEOUT, panicked, said, source};
+use crate::{
+    http::MAX_BODY_BYTES,
+    pd::{
+        Pd,
+        error::PdError,
+        parse,
+        regions::{Listed, listed},
+        wire,
+    },
+};
+
+/// What is read of a list of regions: its length, and the first few.
+const LIST_HEAD_BYTES: u64 = 16 << 10;
+/// PD has to write a long list as a whole, whatever is read of it: it is asked for again only after a while.
+const LONG_LIST: u64 = 10_000;
+const LONG_LIST_PACE: Duration = Duration::from_secs(30);
+
+/// The checks that are counted.
+const REGION_CHECKS: [&str; 5] = [
+    "down-peer",
+    "miss-peer",
+    "pending-peer",
+    "extra-peer",
+    "offline-peer",
+];
+
+/// The last long list of each check, and when it was read.
+pub(crate) type LongLists = BTreeMap<&'static str, (Listed, Instant)>;
+
+/// What one PD that knows a leader told.
+pub(crate) struct Told {
+    pub(crate) stores: Got<(wire::Stores, Option<i64>)>,
+    pub(crate) stats: Got<wire::RegionStats>,
+    /// How many, and when that was.
+    pub(crate) checks: BTreeMap<&'static str, Got<(Listed, Instant)>>,
+    pub(crate) operators: Got<Vec<String>>,
+    pub(crate) schedulers: Got<Vec<String>>,
+    pub(crate) paused: Got<Vec<wire::PausedScheduler>>,
+    pub(crate) evict_leader: Got<Vec<u64>>,
+    pub(crate) schedule: Got<wire::ScheduleConfig>,
+    pub(crate) replication: Got<wire::ReplicationConfig>,
+    pub(crate) hot: Got<wire::HotStores>,
+}
+
+impl Looker<'_> {
+    /// Three at a time: PD answers one client's requests side by side.
+    pub(super) fn ask(&self, pd: Pd<'_>) -> Told {
+        let timeout = || self.end.at_most(MEMBERS_TIMEOUT);
+        thread::scope(|scope| {
+            let first = scope.spawn(move || {
+                (
+                    stores(pd, timeout()),
+                    pd.get("/stats/region?start_key=&end_key=", timeout()),
+                )
+            });
+            let second = scope.spawn(move || self.region_checks(pd));
+            let operators = pd.get::<Option<Vec<String>>>("/operators", timeout());
+            let schedulers = pd.get("/schedulers", timeout());
+            let paused = pd.get("/schedulers?status=paused&timestamp", timeout());
+            let evict_leader = evict_leader(pd, timeout());
+            let schedule = pd.get("/config/schedule", timeout());
+            let replication = pd.get("/config/replicate", timeout());
+            let hot = pd.get("/hotspot/stores", timeout());
+            let (stores, stats) = first
+                .join()
+                .unwrap_or_else(|_| (Err(panicked()), Err(panicked())));
+            Told {
+                stores,
+                stats,
+                checks: second.join().unwrap_or_default(),
+                operators: operators.map(Option::unwrap_or_default),
+                schedulers,
+                paused,
+                evict_leader,
+                schedule,
+                replication,
+                hot,
+            }
+        })
+    }
+
+    fn region_checks(&self, pd: Pd<'_>) -> BTreeMap<&'static str, Got<(Listed, Instant)>> {
+        let checks = REGION_CHECKS.into_iter().map(|check| {
+            let known = self.long_lists.get(check);
+            let known =
+                known.filter(|(list, at)| list.count > LONG_LIST && at.elapsed() < LONG_LIST_PACE);
+            (
+                check,
+                known
+                    .cloned()
+                    .map_or_else(|| self.region_check(pd, check), Ok),
+            )
+        });
+        checks.collect()
+    }
+
+    fn region_check(&self, pd: Pd<'_>, check: &str) -> Got<(Listed, Instant)> {
+        let path = format!("/regions/check/{check}");
+        let answer = pd.answer(&path, self.end.at_most(MEMBERS_TIMEOUT), LIST_HEAD_BYTES)?;
+        let list = listed(&answer.body)
+            .ok_or_else(|| PdError::foreign(200, "answered with no list of regions"))?;
+        Ok((list, Instant::now()))
+    }
+}
+
+/// The stores, and PD's clock.
+fn stores(pd: Pd<'_>, timeout: Duration) -> Got<(wire::Stores, Option<i64>)> {
+    let answer = pd.answer("/stores", timeout, MAX_BODY_BYTES)?;
+    Ok((parse(&answer)?, answer.date_ms))
+}
+
+/// No such scheduler is an answer: it holds no store.
+pub(crate) fn evict_leader(pd: Pd<'_>, timeout: Duration) -> Got<Vec<u64>> {
+    let path = "/scheduler-config/evict-leader-scheduler/list";
+    match pd.get::<wire::EvictLeaderConfig>(path, timeout) {
+        Ok(config) => {
+            let ids: Result<Vec<u64>, _> = config.stores.keys().map(|id| id.parse()).collect();
+            ids.map_err(|_| PdError::foreign(200, "answered with a store id that is no number"))
+        }
+        Err(error) if error.status == Some(404) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What was asked of the one PD, by what it is about.
+pub(super) fn told_sources(told: Option<&(Told, f64)>) -> Vec<Source> {
+    let Some((told, took_ms)) = told else {
+        let nobody = "no PD that answers knows a leader".to_owned();
+        return vec![source("pd cluster", Some(&nobody), 0.0)];
+    };
+    let checks = told.checks.values().find_map(said);
+    let parts = [
+        ("pd stores", said(&told.stores)),
+        ("pd regions", said(&told.stats).or(checks)),
+        ("pd operators", said(&told.operators)),
+        (
+            "pd schedulers",
+            said(&told.schedulers)
+                .or(said(&told.paused))
+                .or(said(&told.evict_leader)),
+        ),
+        (
+            "pd config",
+            said(&told.schedule).or(said(&told.replication)),
+        ),
+        ("pd hotspot", said(&told.hot)),
+    ];
+    parts
+        .map(|(name, error)| source(name, error.as_ref(), *took_ms))
+        .into()
+}

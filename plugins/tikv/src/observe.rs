@@ -1,0 +1,315 @@
+//! From one look at everything to an observation.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use operator_plugin_api::{Deadline, Error, ErrorKind, Observation, now_ms};
+
+use crate::{
+    config::Settings,
+    endpoint::Endpoint,
+    http::Http,
+    log::LogTail,
+    look::{Got, Looker, Seen, Told},
+    memory::{Memory, note},
+    observation::{
+        ClusterMetrics, Data, EvictLeader, Operators, PausedScheduler, RegionCount, Regions,
+        Schedulers,
+    },
+    pd::{operator, regions::Listed, units::time_ms, wire},
+    read, summary,
+};
+
+/// Of a deadline, this much is left for putting the answer together.
+const MARGIN_PERCENT: u32 = 15;
+/// Operators that are told one by one.
+const MAX_OPERATORS: usize = 100;
+/// PD has at most a handful of members.
+const MAX_MEMBERS: usize = 16;
+
+/// Looks at everything and remembers what was seen.
+pub(crate) fn observe(
+    settings: &Settings,
+    http: &Http,
+    memory: &Mutex<Memory>,
+    log: &Mutex<LogTail>,
+    deadline: Deadline,
+) -> Result<Observation<Data>, Error> {
+    let left = deadline.remaining() * (100 - MARGIN_PERCENT) / 100;
+    if left.is_zero() {
+        return Err(Error::retryable(
+            ErrorKind::Deadline,
+            "observe: the deadline has passed before anything was asked",
+        ));
+    }
+    let (members, long_lists, measured) = {
+        let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        (
+            memory.members.clone(),
+            memory.long_lists.clone(),
+            memory.measured.clone(),
+        )
+    };
+    let looker = Looker {
+        settings,
+        http,
+        members: &members,
+        long_lists: &long_lists,
+        measured: measured.as_ref(),
+        log,
+        end: Deadline::after(left.min(Duration::from_millis(settings.observe_timeout_ms))),
+    };
+    let seen = looker.look();
+    let now = Instant::now();
+    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    if !seen.asked.iter().any(crate::look::Asked::is_there) {
+        memory.leader.learn(None, now);
+        return Err(nothing(&seen));
+    }
+    learn(&mut memory, &seen, now);
+    Ok(assemble(seen, &memory, now))
+}
+
+fn nothing(seen: &Seen) -> Error {
+    let faults: Vec<_> = seen
+        .asked
+        .iter()
+        .filter_map(|asked| {
+            Some(format!(
+                "{}: {}",
+                asked.endpoint,
+                asked.members.as_ref().err()?
+            ))
+        })
+        .collect();
+    Error::retryable(
+        ErrorKind::Unavailable,
+        format!("no PD answers: {}", faults.join("; ")),
+    )
+}
+
+fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
+    memory.measured = seen.metrics.as_ref().ok().cloned();
+    let leader = seen
+        .members()
+        .and_then(|members| members.leader.as_ref()?.member_id);
+    // Who did not say whether there is one has not said that it changed.
+    if seen.has_leader().is_some() {
+        memory.leader.learn(leader, now);
+    }
+    if let Some(members) = seen.members() {
+        let urls = members
+            .members
+            .iter()
+            .filter_map(|member| member.client_urls.as_ref()?.first());
+        memory.members = urls
+            .filter_map(|url| Endpoint::of_member(url))
+            .take(MAX_MEMBERS)
+            .collect();
+    }
+    let Some(told) = &seen.told else { return };
+    if let Ok((stores, _)) = &told.stores {
+        let heartbeats = stores.stores.iter();
+        let heartbeats =
+            heartbeats.filter_map(|info| Some((info.store.id, read::heartbeat_ms(info)?)));
+        memory.leader.learn_heartbeats(heartbeats);
+    }
+    if let Ok(evicting) = &told.evict_leader {
+        note(&mut memory.evicting, evicting, now);
+    }
+    if let Ok(schedule) = &told.schedule {
+        memory.halted = read::flag(schedule.halt_scheduling.as_deref())
+            .unwrap_or_default()
+            .then(|| memory.halted.unwrap_or(now));
+    }
+    for (check, got) in &told.checks {
+        if let Ok(list) = got {
+            memory.long_lists.insert(check, list.clone());
+        }
+    }
+}
+
+fn assemble(seen: Seen, memory: &Memory, now: Instant) -> Observation<Data> {
+    let mut data = Data {
+        pd: read::pd(&seen),
+        ..Data::default()
+    };
+    data.pd.leader_changed_ago_ms = memory.leader.changed_ago(now).map(ms);
+    data.pd.regions_settled = memory.leader.regions_settled(now);
+    if let Some(told) = &seen.told {
+        fill(&mut data, told, memory, now);
+    }
+    match &seen.metrics {
+        Ok(measured) => {
+            let metrics = &measured.metrics;
+            data.metrics_age_ms = Some(ms(now.saturating_duration_since(measured.at)));
+            data.store_metrics = data
+                .stores
+                .as_deref()
+                .map(|stores| metrics.of_stores(stores));
+            data.cluster_metrics.write_latency_p99_ms = metrics.write_latency_p99_ms;
+        }
+        Err(error) => data.metrics_error = Some(error.clone()),
+    }
+    data.cluster_metrics.qps = summary::qps(data.store_metrics.as_ref());
+    data.log = seen.log.and_then(Result::ok);
+    Observation {
+        observed_at_ms: now_ms(),
+        summary: summary::line(&data),
+        slis: summary::slis(&data),
+        data,
+        sources: seen.sources,
+    }
+}
+
+/// What the one PD told, each part by itself.
+fn fill(data: &mut Data, told: &Told, memory: &Memory, now: Instant) {
+    let stores = told.stores.as_ref().ok();
+    let clock = stores.map(|(stores, date_ms)| read::clock(stores, date_ms.unwrap_or_else(now_ms)));
+    let evicting = told.evict_leader.as_ref().ok();
+    data.stores = stores
+        .zip(clock)
+        .map(|((stores, _), clock)| read::stores(stores, clock, evicting));
+    for store in data.stores.iter_mut().flatten() {
+        let at = store.last_heartbeat_ms;
+        store.heard_by_leader = at.map(|at| memory.leader.has_heard_of(store.id, at, now));
+    }
+    data.cluster_metrics = cluster_metrics(told, data);
+    data.regions = regions(told, now);
+    data.operators = told.operators.as_ref().ok().map(|texts| operators(texts));
+    data.schedulers = schedulers(told, clock.unwrap_or_else(now_ms), memory, now);
+    data.hot_stores = told.hot.as_ref().ok().map(read::hot_stores);
+    data.config = read::config(told.schedule.as_ref().ok(), told.replication.as_ref().ok());
+}
+
+fn cluster_metrics(told: &Told, data: &Data) -> ClusterMetrics {
+    let stats = told.stats.as_ref().ok();
+    let by_state = data.stores.as_deref().map(|stores| {
+        let mut by_state = BTreeMap::new();
+        for state in stores.iter().filter_map(|store| store.state) {
+            *by_state.entry(state).or_default() += 1;
+        }
+        by_state
+    });
+    ClusterMetrics {
+        store_count: data.stores.as_ref().map(|stores| stores.len() as u64),
+        stores_by_state: by_state,
+        region_count: stats.and_then(|stats| stats.count),
+        empty_region_count: stats.and_then(|stats| stats.empty_count),
+        storage_size_mib: stats.and_then(|stats| stats.storage_size),
+        leader_count: stats.and_then(|stats| stats.store_leader_count.clone()),
+        peer_count: stats.and_then(|stats| stats.store_peer_count.clone()),
+        qps: None,
+        write_latency_p99_ms: None,
+    }
+}
+
+fn regions(told: &Told, now: Instant) -> Regions {
+    let count = |check: &str| {
+        told.checks
+            .get(check)
+            .and_then(|got| region_count(got, now))
+    };
+    Regions {
+        leaderless: told.stats.as_ref().ok().and_then(leaderless),
+        down_peer: count("down-peer"),
+        miss_peer: count("miss-peer"),
+        pending_peer: count("pending-peer"),
+        extra_peer: count("extra-peer"),
+        offline_peer: count("offline-peer"),
+    }
+}
+
+fn region_count(got: &Got<(Listed, Instant)>, now: Instant) -> Option<RegionCount> {
+    let (list, at) = got.as_ref().ok()?;
+    Some(RegionCount {
+        count: list.count,
+        examples: list.examples.clone(),
+        age_ms: ms(now.saturating_duration_since(*at)),
+    })
+}
+
+/// PD counts a region for its leader's store only if it has a leader.
+fn leaderless(stats: &wire::RegionStats) -> Option<u64> {
+    let led = stats
+        .store_leader_count
+        .as_ref()?
+        .values()
+        .try_fold(0_u64, |sum, count| sum.checked_add(*count));
+    stats.count?.checked_sub(led?)
+}
+
+fn operators(texts: &[String]) -> Operators {
+    let mut running: Vec<_> = texts
+        .iter()
+        .filter_map(|text| operator::parse(text))
+        .collect();
+    running.sort_by(|a, b| (a.region_id, &a.desc).cmp(&(b.region_id, &b.desc)));
+    running.truncate(MAX_OPERATORS);
+    Operators {
+        count: texts.len() as u64,
+        running,
+    }
+}
+
+fn schedulers(told: &Told, clock_ms: i64, memory: &Memory, now: Instant) -> Schedulers {
+    let since = |since: &Instant| ms(now.saturating_duration_since(*since));
+    let evict_leader = told.evict_leader.as_ref().ok().map(|stores| {
+        let held = stores.iter().map(|store_id| EvictLeader {
+            store_id: *store_id,
+            seen_for_ms: memory.evicting.get(store_id).map(since),
+            leaders_left: leaders_on(told, *store_id),
+        });
+        held.collect()
+    });
+    let paused = told.paused.as_ref().ok();
+    let schedule = told.schedule.as_ref().ok();
+    Schedulers {
+        names: told.schedulers.as_ref().ok().map(|names| {
+            let mut names = names.clone();
+            names.sort();
+            names
+        }),
+        paused: paused.map(|paused| {
+            paused
+                .iter()
+                .map(|one| paused_scheduler(one, clock_ms))
+                .collect()
+        }),
+        evict_leader,
+        // PD leaves it out while it is false.
+        halted: schedule.and_then(|schedule| match &schedule.halt_scheduling {
+            None => Some(false),
+            Some(text) => read::flag(Some(text)),
+        }),
+        halted_for_ms: memory.halted.as_ref().map(since),
+    }
+}
+
+fn leaders_on(told: &Told, store_id: u64) -> Option<u64> {
+    let counts = told.stats.as_ref().ok()?.store_leader_count.as_ref()?;
+    Some(
+        counts
+            .get(&store_id.to_string())
+            .copied()
+            .unwrap_or_default(),
+    )
+}
+
+fn paused_scheduler(paused: &wire::PausedScheduler, clock_ms: i64) -> PausedScheduler {
+    let at = |time: &Option<String>| time.as_deref().and_then(time_ms);
+    let since = at(&paused.paused_at).map(|at| clock_ms.saturating_sub(at).max(0).unsigned_abs());
+    let until = at(&paused.resume_at).map(|at| at.saturating_sub(clock_ms).max(0).unsigned_abs());
+    PausedScheduler {
+        name: paused.name.clone(),
+        paused_for_ms: since,
+        resumes_in_ms: until,
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,96 @@
+//! Beyond what an invariant is broken, and where each default comes from.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the invariants are judged by. The defaults follow the official alert rules where one can fire.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thresholds {
+    /// `high_latency`: the p99 of a store's gRPC requests must not exceed this. Milliseconds.
+    #[schemars(range(min = 0.1, max = 60_000.0))]
+    pub latency_p99_ms: f64,
+    /// `low_disk_space`, critical: at least this share of a store's capacity must be available. Percent.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub disk_available_percent: f64,
+    /// `low_disk_space`, warning: at most this share of a store's capacity may be used, by whomever. Percent.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub disk_used_percent: f64,
+    /// `raft_log_lag`: the p99 of how far a store's followers lie behind must not exceed this. Entries.
+    #[schemars(range(min = 1.0, max = 1_000_000_000.0))]
+    pub raft_log_lag_entries: f64,
+    /// `leader_imbalance`: a store's leader score may differ from the mean by at most this. Percent.
+    #[schemars(range(min = 1.0, max = 1_000.0))]
+    pub leader_imbalance_percent: f64,
+    /// `leader_imbalance`: a smaller difference from the mean than this never counts. Leaders.
+    #[schemars(range(min = 1.0, max = 1_000_000.0))]
+    pub leader_imbalance_floor: f64,
+    /// `scheduler_paused_too_long`: how long a scheduler may be paused. Seconds.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub scheduler_paused_s: u64,
+    /// `evict_leader_left_behind`: how long an evict-leader scheduler may hold a store. Seconds.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub evict_leader_s: u64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            latency_p99_ms: 100.0,
+            disk_available_percent: 20.0,
+            disk_used_percent: 70.0,
+            raft_log_lag_entries: 5_000.0,
+            leader_imbalance_percent: 50.0,
+            leader_imbalance_floor: 10.0,
+            scheduler_paused_s: 1_800,
+            evict_leader_s: 1_800,
+        }
+    }
+}
+
+impl Thresholds {
+    pub(crate) fn validate(&self, faults: &mut Vec<String>) {
+        let numbers = [
+            ("latency_p99_ms", self.latency_p99_ms, 0.1, 60_000.0),
+            (
+                "disk_available_percent",
+                self.disk_available_percent,
+                0.0,
+                100.0,
+            ),
+            ("disk_used_percent", self.disk_used_percent, 0.0, 100.0),
+            ("raft_log_lag_entries", self.raft_log_lag_entries, 1.0, 1e9),
+            (
+                "leader_imbalance_percent",
+                self.leader_imbalance_percent,
+                1.0,
+                1_000.0,
+            ),
+            (
+                "leader_imbalance_floor",
+                self.leader_imbalance_floor,
+                1.0,
+                1e6,
+            ),
+        ];
+        for (key, value, least, most) in numbers {
+            // Written so that NaN is refused too.
+            if !(least..=most).contains(&value) {
+                faults.push(format!(
+                    "`thresholds.{key}` must be from {least} to {most}, not {value}"
+                ));
+            }
+        }
+        let times = [
+            ("scheduler_paused_s", self.scheduler_paused_s),
+            ("evict_leader_s", self.evict_leader_s),
+        ];
+        for (key, value) in times {
+            if !(1..=604_800).contains(&value) {
+                faults.push(format!(
+                    "`thresholds.{key}` must be from 1 to 604800, not {value}"
+                ));
+            }
+        }
+    }
+}

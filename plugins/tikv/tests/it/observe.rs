@@ -1,0 +1,302 @@
+//! What is seen of a cluster, and what is made of it.
+
+use std::{thread, time::Duration};
+
+use serde_json::{Value, json};
+use tikv::{Config, StoreState};
+
+use crate::{
+    cluster::{Cluster, Watch},
+    fake::{Fake, Reply},
+};
+
+#[test]
+fn a_healthy_cluster_is_seen_whole_and_nothing_is_wrong() {
+    let cluster = Cluster::start(3, 96);
+    let (seen, report) = Watch::new(cluster.config()).look();
+    assert_eq!(
+        (report.violations.len(), report.unknown.len()),
+        (0, 0),
+        "{report:?}"
+    );
+    assert!(
+        seen.sources.iter().all(|source| source.error.is_none()),
+        "{:?}",
+        seen.sources
+    );
+    assert_eq!(
+        seen.summary,
+        "3 of 3 stores up, 96 regions, PD leader pd0, 300 requests/s"
+    );
+    let data = &seen.data;
+    let stores = data.stores.as_ref().unwrap();
+    assert_eq!(stores[0].status_address.as_deref(), Some("tikv1:20180"));
+    assert_eq!(stores[0].state, Some(StoreState::Up));
+    assert_eq!(stores[0].capacity_bytes, Some(100 << 30));
+    assert!(stores[0].heartbeat_age_ms.is_some_and(|age| age < 60_000));
+    assert_eq!(
+        data.store_metrics.as_ref().unwrap()["2"].latency_p99_ms,
+        Some(8.0)
+    );
+    assert_eq!(data.regions.leaderless, Some(0));
+    assert_eq!(data.cluster_metrics.region_count, Some(96));
+    assert_eq!(data.config.max_store_down_time_ms, Some(1_800_000));
+    assert_eq!(
+        data.config.location_labels.as_deref(),
+        Some(&["zone".to_owned(), "host".into()][..])
+    );
+    assert_eq!(data.hot_stores.as_ref().unwrap().len(), 3);
+    assert_eq!(data.pd.cluster_id, Some(7_587_412_043_984_312_345));
+    assert_eq!(seen.slis["store_availability_percent"], Some(100.0));
+    assert_eq!(seen.slis["write_latency_p99_ms"], Some(8.0));
+}
+
+fn after(change: impl FnOnce(&Cluster)) -> Vec<String> {
+    let cluster = Cluster::start(3, 96);
+    change(&cluster);
+    Watch::new(cluster.config()).verdicts()
+}
+
+fn store(cluster: &Cluster, index: usize, change: impl FnOnce(&mut Value)) {
+    cluster.change("GET /stores", |body| change(&mut body["stores"][index]));
+}
+
+#[test]
+fn each_fault_is_its_own_verdict() {
+    let state =
+        |name: &'static str| after(|c| store(c, 0, |s| s["store"]["state_name"] = json!(name)));
+    assert_eq!(state("Tombstone"), [""; 0]);
+    assert_eq!(state("Offline"), ["store_offline store-1 violated"]);
+    // Its leaders are still counted for it, so they are nobody's.
+    assert_eq!(
+        state("Disconnected"),
+        [
+            "region_unavailable * violated",
+            "store_disconnected store-1 violated"
+        ]
+    );
+    assert_eq!(
+        state("Down"),
+        [
+            "region_unavailable * violated",
+            "store_down store-1 violated"
+        ]
+    );
+    assert_eq!(
+        state("Sleeping").len(),
+        9,
+        "a state of a later version is unknown everywhere"
+    );
+
+    let full = after(|c| store(c, 1, |s| s["status"]["available"] = json!("10GiB")));
+    assert_eq!(full, ["low_disk_space store-2 violated"]);
+    let regions = r#"{"count":2,"regions":[{"id":18,"leader":{"role_name":"Voter","store_id":1}},{"id":19,"leader":{"role_name":""}}]}"#;
+    let down = after(|c| c.set("GET /regions/check/down-peer", regions));
+    assert_eq!(down, ["under_replicated down-peer violated"]);
+    let leaderless = after(|c| {
+        c.change("GET /stats/region?start_key=&end_key=", |s| {
+            s["count"] = json!(97);
+        });
+    });
+    assert_eq!(leaderless, ["region_unavailable * violated"]);
+    let member = after(|c| c.change("GET /health", |h| h[2]["health"] = json!(false)));
+    assert_eq!(
+        member,
+        [
+            "pd_member_down pd2 violated",
+            "pd_quorum_at_risk * violated"
+        ]
+    );
+    let paused = r#"[{"name":"balance-leader-scheduler","paused_at":"2020-01-01T00:00:00Z","resume_at":"2020-01-01T01:00:00Z"}]"#;
+    let paused = after(|c| c.set("GET /schedulers?status=paused&timestamp", paused));
+    assert_eq!(
+        paused,
+        ["scheduler_paused_too_long balance-leader-scheduler violated"]
+    );
+}
+
+#[test]
+fn a_million_regions_without_a_peer_are_counted_by_their_head() {
+    let cluster = Cluster::start(3, 96);
+    let region = r#"{"id":18,"start_key":"74","end_key":"","peers":[],"leader":{"role_name":""}}"#;
+    let regions = vec![region; 50_000].join(",");
+    cluster.set(
+        "GET /regions/check/miss-peer",
+        format!("{{\"count\":50000,\"regions\":[{regions}]}}"),
+    );
+    let watch = Watch::new(cluster.config());
+    let (seen, _) = watch.look();
+    let missing = seen.data.regions.miss_peer.unwrap();
+    assert_eq!((missing.count, missing.examples.len()), (50_000, 5));
+    let asked = || {
+        cluster
+            .pd
+            .requests()
+            .iter()
+            .filter(|line| line.contains("miss-peer"))
+            .count()
+    };
+    let before = asked();
+    let (seen, _) = watch.look();
+    assert_eq!(
+        asked(),
+        before,
+        "PD has to write it as a whole, so it is not asked again at once"
+    );
+    assert_eq!(seen.data.regions.miss_peer.unwrap().count, 50_000);
+}
+
+#[test]
+fn a_new_pd_leader_is_not_believed_that_stores_are_away() {
+    let cluster = Cluster::start(3, 96);
+    let watch = Watch::new(cluster.config());
+    assert_eq!(watch.verdicts(), [""; 0]);
+    cluster.change("GET /members", |m| m["leader"] = m["members"][1].clone());
+    for index in 0..3 {
+        store(&cluster, index, |s| {
+            s["store"]["state_name"] = json!("Disconnected");
+        });
+    }
+    let (seen, report) = watch.look();
+    assert_eq!(report.violations, [], "{:?}", report.violations);
+    assert!(
+        report
+            .unknown
+            .iter()
+            .any(|unknown| unknown.invariant == "store_disconnected")
+    );
+    assert_eq!(seen.data.pd.leader.as_deref(), Some("pd1"));
+    assert_eq!(seen.data.stores.unwrap()[0].heard_by_leader, Some(false));
+    assert_eq!(seen.slis["store_availability_percent"], None);
+}
+
+#[test]
+fn the_log_is_read_where_one_is_configured() {
+    let cluster = Cluster::start(3, 96);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tikv.log");
+    let line = "[2026/08/20 09:31:04.512 +08:00] [INFO] [raft.rs:1196] [\"became leader at term 8\"] [term=8] [region_id=14]\n";
+    std::fs::write(&path, line).unwrap();
+    let with = |log_path: &std::path::Path| Config {
+        log_path: Some(log_path.to_str().unwrap().to_owned()),
+        ..cluster.config()
+    };
+    let (seen, report) = Watch::new(with(&path)).look();
+    let log = seen.data.log.unwrap();
+    assert_eq!((log.lines, log.events[0].region_id), (1, Some(14)));
+    assert_eq!(report.unknown, []);
+    let (seen, _) = Watch::new(with(&folder.path().join("none.log"))).look();
+    let source = seen
+        .sources
+        .iter()
+        .find(|source| source.name == "log")
+        .unwrap();
+    assert!(
+        source.error.as_ref().unwrap().contains("none.log"),
+        "{source:?}"
+    );
+    assert_eq!(seen.data.log, None);
+}
+
+#[test]
+fn without_a_leader_that_is_what_is_wrong_and_the_rest_is_unknown() {
+    for (status, words) in [
+        (
+            503,
+            "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader\n",
+        ),
+        (503, "no leader\n"),
+        (500, "[PD:apiutil:ErrRedirect]redirect failed\n"),
+    ] {
+        let cluster = Cluster::start(3, 96);
+        cluster.set_reply("GET /members", Reply::Body(status, words.into()));
+        let (seen, report) = Watch::new(cluster.config()).look();
+        let violated: Vec<_> = report
+            .violations
+            .iter()
+            .map(|v| v.invariant.as_str())
+            .collect();
+        assert_eq!(violated, ["pd_no_leader"], "{words}");
+        assert_eq!(
+            seen.data.pd.members.unwrap().len(),
+            3,
+            "their health is known"
+        );
+        assert!(
+            report
+                .unknown
+                .iter()
+                .any(|unknown| unknown.invariant == "store_down")
+        );
+        assert!(
+            seen.sources
+                .iter()
+                .any(|source| source.name == "pd cluster" && source.error.is_some())
+        );
+    }
+}
+
+#[test]
+fn before_the_first_store_everything_about_stores_is_unknown() {
+    let cluster = Cluster::start(3, 96);
+    let words = "\"[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first\"\n";
+    for path in [
+        "stores",
+        "stats/region?start_key=&end_key=",
+        "operators",
+        "schedulers",
+        "regions/check/down-peer",
+    ] {
+        cluster.set_reply(&format!("GET /{path}"), Reply::Body(500, words.into()));
+    }
+    let (seen, report) = Watch::new(cluster.config()).look();
+    assert_eq!(report.violations, []);
+    let source = seen
+        .sources
+        .iter()
+        .find(|source| source.name == "pd stores")
+        .unwrap();
+    assert!(
+        source
+            .error
+            .as_ref()
+            .unwrap()
+            .contains("ErrNotBootstrapped")
+    );
+    let unknown: Vec<_> = report
+        .unknown
+        .iter()
+        .map(|unknown| unknown.invariant.as_str())
+        .collect();
+    for invariant in [
+        "store_down",
+        "region_unavailable",
+        "leader_imbalance",
+        "under_replicated",
+    ] {
+        assert!(unknown.contains(&invariant), "{invariant}");
+    }
+}
+
+#[test]
+fn a_prometheus_that_takes_long_is_not_asked_in_every_cycle() {
+    let cluster = Cluster::start(3, 96);
+    let quick = cluster.prometheus.url();
+    let slow = Fake::start(move |request| {
+        thread::sleep(Duration::from_millis(300));
+        let path = request.line.trim_start_matches("GET ");
+        let answer = ureq::get(format!("{quick}{path}")).call();
+        Reply::Body(200, answer.unwrap().body_mut().read_to_string().unwrap())
+    });
+    let watch = Watch::new(Config {
+        prometheus_url: slow.url(),
+        ..cluster.config()
+    });
+    let (seen, _) = watch.look();
+    assert_eq!(seen.data.metrics_error, None);
+    let asked = slow.requests().len();
+    let (seen, report) = watch.look();
+    assert_eq!(slow.requests().len(), asked);
+    assert_eq!(report.unknown, [], "what was told is still known");
+    assert!(seen.data.metrics_age_ms.is_some());
+}

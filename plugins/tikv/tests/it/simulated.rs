@@ -1,0 +1,193 @@
+//! A simulated cluster with a real Prometheus, for tests to break.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Once,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tikv::{Config, Thresholds};
+
+use crate::cluster::{Watch, verdicts};
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let quiet = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(
+            quiet
+                .spawn()
+                .unwrap_or_else(|error| panic!("{command:?}: {error}")),
+        )
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Polls until it holds, and says what was waited for if it never does.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_mins(4);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The simulator lies beside the tests; it is built if nobody has done so yet.
+fn binary() -> PathBuf {
+    static BUILT: Once = Once::new();
+    let here = std::env::current_exe().unwrap();
+    let binary = here.parent().unwrap().parent().unwrap().join("pd-sim");
+    BUILT.call_once(|| {
+        if !binary.exists() {
+            let build = Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "-p", "pd-sim"])
+                .status();
+            assert!(build.unwrap().success());
+        }
+    });
+    binary
+}
+
+pub(crate) struct Simulated {
+    folder: tempfile::TempDir,
+    _simulator: Process,
+    prometheus: Option<Process>,
+    prometheus_port: u16,
+    pub(crate) pds: Vec<String>,
+    control: String,
+}
+
+impl Simulated {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ready = folder.path().join("ready.json");
+        let mut command = Command::new(binary());
+        command
+            .args(["--pd-port", "0", "--control-port", "0", "--ready-file"])
+            .arg(&ready)
+            .args(flags);
+        let simulator = Process::start(&mut command);
+        let ready = wait_for("the simulator", || read(&ready));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self {
+            folder,
+            _simulator: simulator,
+            prometheus: None,
+            prometheus_port: TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port(),
+            pds: ready["pds"].as_array().unwrap().iter().map(text).collect(),
+            control: text(&ready["control"]),
+        }
+    }
+
+    pub(crate) fn start_prometheus(&mut self) {
+        let config = self.folder.path().join("prometheus.yml");
+        let targets = format!("{}/prometheus/targets", self.control);
+        let text = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: sim\n  honor_labels: true\n  http_sd_configs:\n  - \
+             {{url: '{targets}', refresh_interval: 1s}}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                self.folder.path().join("data").display()
+            ))
+            .arg(format!(
+                "--web.listen-address=127.0.0.1:{}",
+                self.prometheus_port
+            ));
+        self.prometheus = Some(Process::start(&mut command));
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            pd_urls: self.pds.clone(),
+            prometheus_url: format!("http://127.0.0.1:{}", self.prometheus_port),
+            thresholds: Thresholds {
+                evict_leader_s: 1,
+                ..Thresholds::default()
+            },
+            ..Config::default()
+        }
+    }
+
+    /// Breaks or mends: `/stores/2/kill`.
+    pub(crate) fn control(&self, path: &str) {
+        let answer = ureq::post(format!("{}{path}", self.control)).send_empty();
+        answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// The cluster as the simulator knows it.
+    pub(crate) fn state(&self) -> Value {
+        let text = ureq::get(format!("{}/state", self.control))
+            .call()
+            .unwrap()
+            .body_mut()
+            .read_to_string();
+        serde_json::from_str(&text.unwrap()).unwrap()
+    }
+
+    pub(crate) fn pd_post(&self, path: &str, body: &Value) {
+        ureq::post(format!("{}/pd/api/v1{path}", self.pds[0]))
+            .send(body.to_string())
+            .unwrap();
+    }
+
+    pub(crate) fn pd_get(&self, path: &str) -> Value {
+        let text = ureq::get(format!("{}/pd/api/v1{path}", self.pds[0]))
+            .call()
+            .unwrap()
+            .body_mut()
+            .read_to_string();
+        serde_json::from_str(&text.unwrap()).unwrap()
+    }
+}
+
+fn read(path: &Path) -> Option<Value> {
+    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+/// What needs Prometheus, and is left out where there is none.
+const MEASURED: [&str; 4] = ["high_latency", "raft_log_lag", "server_busy", "write_stall"];
+
+/// The verdicts that need no Prometheus.
+pub(crate) fn unmeasured(watch: &Watch) -> Vec<String> {
+    let mut all = verdicts(&watch.look().1);
+    all.retain(|verdict| !MEASURED.iter().any(|name| verdict.starts_with(name)));
+    all
+}
+
+pub(crate) fn wait_for_verdicts(watch: &Watch, expected: &[&str]) {
+    let mut last = Vec::new();
+    let end = Instant::now() + Duration::from_mins(3);
+    while last != expected {
+        assert!(
+            Instant::now() < end,
+            "waited for {expected:?}, and there is {last:?}"
+        );
+        last = unmeasured(watch);
+    }
+}
