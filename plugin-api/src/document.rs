@@ -185,7 +185,9 @@ pub struct ActionDefinition {
     pub name: String,
     /// What it does and what it costs, in a sentence or two.
     pub description: String,
-    /// JSON Schema of the parameters: an object with typed and bounded properties.
+    /// JSON Schema of the parameters: an object with typed and bounded properties. A property may carry
+    /// `x-resource: true`: its value names what the action touches, as the violations name it (a node, a key). The host
+    /// limits how many different resources are touched within a time; where no property is marked, it counts them all.
     pub params_schema: Value,
     /// How much harm it can do.
     pub risk: Risk,

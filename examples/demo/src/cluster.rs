@@ -109,6 +109,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// What kind of cluster it is.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Starts Redis on its port, empty.
     pub fn start_redis(&mut self) -> Result<()> {
         let port = self.redis_port.to_string();
@@ -194,16 +199,20 @@ impl Cluster {
 
     /// Switches faults on or off on every node: a JSON object as `/api/v1/chaos` takes it.
     pub fn chaos(&self, faults: &str) -> Result<()> {
-        for node in &self.nodes {
-            let response = ureq::put(format!("{}/api/v1/chaos", node.url()))
-                .header("content-type", "application/json")
-                .send(faults)?;
-            ensure!(
-                response.status().is_success(),
-                "{} refuses {faults}",
-                node.id
-            );
-        }
+        (0..self.nodes.len()).try_for_each(|place| self.chaos_at(place, faults))
+    }
+
+    /// The same on one node, by its place in the list.
+    pub fn chaos_at(&self, place: usize, faults: &str) -> Result<()> {
+        let node = &self.nodes[place];
+        let response = ureq::put(format!("{}/api/v1/chaos", node.url()))
+            .header("content-type", "application/json")
+            .send(faults)?;
+        ensure!(
+            response.status().is_success(),
+            "{} refuses {faults}",
+            node.id
+        );
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::Duration,
 };
 
@@ -100,13 +100,32 @@ impl Watched {
 
     /// Its tickets, those resolved and pending included.
     pub fn tickets(&self) -> Result<Vec<Value>> {
-        let output = Command::new(program("operator")?)
+        self.list(&["tickets", "list", "--all", "--json"])
+    }
+
+    /// What was proposed to it, those that are over included; the latest first.
+    pub fn proposals(&self) -> Result<Vec<Value>> {
+        self.list(&["actions", "list", "--all", "--json"])
+    }
+
+    /// Runs another command of the operator, with the daemon's configuration and state.
+    pub fn ask(&self, command: &[&str]) -> Result<Output> {
+        let mut operator = Command::new(program("operator")?);
+        operator
             .args(&self.args)
             .args(["--state-dir", &state_dir(&self.folder)])
-            .args(["tickets", "list", "--all", "--json"])
-            .output()?;
+            .args(command);
+        Ok(operator.output()?)
+    }
+
+    fn list(&self, command: &[&str]) -> Result<Vec<Value>> {
+        let output = self.ask(command)?;
         if !output.status.success() {
-            bail!("tickets list: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "{}: {}",
+                command.join(" "),
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }

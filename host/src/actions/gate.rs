@@ -15,7 +15,7 @@ use crate::{
     config::ActionRules,
     model::{
         EventKind, Execution, ExecutionEnd, Happening, Mark, Mode, OPERATOR, OnFailure, Proof,
-        Proposal, ProposalId, ProposalState, Record, TicketEvent, TicketId, Timestamp,
+        Proposal, ProposalId, ProposalState, Record, TicketEvent, TicketId, TicketKey, Timestamp,
     },
     store::{Change, Draft, GateView, Store, StoreError},
 };
@@ -184,15 +184,20 @@ pub async fn propose(
     let view = store
         .gate_view(&proposal, Timestamp::now().minus(policy::memory(rules)))
         .await?;
-    let covered =
-        proposal.undoes.is_some() && plan.calls().all(|call| rules.undo(&call.definition().name));
-    let asks_nobody = covered || !policy::needs_a_person(&plan, rules);
     let executes = view.control.mode(&proposal.subject, rules.mode) == Mode::Execute;
+    let asks_nobody = match proposal.undoes {
+        Some(undone) => is_undone_unasked(store, undone, rules).await?,
+        None => !policy::needs_a_person(&plan, rules),
+    };
     if asks_nobody && executes {
+        let why = match proposal.undoes {
+            Some(undone) => format!("the rules let {undone} be taken back without asking again"),
+            None => "no rule asks a person".to_owned(),
+        };
         let mark = Mark {
             by: OPERATOR.to_owned(),
             at: Timestamp::now(),
-            note: "no rule asks a person".to_owned(),
+            note: why,
         };
         let approval = policy::approval_by(mark, true, &plan, &proposal, &view, rules);
         records.push(record(&proposal, "approved", OPERATOR, json!(approval)));
@@ -200,6 +205,17 @@ pub async fn propose(
         proposal.state = ProposalState::Approved;
     }
     store.propose(Draft { proposal, records }).await
+}
+
+/// Whether each action of a plan that is to be taken back may be: the rules name the action itself, not its inverse.
+async fn is_undone_unasked(
+    store: &Store,
+    undone: ProposalId,
+    rules: &ActionRules,
+) -> Result<bool, StoreError> {
+    let undone = store.proposal(undone).await?;
+    let mut actions = undone.plan.steps.iter().map(|step| &step.action);
+    Ok(actions.all(|action| rules.undo(action)))
 }
 
 /// A wish that does not fit is recorded as it was made, and rejected.
@@ -533,7 +549,8 @@ fn begins(
         policy::permit(plan, case).map_err(|(refusal, _)| Refused::ByRule { id, refusal })?;
     if proposal.begun_at.is_none() {
         proposal.begun_at = Some(now);
-        proposal.proof = plan.acts().then(|| proof(stage, &proposal, plan, view));
+        let targets = targets(&proposal, view);
+        proposal.proof = plan.acts().then(|| proof(stage, plan, view, targets));
     }
     proposal.state = ProposalState::Executing;
     proposal.attempt += 1;
@@ -576,22 +593,20 @@ fn is_half_done(proposal: &Proposal) -> bool {
     proposal.begun_at.is_some() || proposal.undoes.is_some()
 }
 
+/// What must hold afterwards. Taking back what did not help does not mend the ticket, and is not meant to.
+fn targets(proposal: &Proposal, view: &GateView) -> Vec<TicketKey> {
+    let ticket = view.ticket.iter().filter(|_| proposal.undoes.is_none());
+    ticket.map(|ticket| ticket.key.clone()).collect()
+}
+
 /// What must be so afterwards, and what was not so before.
-fn proof(stage: &Stage, proposal: &Proposal, plan: &ValidPlan, view: &GateView) -> Proof {
+fn proof(stage: &Stage, plan: &ValidPlan, view: &GateView, targets: Vec<TicketKey>) -> Proof {
     let rules = &stage.subject.actions;
     let windows = plan
         .calls()
         .map(|call| rules.verify_window(&call.definition().name));
     Proof {
-        // What takes an action back need not mend what that was for.
-        targets: match proposal.undoes {
-            Some(_) => Vec::new(),
-            None => view
-                .ticket
-                .iter()
-                .map(|ticket| ticket.key.clone())
-                .collect(),
-        },
+        targets,
         baseline: view.live.iter().map(|ticket| ticket.key.clone()).collect(),
         window_ms: crate::model::millis(windows.max().unwrap_or_default()),
         until: Timestamp(i64::MAX),

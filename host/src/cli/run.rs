@@ -10,10 +10,10 @@ use super::{
     proposals, signals::Signals, style,
 };
 use crate::{
-    actions::{Ending, Refused, ValidCall, ValidPlan, Weight},
+    actions::{Ending, ValidCall, ValidPlan, Weight},
     config::SubjectConfig,
     model::{Proposal, ProposalId, ProposalState, TicketId},
-    service::{DryRun, Service, ServiceError, Wanted},
+    service::{DryRun, Service, Wanted},
 };
 
 /// Between two looks at whether the daemon has proven it.
@@ -113,7 +113,6 @@ impl HowToRun {
     ) -> Result<Exit, Failure> {
         let mut signals = Signals::new()?;
         let (end, ending) = watch::channel(Ending::No);
-        let is_own = plan.is_some();
         let mut performing = Box::pin(service.perform(id, plan, ending));
         let (performed, interrupted) = tokio::select! {
             performed = &mut performing => (performed, false),
@@ -122,13 +121,7 @@ impl HowToRun {
                 (performing.await, true)
             }
         };
-        let (proposal, undoing) = match performed {
-            // A daemon was quicker, where no rule asks a person.
-            Err(ServiceError::Refused(Refused::State { .. })) if is_own => {
-                (self.followed(id, service).await?, None)
-            }
-            performed => performed?,
-        };
+        let (proposal, undoing) = performed?;
         self.tell(&proposal, out)?;
         if let Some(undoing) = undoing {
             out.warn(&format!(
@@ -145,20 +138,6 @@ impl HowToRun {
             return self.proven(proposal.id, service, out).await;
         }
         Ok(exit(&proposal))
-    }
-
-    /// How a proposal that another process carries out ended.
-    async fn followed(&self, id: ProposalId, service: &Service) -> Result<Proposal, Failure> {
-        loop {
-            let proposal = service.proposal(id).await?.proposal;
-            if !matches!(
-                proposal.state,
-                ProposalState::Approved | ProposalState::Executing
-            ) {
-                return Ok(proposal);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
     }
 
     fn tell(&self, proposal: &Proposal, out: &Output) -> Result<(), Failure> {

@@ -1,12 +1,17 @@
 //! What people and programs want done, and what became of it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::Map;
 use tokio::sync::watch;
 
 use super::{Service, ServiceError};
 use crate::{
-    actions::{self, Ending, Registry, Ruling, Stage, ValidPlan, Weight, Wish, needs_a_person},
+    actions::{
+        self, ActError, Ending, Refused, Registry, Ruling, Stage, ValidPlan, Weight, Wish,
+        needs_a_person,
+    },
     config::{self, SubjectConfig, nearest},
     model::{
         AuditEntry, Execution, Mark, OnFailure, Plan, PlanStep, Proposal, ProposalId,
@@ -14,6 +19,9 @@ use crate::{
     },
     store::{AuditFilter, ProposalFilter, Store, mark},
 };
+
+/// Between two looks at what another process carries out.
+const FOLLOW: Duration = Duration::from_millis(100);
 
 /// What somebody wants done, as they wrote it.
 #[derive(Debug, Clone)]
@@ -260,15 +268,41 @@ impl Service {
             refuse_secrets(&proposal)?;
         }
         let subject = self.subject(Some(&proposal.subject))?;
-        let stage = self.stage(subject, store.clone(), ending);
-        let performed = stage.perform(id, given).await?;
+        let stage = self.stage(subject, store.clone(), ending.clone());
+        let is_new = given.is_some();
+        let performed = stage.perform(id, given).await;
+        if is_new && matches!(performed, Err(ActError::Refused(Refused::State { .. }))) {
+            // A running daemon takes what is approved as soon as it sees it, also what was meant for this process.
+            return Ok((self.follow(id, ending).await?, None));
+        }
         let undoing = match actions::compensate(&stage, id).await? {
             Some(undoing) if undoing.state == ProposalState::Approved => {
                 Some(stage.perform(undoing.id, None).await?)
             }
             undoing => undoing,
         };
-        Ok((performed, undoing))
+        Ok((performed?, undoing))
+    }
+
+    /// Waits for the end of what another process carries out, or of this one.
+    async fn follow(
+        &self,
+        id: ProposalId,
+        mut ending: watch::Receiver<Ending>,
+    ) -> Result<Proposal, ServiceError> {
+        loop {
+            let proposal = self.store().await?.proposal(id).await?;
+            if !matches!(
+                proposal.state,
+                ProposalState::Approved | ProposalState::Executing
+            ) {
+                return Ok(proposal);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(FOLLOW) => {}
+                Ok(_) = ending.wait_for(|ending| *ending != Ending::No) => return Ok(proposal),
+            }
+        }
     }
 
     /// What a wish would do. Nothing is done and nothing is recorded.

@@ -3,6 +3,7 @@
 //! Where a grace period is a minute, the test of that fault shortens it. Where latency is not the fault, its threshold is so high
 //! that a busy machine alone does not cross it. Everything else is as a newcomer has it.
 
+#[path = "../scene/mod.rs"]
 mod scene;
 
 use std::time::Duration;
@@ -148,21 +149,6 @@ fn without_prometheus_latency_is_unknown_and_nothing_resolves() {
     scene.only(from, &["high_latency"]);
 }
 
-/// So many checks of one key at once that they overshoot its limit of 50; the key. Each try has a key of its own.
-fn overshoot(scene: &Scene) -> String {
-    let mut tries = 0..;
-    wait::until(PATIENCE, "more is admitted than the limit", || {
-        let prefix = format!("hot{}:", tries.next()?);
-        let burst = ["--connections", "200", "--count", "200", "--keys", "1"];
-        let allowed = scene.drive(
-            &prefix,
-            &[burst.as_slice(), &["--key-prefix", &prefix]].concat(),
-        );
-        (allowed > 50).then(|| format!("{prefix}0"))
-    })
-    .expect("an overshoot")
-}
-
 #[test]
 fn checks_that_are_not_atomic_let_too_much_through() {
     let options = Options {
@@ -172,11 +158,7 @@ fn checks_that_are_not_atomic_let_too_much_through() {
     };
     let scene = Scene::new(options);
     let from = scene.now();
-    scene
-        .cluster
-        .chaos(r#"{"non_atomic":true}"#)
-        .expect("chaos");
-    let key = overshoot(&scene);
+    let key = scene.overshoot();
     let broken = Moment::now();
     let tickets = [
         format!("critical ghost_allowing {key}"),
@@ -185,7 +167,6 @@ fn checks_that_are_not_atomic_let_too_much_through() {
     for ticket in &tickets {
         scene.expect_open(from, ticket, broken, Duration::ZERO);
     }
-    scene.cluster.chaos("{}").expect("no chaos");
     for ticket in &tickets {
         scene.expect(from, &format!("resolved {ticket}"));
     }

@@ -194,4 +194,17 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn what_is_touched_is_the_key_or_the_node_and_nothing_else() {
+        for definition in definitions() {
+            let properties = definition.params_schema["properties"].as_object().unwrap();
+            let marked = properties
+                .iter()
+                .filter(|(_, property)| property["x-resource"] == true);
+            let names: Vec<_> = marked.map(|(name, _)| name.as_str()).collect();
+            let of_nodes = definition.name.ends_with("_node");
+            let expected = if of_nodes { "node_id" } else { "key" };
+            assert_eq!(names, [expected], "{}", definition.name);
+        }
+    }
 }

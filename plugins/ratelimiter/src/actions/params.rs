@@ -17,7 +17,7 @@ const MAX_BLOCK_SECONDS: u64 = MAX_WINDOW_MS / 1_000;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Key {
     /// The key, exactly as clients name it.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-resource" = true))]
     pub(crate) key: String,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Key {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewLimit {
     /// The key, or a prefix that ends in `*`.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-resource" = true))]
     pub(crate) key: String,
     /// How many requests a window holds at most; 0 refuses all.
     #[schemars(range(min = 0, max = 1_000_000_000))]
@@ -41,7 +41,7 @@ pub(crate) struct NewLimit {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PreviousLimit {
     /// The key, or a prefix that ends in `*`.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-resource" = true))]
     pub(crate) key: String,
     /// Whether this very key or prefix had a limit of its own. If not, the override is deleted.
     pub(crate) had_override: bool,
@@ -58,7 +58,7 @@ pub(crate) struct PreviousLimit {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Block {
     /// The key, exactly as clients name it.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-resource" = true))]
     pub(crate) key: String,
     /// For how long.
     #[schemars(range(min = 1, max = 31_622_400))]
@@ -70,7 +70,7 @@ pub(crate) struct Block {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Node {
     /// The node's id.
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), extend("x-resource" = true))]
     pub(crate) node_id: String,
 }
 

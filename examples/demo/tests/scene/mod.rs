@@ -1,5 +1,7 @@
 //! A cluster, an operator that has found it healthy, and what is demanded of it when something breaks.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -62,11 +64,17 @@ impl Scene {
     }
 
     pub(crate) fn with(options: Options, latency: Latency) -> Self {
+        Self::configured(options, latency, "")
+    }
+
+    /// The same; `more` is the end of the configuration, and begins in the table `subjects.ratelimiter.config` if latency is
+    /// of no interest.
+    pub(crate) fn configured(options: Options, latency: Latency, more: &str) -> Self {
         let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let temp = tempfile::tempdir().expect("a folder");
         let folder = temp.path().to_owned();
         let cluster = Cluster::start(&folder, options).expect("a cluster");
-        let config = config(&folder, &cluster, latency);
+        let config = config(&folder, &cluster, latency, more);
         let args = ["--config".to_owned(), config.display().to_string()];
         let operator = Watched::start(&folder, &args).expect("an operator");
         let scene = Self {
@@ -89,6 +97,22 @@ impl Scene {
         let log = load.log();
         let summary: Value = serde_json::from_str(log.trim()).expect(&log);
         summary["allowed"].as_u64().expect(&log)
+    }
+
+    /// Checks that are not atomic let more of a key through than its limit; the key. Each try has a key of its own.
+    pub(crate) fn overshoot(&self) -> String {
+        let limit = self.cluster.options().default_limit;
+        let set = |faults| self.cluster.chaos(faults).expect("chaos");
+        set(r#"{"non_atomic":true}"#);
+        let mut tries = 0..;
+        let key = wait::until(PATIENCE, "more is admitted than the limit", || {
+            let prefix = format!("hot{}:", tries.next()?);
+            let burst = ["--connections", "200", "--count", "200", "--keys", "1"];
+            let of_one_key = [burst.as_slice(), &["--key-prefix", &prefix]].concat();
+            (self.drive(&prefix, &of_one_key) > limit).then(|| format!("{prefix}0"))
+        });
+        set("{}");
+        key.expect("an overshoot")
     }
 
     /// Everything holds and everything is known.
@@ -175,7 +199,18 @@ fn background_load(cluster: &Cluster) -> Process {
 }
 
 /// What a newcomer has, but for the latency.
-fn config(folder: &Path, cluster: &Cluster, latency: Latency) -> PathBuf {
+fn config(folder: &Path, cluster: &Cluster, latency: Latency, more: &str) -> PathBuf {
+    let latency = match latency {
+        Latency::OfNoInterest => "thresholds.latency_p99_ms = 1000.0\n",
+        Latency::Judged => {
+            "[subjects.ratelimiter.invariants.high_latency]\ngrace_period = \"3s\"\n"
+        }
+    };
+    write_config(folder, &cluster.settings(), &format!("{latency}{more}"))
+}
+
+/// Configures one subject, `ratelimiter`, with these settings of its plugin.
+pub(crate) fn write_config(folder: &Path, settings: &[String], more: &str) -> PathBuf {
     let path = folder.join("operator.toml");
     let plugin = plugin(folder);
     let mut text = format!(
@@ -183,17 +218,11 @@ fn config(folder: &Path, cluster: &Cluster, latency: Latency) -> PathBuf {
          [subjects.ratelimiter.config]\n",
         plugin.display()
     );
-    for setting in cluster.settings() {
+    for setting in settings {
         let (key, value) = setting.split_once('=').expect("key=value");
         text += &format!("{key} = {value:?}\n");
     }
-    text += match latency {
-        Latency::OfNoInterest => "thresholds.latency_p99_ms = 1000.0\n",
-        Latency::Judged => {
-            "[subjects.ratelimiter.invariants.high_latency]\ngrace_period = \"3s\"\n"
-        }
-    };
-    fs::write(&path, text).expect("write the configuration");
+    fs::write(&path, text + more).expect("write the configuration");
     path
 }
 

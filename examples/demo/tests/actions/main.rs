@@ -1,0 +1,232 @@
+//! What people have done to a real cluster by the operator's gate: it takes effect on every node, is proven or taken back,
+//! and while the mode is `observe` none of it reaches the service.
+//!
+//! The time for which all must be well after an action is a minute as a newcomer has it. Here it is a few seconds, but where
+//! something is meant to break meanwhile.
+
+mod clients;
+#[path = "../../../../plugins/ratelimiter/tests/it/fake.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the tests of the plugin use all of it, and it is test code"
+)]
+mod fake;
+mod observing;
+mod people;
+#[path = "../scene/mod.rs"]
+mod scene;
+
+use operator_demo::{
+    Options,
+    cluster::{Node, get},
+};
+use serde_json::json;
+
+use clients::Client;
+use people::{act, approve, ask, check, find, limits, propose, tells, ticket, undoing, wait_for};
+use scene::{Latency, Scene};
+
+/// What runs, and for how long all must be well afterwards.
+const EXECUTE: &str = r#"
+[subjects.ratelimiter.actions]
+mode = "execute"
+cooldown = "0s"
+verify_window = "3s"
+"#;
+
+fn urls(scene: &Scene) -> Vec<String> {
+    scene.cluster.nodes.iter().map(Node::url).collect()
+}
+
+#[test]
+fn an_over_limit_key_is_reset_as_approved_and_proven_to_have_helped() {
+    let options = Options {
+        default_limit: 50,
+        // So long that it does not mend itself.
+        default_window_ms: 3_600_000,
+        ..Options::default()
+    };
+    let scene = Scene::configured(options, Latency::OfNoInterest, EXECUTE);
+    let (from, operator) = (scene.now(), &scene.operator);
+    let key = scene.overshoot();
+    let over_limit = format!("warning over_limit {key}");
+    scene.expect(from, &format!("opened {over_limit}"));
+    for node in urls(&scene) {
+        assert_eq!(check(&node, &key), 429, "{node}");
+    }
+    let ticket = ticket(operator, "over_limit");
+    let call = ["reset_counter", &format!("key={key}"), "--ticket", &ticket];
+    let why = "its window is full of what should not have been let in";
+    let id = propose(operator, &[&call[..], &["--why", why]].concat());
+    approve(operator, id);
+    wait_for(operator, id, &["verified"]);
+    for node in urls(&scene) {
+        assert_eq!(check(&node, &key), 200, "{node}");
+    }
+    scene.expect(from, &format!("resolved {over_limit}"));
+    scene.wait_until_healthy(scene.now());
+    let story = ask(operator, &["tickets", "show", &ticket]);
+    tells(
+        &story,
+        &[
+            "seen",
+            "opened",
+            "proposed @1",
+            why,
+            "validated @1",
+            "approved @1",
+            "begun @1",
+            "completed @1",
+            "verified @1",
+            "held and nothing was newly broken for 3s",
+        ],
+    );
+    assert!(story.contains("resolved"), "{story}");
+}
+
+#[test]
+fn a_limit_holds_on_every_node_and_a_drained_node_serves_again_when_it_is_taken_back() {
+    let scene = Scene::configured(Options::default(), Latency::OfNoInterest, EXECUTE);
+    let (from, operator, nodes) = (scene.now(), &scene.operator, urls(&scene));
+    act(
+        operator,
+        &["update_limit", "key=tight", "limit=2", "window_ms=3600000"],
+    );
+    for node in &nodes {
+        assert_eq!(limits(node), [json!(["tight", 2, 3600])], "{node}");
+    }
+    for status in [200, 200] {
+        assert_eq!(check(&nodes[0], "tight"), status);
+    }
+    for node in &nodes {
+        assert_eq!(check(node, "tight"), 429, "{node}");
+    }
+    act(
+        operator,
+        &["update_limit", "key=tight", "limit=5", "window_ms=3600000"],
+    );
+    for node in &nodes {
+        assert_eq!(check(node, "tight"), 200, "{node}");
+        assert_eq!(limits(node), [json!(["tight", 5, 3600])], "{node}");
+    }
+
+    act(operator, &["drain_node", "node_id=node-2"]);
+    let answers = || {
+        nodes
+            .iter()
+            .map(|node| check(node, "any"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(answers(), [200, 503, 200]);
+    assert!(
+        get(&format!("{}/api/v1/nodes/node-2", nodes[0]))
+            .expect("a node")
+            .contains("draining")
+    );
+    act(operator, &["undrain_node", "node_id=node-2"]);
+    assert_eq!(answers(), [200, 200, 200]);
+    scene.only(from, &[]);
+}
+
+#[test]
+fn a_limit_that_turns_clients_away_is_not_verified_and_the_one_before_holds_again() {
+    let rules = r#"thresholds.block_rate_percent = 10.0
+[subjects.ratelimiter.invariants.high_block_rate]
+grace_period = "1s"
+[subjects.ratelimiter.actions]
+mode = "execute"
+verify_window = "3s"
+[subjects.ratelimiter.actions.by_name.update_limit]
+verify_window = "2m"
+"#;
+    let scene = Scene::configured(Options::default(), Latency::OfNoInterest, rules);
+    let (operator, nodes) = (&scene.operator, urls(&scene));
+    // The load that runs all the time asks for keys that begin like this.
+    let call = ["update_limit", "key=load:*", "limit=0", "window_ms=60000"];
+    let id = propose(operator, &call);
+    approve(operator, id);
+    wait_for(operator, id, &["completed"]);
+    for node in &nodes {
+        assert_eq!(check(node, "load:0"), 429, "{node}");
+    }
+    let refuted = wait_for(operator, id, &["not_verified"]);
+    assert_eq!(refuted["note"], "not verified: it broke high_block_rate");
+    let undoing = undoing(operator, id)["id"].as_i64().expect("a number");
+    let undone = wait_for(operator, undoing, &["verified"]);
+    let before = json!({"key": "load:*", "had_override": false, "limit": 100, "window_ms": 60_000});
+    assert_eq!(undone["plan"]["steps"][0]["params"], before);
+    for node in &nodes {
+        assert_eq!(limits(node), [json!(null); 0], "{node}");
+        assert_eq!(check(node, "load:0"), 200, "{node}");
+    }
+    let unsettled = ticket(operator, "operator.action_unsettled");
+    ask(operator, &["actions", "settle", "1", "--note", "seen"]);
+    find(operator, "a settled proposal", |proposal| {
+        proposal["id"] == id && !proposal["settled"].is_null()
+    });
+    scene.expect(0, "resolved warning high_block_rate");
+    assert!(ask(operator, &["tickets", "show", &unsettled]).contains("@1"));
+}
+
+#[test]
+fn a_drain_that_breaks_something_else_is_taken_back_and_its_ticket_tells_all_of_it() {
+    let options = Options {
+        nodes: 2,
+        default_limit: 20,
+        default_window_ms: 60_000,
+        ..Options::default()
+    };
+    // What no machine crosses by being busy alone.
+    let rules = format!(
+        "[subjects.ratelimiter.config.thresholds]\nlatency_p99_ms = 500.0\n{EXECUTE}\
+         [subjects.ratelimiter.actions.by_name.drain_node]\nverify_window = \"2m\"\n"
+    );
+    let scene = Scene::configured(options, Latency::Judged, &rules);
+    let (from, operator, nodes) = (scene.now(), &scene.operator, urls(&scene));
+    // node-2 is slow, which is to be seen. node-1 lets everything through, and will as soon as somebody comes to it.
+    scene
+        .cluster
+        .chaos_at(0, r#"{"ignore_limits":true}"#)
+        .expect("chaos");
+    scene
+        .cluster
+        .chaos_at(1, r#"{"added_latency_ms":2000}"#)
+        .expect("chaos");
+    let _client = Client::start(vec![nodes[1].clone(), nodes[0].clone()], "hot");
+    let ticket = ticket(operator, "high_latency");
+    scene.only(from, &["high_latency"]);
+    let call = ["drain_node", "node_id=node-2", "--ticket", &ticket];
+    let id = propose(operator, &call);
+    approve(operator, id);
+    let refuted = wait_for(operator, id, &["not_verified"]);
+    let note = refuted["note"].as_str().expect("a note");
+    assert!(note.starts_with("not verified: it broke "), "{note}");
+    assert!(note.contains("ghost_allowing hot"), "{note}");
+    let undoing = undoing(operator, id)["id"].as_i64().expect("a number");
+    let undone = wait_for(operator, undoing, &["verified"]);
+    assert_eq!(undone["plan"]["steps"][0]["action"], "undrain_node");
+    // The clients are back where the limit holds, and the window is full.
+    assert_eq!(check(&nodes[1], "hot"), 429);
+    let story = ask(operator, &["tickets", "show", &ticket]);
+    tells(
+        &story,
+        &[
+            "seen",
+            "opened",
+            "proposed @1",
+            "approved @1",
+            "begun @1",
+            "completed @1",
+            "not_verified @1",
+            "it broke ",
+            "proposed @2",
+            "takes back @1",
+            "approved @2",
+            "begun @2",
+            "completed @2",
+            "verified @2",
+        ],
+    );
+    assert!(story.contains("escalated"), "{story}");
+}
