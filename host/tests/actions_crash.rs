@@ -101,7 +101,7 @@ fn a_crash_after_the_answer_is_recorded_leaves_the_proof_to_the_next_process() {
 }
 
 #[test]
-fn a_crash_before_it_is_taken_back_calls_a_person() {
+fn a_crash_before_it_is_taken_back_is_made_up_for() {
     for point in ["refuted", "undoing"] {
         let scene = Scene::executing("verify_window = \"30s\"\ncooldown = \"0s\"");
         let mut daemon = scene.site.start_with(|command| {
@@ -113,12 +113,18 @@ fn a_crash_before_it_is_taken_back_calls_a_person() {
         assert_eq!(daemon.ended().code(), None, "{point}: it was not killed");
         assert_eq!(scene.proposal(1)["state"], "not_verified", "{point}");
         let mut daemon = scene.site.start();
+        wait_for("the undoing", || (scene.effects().len() == 2).then_some(()));
+        assert!(scene.effects()[1].starts_with("set_level {\"level\":0}"));
+        assert_eq!(scene.proposal(2)["undoes"], 1, "{point}");
         daemon.next_heartbeat("db");
-        assert_eq!(scene.effects().len(), 1, "{point}");
         let unsettled = scene.ask(&["tickets", "list"]);
         assert!(
             unsettled.contains("operator.action_unsettled"),
             "{point}: {unsettled}"
+        );
+        assert!(
+            scene.try_proposal(3).is_none(),
+            "{point}: it is taken back once"
         );
         daemon.stop();
     }

@@ -307,10 +307,18 @@ fn limits_hold_it_back_and_say_which() {
         5,
         "refused by the rule `deny`: `wipe` falls under `wi*`",
     );
-    let held = scene.wait_for(2, |state| state == "approved");
-    let rule = held["held_back"].as_str().unwrap();
-    assert!(rule.starts_with("max_per_action_per_hour: "), "{rule}");
-    scene.ask(&["actions", "cancel", "2"]);
+    assert_eq!(
+        scene.proposal(2)["state"],
+        "cancelled",
+        "nobody waits for it any more"
+    );
+    scene.propose(&["set_level", "level=3"]);
+    scene.ask(&["actions", "approve", "4", "--yes"]);
+    let held = common::wait_for("the rule", || {
+        scene.proposal(4)["held_back"].as_str().map(str::to_owned)
+    });
+    assert!(held.starts_with("max_per_action_per_hour: "), "{held}");
+    scene.ask(&["actions", "cancel", "4"]);
     assert_eq!(scene.effects().len(), 1);
     daemon.next_heartbeat("db");
     daemon.stop();
