@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 mod call;
+mod confine;
 mod error;
 mod file;
 mod find;
@@ -26,6 +27,7 @@ mod log;
 mod plugin;
 mod process;
 mod remote;
+mod sandbox;
 mod secrets;
 mod session;
 mod subject;
@@ -36,6 +38,7 @@ pub use find::{find_plugin, list_plugins};
 pub use health::Health;
 pub use plugin::{Candidate, Examined, Plugin, examine};
 pub use remote::set_worker_program;
+pub use sandbox::{Confinement, Sandbox};
 pub use subject::{Deadlines, Isolation, SubjectSpec};
 pub use worker::worker_main;
 
@@ -91,13 +94,26 @@ pub fn connect(spec: SubjectSpec) -> (Observer, Invoker) {
 pub async fn describe(
     plugin: &Plugin,
     isolation: Isolation,
+    sandbox: &Sandbox,
     deadline: Duration,
 ) -> Result<Descriptor, CallError> {
     let name = &plugin.manifest.name;
     let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
-    let described = subject::describe(&mut link, plugin, deadline).await;
+    let described = subject::describe(&mut link, plugin, sandbox, deadline).await;
     link.close(deadline).await;
     described
+}
+
+/// What a plugin that runs like this is kept from on this machine. Runs none of its code.
+pub async fn confinement(
+    plugin: &Plugin,
+    isolation: Isolation,
+    sandbox: &Sandbox,
+    deadline: Duration,
+) -> Result<Confinement, CallError> {
+    let name = &plugin.manifest.name;
+    let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
+    link.confine(plugin, sandbox, deadline).await
 }
 
 impl Observer {
