@@ -14,6 +14,7 @@ mod failure;
 mod flags;
 mod observe;
 mod output;
+mod plugin_new;
 mod plugins;
 mod printable;
 mod printer;
@@ -126,6 +127,7 @@ fn run(cli: Cli, environment: &Environment, out: &Output) -> Result<Exit, Failur
     match &cli.command {
         Some(Command::Completions(completions)) => return completions.run(out),
         Some(Command::Config(config::ConfigCommand::Default)) => return config::default(out),
+        Some(Command::Plugins(plugins::Plugins::New(new))) => return new.run(out),
         _ => {}
     }
     let loaded = loaded(&cli, environment, out)?;

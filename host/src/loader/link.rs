@@ -64,7 +64,13 @@ impl Link {
         let body = serde_json::value::to_raw_value(&request)
             .map_err(|error| LoadError::new(&plugin.path, error.to_string()))?;
         let answer = self.call(plugin, Call::Confine, &body, deadline).await?;
-        super::subject::parse(Call::Confine, &answer)
+        let confinement: Confinement = super::subject::parse(Call::Confine, &answer)?;
+        if sandbox.enabled {
+            for missing in &confinement.missing {
+                tracing::warn!(plugin = %plugin.manifest.name, "sandbox: {missing}");
+            }
+        }
+        Ok(confinement)
     }
 
     /// Opens the library.
