@@ -149,10 +149,7 @@ fn sandbox(confinement: &Confinement) -> String {
     if confinement.missing.is_empty() {
         return "sandbox: it reads and writes what it is granted, and starts no program unless that is\n".to_owned();
     }
-    let lines = confinement.missing.iter();
-    lines
-        .map(|missing| format!("sandbox: {missing}\n"))
-        .collect()
+    format!("sandbox: {}\n", confinement.missing.join("\nsandbox: "))
 }
 
 fn settings(declared: &[Declared]) -> Table<5> {

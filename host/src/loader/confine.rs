@@ -194,9 +194,7 @@ mod linux {
         let starting = STARTING_PROGRAMS.iter().filter(|_| !exec);
         let forbidden = FORBIDDEN.iter().chain(starting);
         let filter = SeccompFilter::new(
-            forbidden
-                .map(|call| (i64::from(*call), Vec::new()))
-                .collect(),
+            forbidden.map(|call| (*call, Vec::new())).collect(),
             SeccompAction::Allow,
             SeccompAction::Errno(libc::EPERM.cast_unsigned()),
             arch,
