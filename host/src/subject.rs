@@ -83,7 +83,13 @@ pub async fn describe(
     subject: &SubjectConfig,
     plugin: &Plugin,
 ) -> Result<Descriptor, SubjectError> {
-    let described = loader::describe(plugin, subject.isolation, subject.deadlines.create).await;
+    let described = loader::describe(
+        plugin,
+        subject.isolation,
+        &subject.sandbox,
+        subject.deadlines.create,
+    )
+    .await;
     described.map_err(|error| match error {
         CallError::Load(error) => error.into(),
         source => SubjectError::Describe {
@@ -107,6 +113,7 @@ pub async fn start(
         plugin: plugin.clone(),
         config: settings.values.clone(),
         isolation: subject.isolation,
+        sandbox: settings.sandbox.clone(),
         deadlines: subject.deadlines,
     });
     Ok(Subject {

@@ -7,7 +7,7 @@ mod common;
 use std::{fs, sync::Arc, time::Duration};
 
 use common::{Bench, deadlines, hello_subject, misbehaving_subject, wait_for};
-use operator::loader::{CallError, Isolation, Observer, SubjectSpec, connect, describe};
+use operator::loader::{CallError, Isolation, Observer, Sandbox, SubjectSpec, connect, describe};
 use operator_plugin_api::{InvokeRequest, Outcome};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ async fn hello_subject_is_described_observed_and_checked() {
     let bench = Bench::new();
     for isolation in BOTH {
         let spec = bench.spec(hello_subject(), isolation, json!({"file": "/no/such/file"}));
-        let descriptor = describe(&spec.plugin, isolation, common::PATIENCE)
+        let descriptor = describe(&spec.plugin, isolation, &spec.sandbox, common::PATIENCE)
             .await
             .unwrap();
         assert_eq!(descriptor.subject, "hello");
@@ -126,7 +126,7 @@ async fn a_replaced_file_serves_the_new_code() {
 }
 
 async fn describe_name(plugin: Arc<operator::loader::Plugin>, isolation: Isolation) -> String {
-    describe(&plugin, isolation, common::PATIENCE)
+    describe(&plugin, isolation, &Sandbox::default(), common::PATIENCE)
         .await
         .unwrap()
         .subject

@@ -17,7 +17,9 @@ async fn a_plugin_built_against_abi_1_0_works() {
             (&*spec.plugin.manifest.abi, &*spec.plugin.manifest.sdk),
             ("1.0", "1.0.0")
         );
-        let descriptor = describe(&spec.plugin, isolation, PATIENCE).await.unwrap();
+        let descriptor = describe(&spec.plugin, isolation, &spec.sandbox, PATIENCE)
+            .await
+            .unwrap();
         assert_eq!(descriptor.subject, "abi-v1");
         assert_eq!(descriptor.invariants[0].keep_firing_for_ms, 2000);
         assert_eq!(descriptor.slos[0].sli, "level");

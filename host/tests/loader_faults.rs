@@ -252,7 +252,10 @@ async fn a_call_that_does_not_come_back_is_ended_at_its_deadline() {
 async fn a_deadline_ends_what_the_plugin_has_started_too() {
     let bench = Bench::new();
     let config = json!({"fault": "child", "effects_file": bench.effects_file()});
-    let (observer, _) = broken(&bench, Isolation::Worker, config);
+    let mut spec = bench.spec(misbehaving_subject(), Isolation::Worker, config);
+    spec.deadlines.observe = SHORT;
+    spec.sandbox.exec = true;
+    let (observer, _) = connect(spec);
     let error = observer.observe().await.unwrap_err();
     assert!(matches!(error, CallError::Deadline { .. }), "{error:?}");
     let effects = bench.effects();

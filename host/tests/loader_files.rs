@@ -13,7 +13,7 @@ use std::{
 
 use common::{Bench, built, hello_subject};
 use operator::loader::{
-    CallError, Isolation, LoadError, Plugin, describe, examine, find_plugin, list_plugins,
+    CallError, Isolation, LoadError, Plugin, Sandbox, describe, examine, find_plugin, list_plugins,
 };
 
 /// A file with this content, as a plugin would lie there.
@@ -295,7 +295,7 @@ async fn refusal_when_opened(bench: &Bench, path: &Path) -> Vec<LoadError> {
     let plugin = bench.open(path);
     let mut errors = Vec::new();
     for isolation in [Isolation::Worker, Isolation::None] {
-        let error = describe(&plugin, isolation, common::PATIENCE)
+        let error = describe(&plugin, isolation, &Sandbox::default(), common::PATIENCE)
             .await
             .unwrap_err();
         let CallError::Load(error) = error else {

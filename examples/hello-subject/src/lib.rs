@@ -13,7 +13,7 @@ use operator_plugin_api::{
 #[serde(crate = "operator_plugin_api::serde", deny_unknown_fields)]
 struct Config {
     /// The file that someone must keep touching.
-    #[schemars(extend("x-env" = "HELLO_FILE"))]
+    #[schemars(extend("x-env" = "HELLO_FILE", "x-path" = "read"))]
     #[serde(default = "default_file")]
     file: PathBuf,
     /// How old it may be. Seconds.

@@ -1,8 +1,9 @@
 //! The ways of being broken.
 
 use std::{
+    env, fs,
     hint::black_box,
-    io::Write,
+    io::{self, Write},
     process::{self, Command},
     sync::Mutex,
     thread,
@@ -57,6 +58,12 @@ pub enum Fault {
     CloseFds,
     /// Starts a child that outlives the call, adds `child PID` to the effects, and waits for ever.
     Child,
+    /// Writes a file in the home directory, tells so, and answers with the error if that is refused.
+    WriteHome,
+    /// Starts a shell, likewise.
+    StartShell,
+    /// Reads the password hashes of this machine, likewise.
+    ReadShadow,
     /// Crashes a moment after the call, on a thread of its own.
     LateCrash,
     /// Reports an invariant that it does not declare (check).
@@ -112,6 +119,9 @@ impl Fault {
                 start_child(tell);
                 sleep();
             }
+            Self::WriteHome => told("write_home", write_home())?,
+            Self::StartShell => told("start_shell", start_shell())?,
+            Self::ReadShadow => told("read_shadow", fs::read("/etc/shadow").map(drop))?,
             Self::LateCrash => drop(thread::spawn(|| {
                 thread::sleep(Duration::from_millis(20));
                 segfault();
@@ -188,6 +198,26 @@ fn close_fds() {
     for fd in 3..1024 {
         close(fd);
     }
+}
+
+/// Prints what came of it.
+fn told(what: &str, result: io::Result<()>) -> Result<(), Error> {
+    match &result {
+        Ok(()) => println!("{what}: done"),
+        Err(error) => println!("{what}: {error}"),
+    }
+    result.map_err(|error| Error::new(ErrorKind::Internal, format!("{what}: {error}")))
+}
+
+fn write_home() -> io::Result<()> {
+    let home = env::home_dir().ok_or(io::ErrorKind::NotFound)?;
+    let file = home.join(format!(".misbehaving-{}", process::id()));
+    fs::write(&file, "written")?;
+    fs::remove_file(file)
+}
+
+fn start_shell() -> io::Result<()> {
+    Command::new("/bin/sh").args(["-c", "true"]).status().map(drop)
 }
 
 fn start_child(tell: impl Fn(&str)) {

@@ -141,7 +141,8 @@ async fn cycles(bench: &common::Bench, plugin: &std::path::Path, violations: u32
                 let spec = spec.clone();
                 Box::pin(async move {
                     let deadline = spec.deadlines.create;
-                    let descriptor = loader::describe(&spec.plugin, Isolation::Worker, deadline);
+                    let descriptor =
+                        loader::describe(&spec.plugin, Isolation::Worker, &spec.sandbox, deadline);
                     let descriptor = descriptor.await.unwrap();
                     Ok((Arc::new(descriptor), loader::connect(spec).0))
                 })

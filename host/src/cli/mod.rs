@@ -16,6 +16,7 @@ mod flags;
 mod junit;
 mod observe;
 mod output;
+mod plugin_new;
 mod plugins;
 mod printable;
 mod printer;
@@ -132,6 +133,7 @@ fn run(cli: Cli, environment: &Environment, out: &Output) -> Result<Exit, Failur
         Some(Command::Completions(completions)) => return completions.run(out),
         Some(Command::Config(config::ConfigCommand::Default)) => return config::default(out),
         Some(Command::Conformance(conformance)) => return conformance.run(&cli.global, out),
+        Some(Command::Plugins(plugins::Plugins::New(new))) => return new.run(out),
         _ => {}
     }
     let loaded = loaded(&cli, environment, out)?;

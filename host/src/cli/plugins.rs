@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Exit, Failure, Json, Output,
+    plugin_new::New,
     printable::printable,
     quarantine::Quarantine,
     style,
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     config::{Declared, declared},
+    loader::Confinement,
     service::{Inspected, Listed, Service},
 };
 
@@ -21,6 +23,8 @@ pub(super) enum Plugins {
     List(Json),
     /// Ask a subject's plugin what it is: settings, invariants, actions
     Inspect(Inspect),
+    /// Make the folder of a new plugin, ready to build
+    New(New),
     /// Keep bad plugin files from being started
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -43,6 +47,7 @@ impl Plugins {
     ) -> Result<Exit, Failure> {
         match self {
             Self::List(json) => list(json, service, out).await,
+            Self::New(new) => new.run(out),
             Self::Inspect(inspect) => inspect.run(service, out).await,
             Self::Quarantine(quarantine) => quarantine.run(service, person, out).await,
         }
@@ -105,6 +110,7 @@ fn document(inspected: &Inspected) -> Value {
         "path": inspected.plugin.path,
         "sha256": inspected.plugin.sha256,
         "manifest": inspected.plugin.manifest,
+        "sandbox": inspected.confinement,
         "descriptor": inspected.descriptor,
         "actions": inspected.actions.as_ref().map(|list| &list.actions),
     })
@@ -122,6 +128,7 @@ fn draw(inspected: &Inspected, out: &Output) -> Result<(), Failure> {
         plugin.manifest.abi,
         printable(&plugin.manifest.rustc),
     ))?;
+    out.text(&sandbox(&inspected.confinement))?;
     out.text("\n")?;
     out.table(&settings(&declared(&descriptor.config_schema)))?;
     out.text("\n")?;
@@ -136,6 +143,13 @@ fn draw(inspected: &Inspected, out: &Output) -> Result<(), Failure> {
         )]))?;
     }
     Ok(())
+}
+
+fn sandbox(confinement: &Confinement) -> String {
+    if confinement.missing.is_empty() {
+        return "sandbox: it reads and writes what it is granted, and starts no program unless that is\n".to_owned();
+    }
+    format!("sandbox: {}\n", confinement.missing.join("\nsandbox: "))
 }
 
 fn settings(declared: &[Declared]) -> Table<5> {

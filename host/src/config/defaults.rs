@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{ActionRules, Config, Environment, LogConfig, LogFormat, Retention, SubjectConfig};
-use crate::loader::{Deadlines, Isolation};
+use crate::loader::{Deadlines, Isolation, Sandbox};
 
 /// Every setting with its default, commented: the reference of the configuration file.
 pub const COMMENTED_DEFAULTS: &str = include_str!("default.toml");
@@ -48,6 +48,7 @@ impl SubjectConfig {
             sha256: None,
             interval: Duration::from_secs(10),
             isolation: Isolation::Worker,
+            sandbox: Sandbox::default(),
             deadlines: Deadlines {
                 create: Duration::from_secs(5),
                 observe: Duration::from_secs(5),

@@ -44,7 +44,7 @@ use operator_plugin_api::Severity;
 use serde_json::{Map, Value};
 
 use crate::{
-    loader::{Deadlines, Isolation},
+    loader::{Deadlines, Isolation, Sandbox},
     model::Retention,
 };
 
@@ -101,6 +101,8 @@ pub struct SubjectConfig {
     pub interval: Duration,
     /// Where the plugin runs.
     pub isolation: Isolation,
+    /// What the plugin may reach in a worker.
+    pub sandbox: Sandbox,
     /// How long its calls may take.
     pub deadlines: Deadlines,
     /// How long an invariant may be unknown before that is a ticket.

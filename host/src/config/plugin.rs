@@ -1,5 +1,7 @@
 //! What a subject's plugin is given: `--set`, the file, the variables that the plugin names, in this order.
 
+use std::path::Path;
+
 use operator_plugin_api::Descriptor;
 use serde_json::{Map, Value};
 
@@ -8,6 +10,7 @@ use super::{
     nearest::suggestion,
     schema::{Property, insert, typed},
 };
+use crate::loader::Sandbox;
 
 mod fit;
 
@@ -16,6 +19,8 @@ mod fit;
 pub struct PluginConfig {
     /// For `create`. May hold secrets. The plugin's defaults are left to the plugin.
     pub values: Map<String, Value>,
+    /// What the person grants: what they say, and the paths that they give to settings marked `x-path`.
+    pub sandbox: Sandbox,
     /// Every setting with its origin, secrets masked, for showing.
     pub shown: Vec<Shown>,
 }
@@ -38,12 +43,16 @@ impl PluginConfig {
             faults: Vec::new(),
         };
         resolving.assign(subject);
+        // Not those of variables and defaults: the plugin's author chose them.
+        let mut sandbox = subject.sandbox.clone();
+        grant(resolving.root, &resolving.values, &mut sandbox);
         resolving.take_variables(resolving.root, &KeyPath::default(), environment);
         resolving.check_fit(descriptor);
         resolving.check_invariants(subject, descriptor);
         let shown = resolving.shown();
         Faults(resolving.faults).or(Self {
             values: resolving.values,
+            sandbox,
             shown,
         })
     }
@@ -163,6 +172,37 @@ impl<'a> Resolving<'a> {
             .collect();
         shown.sort_by(|a, b| a.key.cmp(&b.key));
         shown
+    }
+}
+
+/// Grants the absolute paths in what was given, where the schema says `"x-path": "read"` or `"write"`.
+fn grant(table: Property<'_>, values: &Map<String, Value>, sandbox: &mut Sandbox) {
+    for (name, value) in values {
+        if let Some(property) = table.child(name) {
+            grant_value(property, value, None, sandbox);
+        }
+    }
+}
+
+fn grant_value(property: Property<'_>, value: &Value, around: Option<&str>, sandbox: &mut Sandbox) {
+    let usage = property
+        .keyword("x-path")
+        .and_then(Value::as_str)
+        .or(around);
+    match value {
+        Value::String(text) if Path::new(text).is_absolute() => match usage {
+            Some("read") => sandbox.read.push(text.into()),
+            Some("write") => sandbox.write.push(text.into()),
+            _ => {}
+        },
+        Value::Array(items) => {
+            for item in items {
+                let below = property.child("0").unwrap_or(property);
+                grant_value(below, item, usage, sandbox);
+            }
+        }
+        Value::Object(table) => grant(property, table, sandbox),
+        _ => {}
     }
 }
 

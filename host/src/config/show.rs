@@ -122,12 +122,16 @@ fn of_workflow(name: &str, workflow: &Workflow) -> Setting {
 
 /// Of the gate's rules, those alone that the subject has for itself.
 fn of_subject(subject: &SubjectConfig, origins: &Origins) -> Vec<Setting> {
-    let deadlines = &subject.deadlines;
+    let (deadlines, sandbox) = (&subject.deadlines, &subject.sandbox);
     let settings = [
         at(["plugin"], json!(subject.plugin)),
         at(["sha256"], json!(subject.sha256)),
         at(["interval"], duration(subject.interval)),
         at(["isolation"], json!(subject.isolation)),
+        at(["sandbox", "enabled"], json!(sandbox.enabled)),
+        at(["sandbox", "read"], json!(sandbox.read)),
+        at(["sandbox", "write"], json!(sandbox.write)),
+        at(["sandbox", "exec"], json!(sandbox.exec)),
         at(["deadlines", "create"], duration(deadlines.create)),
         at(["deadlines", "observe"], duration(deadlines.observe)),
         at(["deadlines", "check"], duration(deadlines.check)),

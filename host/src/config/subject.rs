@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use toml::de::DeValue;
 
 use super::{
     ActionRules, InvariantOverride, KeyPath, SubjectConfig, actions,
@@ -10,7 +11,7 @@ use super::{
     section::{Reading, Section},
     value::{self, Wrong},
 };
-use crate::loader::Deadlines;
+use crate::loader::{Deadlines, Sandbox};
 
 pub(super) fn all(
     section: &Section<'_>,
@@ -45,6 +46,9 @@ fn subject(
         reading,
         value::isolation,
     );
+    if let Some(section) = section.section("sandbox", reading) {
+        sandbox(section, &mut subject.sandbox, paths, reading);
+    }
     if let Some(section) = section.section("deadlines", reading) {
         deadlines(section, &mut subject.deadlines, reading);
     }
@@ -91,6 +95,23 @@ fn times(section: &mut Section<'_>, subject: &mut SubjectConfig, reading: &mut R
     section.set("reopen_within", &mut subject.reopen_within, reading, &wait);
 }
 
+fn sandbox(
+    mut section: Section<'_>,
+    sandbox: &mut Sandbox,
+    paths: &Paths,
+    reading: &mut Reading<'_>,
+) {
+    section.set("enabled", &mut sandbox.enabled, reading, value::boolean);
+    section.set("exec", &mut sandbox.exec, reading, value::boolean);
+    let located = |value: &DeValue<'_>| {
+        let texts = value::texts(value)?;
+        Ok(texts.iter().map(|path| paths.locate(path)).collect())
+    };
+    section.set("read", &mut sandbox.read, reading, located);
+    section.set("write", &mut sandbox.write, reading, located);
+    section.finish(reading);
+}
+
 fn deadlines(mut section: Section<'_>, deadlines: &mut Deadlines, reading: &mut Reading<'_>) {
     let deadline = value::duration(value::DEADLINE);
     section.set("create", &mut deadlines.create, reading, &deadline);
@@ -118,12 +139,7 @@ fn plugin_config(section: &Section<'_>, reading: &mut Reading<'_>) -> Map<String
 }
 
 /// Notes a value's place, and those of everything inside it.
-fn note_places(
-    path: KeyPath,
-    start: usize,
-    value: &toml::de::DeValue<'_>,
-    reading: &mut Reading<'_>,
-) {
+fn note_places(path: KeyPath, start: usize, value: &DeValue<'_>, reading: &mut Reading<'_>) {
     for (key, inner) in value.as_table().into_iter().flatten() {
         let below = path.join(key.get_ref().as_ref());
         note_places(below, key.span().start, inner.get_ref(), reading);

@@ -18,6 +18,8 @@ const MAX_FRAME: usize = MAX_ANSWER + (64 << 10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Call {
+    /// Give up what the plugin does not need: a [`ConfineRequest`]. Only a worker can.
+    Confine,
     /// Open the library: a [`LoadRequest`].
     Load,
     Describe,
@@ -36,6 +38,7 @@ pub(super) enum Call {
 impl Call {
     pub(super) fn as_str(self) -> &'static str {
         match self {
+            Self::Confine => "confine",
             Self::Load => "load",
             Self::Describe => "describe",
             Self::Create => "create",
@@ -56,6 +59,14 @@ pub(super) struct LoadRequest {
     pub(super) library: std::path::PathBuf,
     /// Where an explanation that is too long for one line goes.
     pub(super) report: std::path::PathBuf,
+}
+
+/// What [`Call::Confine`] is asked. The answer is a `Confinement`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ConfineRequest {
+    pub(super) sandbox: super::sandbox::Sandbox,
+    /// The library that is loaded next.
+    pub(super) library: std::path::PathBuf,
 }
 
 /// A question. Has no `Debug`, since it may hold secrets.

@@ -7,11 +7,12 @@ use serde_json::value::RawValue;
 
 use super::{
     Isolation,
-    call::{Call, LoadRequest, Outcome},
+    call::{Call, ConfineRequest, LoadRequest, Outcome},
     error::{CallError, LoadError},
     local::Local,
     plugin::Plugin,
     remote::Worker,
+    sandbox::{Confinement, Sandbox},
     secrets::Secrets,
 };
 
@@ -44,6 +45,32 @@ impl Link {
             )
             .into()
         })
+    }
+
+    /// Takes from the plugin what it is not granted; says what cannot be taken.
+    pub(super) async fn confine(
+        &mut self,
+        plugin: &Plugin,
+        sandbox: &Sandbox,
+        deadline: Duration,
+    ) -> Result<Confinement, CallError> {
+        if matches!(self, Self::Local(_)) {
+            return Ok(Confinement::in_process());
+        }
+        let request = ConfineRequest {
+            sandbox: sandbox.widened(),
+            library: plugin.copy.clone(),
+        };
+        let body = serde_json::value::to_raw_value(&request)
+            .map_err(|error| LoadError::new(&plugin.path, error.to_string()))?;
+        let answer = self.call(plugin, Call::Confine, &body, deadline).await?;
+        let confinement: Confinement = super::subject::parse(Call::Confine, &answer)?;
+        if sandbox.enabled {
+            for missing in &confinement.missing {
+                tracing::warn!(plugin = %plugin.manifest.name, "sandbox: {missing}");
+            }
+        }
+        Ok(confinement)
     }
 
     /// Opens the library.

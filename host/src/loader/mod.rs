@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 mod call;
+mod confine;
 mod error;
 mod file;
 mod find;
@@ -27,6 +28,7 @@ mod plugin;
 mod probe;
 mod process;
 mod remote;
+mod sandbox;
 mod secrets;
 mod session;
 mod specimen;
@@ -40,6 +42,7 @@ pub use plugin::{Candidate, Examined, Plugin, examine};
 pub use probe::{Answer, Ask, Method, Probe, Said, Text};
 pub use process::how_it_ended;
 pub use remote::set_worker_program;
+pub use sandbox::{Confinement, Sandbox};
 pub use subject::{Deadlines, Isolation, SubjectSpec};
 pub use worker::{die_with_parent, take_stdin, worker_main};
 
@@ -95,13 +98,26 @@ pub fn connect(spec: SubjectSpec) -> (Observer, Invoker) {
 pub async fn describe(
     plugin: &Plugin,
     isolation: Isolation,
+    sandbox: &Sandbox,
     deadline: Duration,
 ) -> Result<Descriptor, CallError> {
     let name = &plugin.manifest.name;
     let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
-    let described = subject::describe(&mut link, plugin, deadline).await;
+    let described = subject::describe(&mut link, plugin, sandbox, deadline).await;
     link.close(deadline).await;
     described
+}
+
+/// What a plugin that runs like this is kept from on this machine. Runs none of its code.
+pub async fn confinement(
+    plugin: &Plugin,
+    isolation: Isolation,
+    sandbox: &Sandbox,
+    deadline: Duration,
+) -> Result<Confinement, CallError> {
+    let name = &plugin.manifest.name;
+    let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
+    link.confine(plugin, sandbox, deadline).await
 }
 
 impl Observer {

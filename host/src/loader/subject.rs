@@ -20,6 +20,7 @@ use super::{
     error::{CallError, LoadError},
     health::{Health, Record},
     link::Link,
+    sandbox::Sandbox,
     secrets::Secrets,
 };
 
@@ -50,7 +51,7 @@ pub struct Deadlines {
 impl Deadlines {
     pub(super) fn of(&self, call: Call) -> Duration {
         match call {
-            Call::Load | Call::Describe | Call::Create => self.create,
+            Call::Confine | Call::Load | Call::Describe | Call::Create => self.create,
             Call::Observe => self.observe,
             Call::Check | Call::ListActions | Call::Drop | Call::Probe => self.check,
             Call::Invoke => self.invoke,
@@ -69,6 +70,8 @@ pub struct SubjectSpec {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Where the plugin runs.
     pub isolation: Isolation,
+    /// What it may reach in a worker.
+    pub sandbox: Sandbox,
     /// How long its calls may take.
     pub deadlines: Deadlines,
 }
@@ -81,6 +84,7 @@ impl fmt::Debug for SubjectSpec {
             .field("plugin", &self.plugin)
             .field("config", &self.config.keys().collect::<Vec<_>>())
             .field("isolation", &self.isolation)
+            .field("sandbox", &self.sandbox)
             .field("deadlines", &self.deadlines)
             .finish()
     }
@@ -238,7 +242,7 @@ impl State {
         };
         lock(&self.record, Record::started);
         let until = Instant::now() + spec.deadlines.create;
-        let descriptor = describe(link, &spec.plugin, spec.deadlines.create).await?;
+        let descriptor = describe(link, &spec.plugin, &spec.sandbox, spec.deadlines.create).await?;
         self.secrets.learn(&descriptor.config_schema, &spec.config);
         let config = to_raw_value(&spec.config).map_err(|error| CallError::BadAnswer {
             call: Call::Create.as_str(),
@@ -278,14 +282,17 @@ impl State {
     }
 }
 
-/// Loads the library and asks it for its descriptor.
+/// Confines the plugin, loads the library and asks it for its descriptor.
 pub(super) async fn describe(
     link: &mut Link,
     plugin: &Plugin,
+    sandbox: &Sandbox,
     deadline: Duration,
 ) -> Result<Descriptor, CallError> {
     let until = Instant::now() + deadline;
-    link.load(plugin, deadline).await?;
+    link.confine(plugin, sandbox, deadline).await?;
+    let left = until.saturating_duration_since(Instant::now());
+    link.load(plugin, left).await?;
     let left = until.saturating_duration_since(Instant::now());
     let document = link
         .call(plugin, Call::Describe, RawValue::NULL, left)

@@ -20,8 +20,12 @@ use rustix::{
     stdio::dup2_stdin,
 };
 
+use serde_json::value::to_raw_value;
+
 use super::{
-    call::{Reply, Request, body_length, frame},
+    Refusal,
+    call::{Call, ConfineRequest, Outcome, Reply, Request, body_length, frame},
+    confine::confine,
     session::Session,
 };
 
@@ -129,7 +133,11 @@ fn serve(socket: &mut UnixStream) -> io::Result<()> {
     let mut session = Session::default();
     while let Some(bytes) = read_frame(socket)? {
         let request: Request = serde_json::from_slice(&bytes)?;
-        let outcome = session.handle(request.call, request.body.get());
+        let body = request.body.get();
+        let outcome = match request.call {
+            Call::Confine => confined(body),
+            call => session.handle(call, body),
+        };
         let reply = Reply {
             id: request.id,
             outcome,
@@ -137,6 +145,18 @@ fn serve(socket: &mut UnixStream) -> io::Result<()> {
         socket.write_all(&frame(&reply)?)?;
     }
     Ok(())
+}
+
+fn confined(body: &str) -> Outcome {
+    let asked: Result<ConfineRequest, _> = serde_json::from_str(body);
+    let confinement = asked
+        .map_err(io::Error::from)
+        .and_then(|asked| confine(&asked.sandbox, &asked.library))
+        .and_then(|confinement| Ok(to_raw_value(&confinement)?));
+    match confinement {
+        Ok(document) => Outcome::Answer(document),
+        Err(error) => Outcome::Refused(Refusal::Other, format!("cannot be confined: {error}")),
+    }
 }
 
 fn read_frame(socket: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {

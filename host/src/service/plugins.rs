@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Service, ServiceError};
 use crate::{
     config::{SubjectConfig, nearest},
-    loader::{self, Plugin},
+    loader::{self, Confinement, Plugin},
     model::Timestamp,
     store::{Quarantined, Store},
     subject,
@@ -38,6 +38,8 @@ pub struct Inspected {
     pub plugin: Plugin,
     /// What the plugin says of itself.
     pub descriptor: Descriptor,
+    /// What it is kept from on this machine, as the subject is configured.
+    pub confinement: Confinement,
     /// What it can do; absent when it could not be created with the settings at hand.
     pub actions: Option<ActionList>,
 }
@@ -71,10 +73,18 @@ impl Service {
     pub async fn inspect(&self, subject: &SubjectConfig) -> Result<Inspected, ServiceError> {
         let plugin = self.open(subject).await?;
         let descriptor = subject::describe(subject, &plugin).await?;
+        let confinement = loader::confinement(
+            &plugin,
+            subject.isolation,
+            &subject.sandbox,
+            subject.deadlines.create,
+        )
+        .await?;
         let actions = self.actions(subject).await.ok();
         Ok(Inspected {
             plugin,
             descriptor,
+            confinement,
             actions,
         })
     }

@@ -18,7 +18,8 @@ use std::{
 };
 
 use operator::loader::{
-    Deadlines, Invoker, Isolation, Observer, Plugin, SubjectSpec, connect, set_worker_program,
+    Deadlines, Invoker, Isolation, Observer, Plugin, Sandbox, SubjectSpec, connect,
+    set_worker_program,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -102,6 +103,11 @@ impl Bench {
             plugin: self.open(plugin),
             config,
             isolation,
+            // Where the tests keep the files that they name in a configuration.
+            sandbox: Sandbox {
+                write: vec![self.dir.path().to_owned()],
+                ..Sandbox::default()
+            },
             deadlines: deadlines(),
         }
     }

@@ -22,16 +22,16 @@ const MAX_PD_URLS: usize = 16;
 #[schemars(default, deny_unknown_fields)]
 pub struct Config {
     /// PD's client URLs, `http://host:port`, best all of them. Whichever answers is asked. They may hold user and password.
-    #[schemars(extend("x-env" = "PD_URLS"), length(min = 1, max = 16))]
+    #[schemars(extend("x-env" = "PD_URLS"), length(min = 1, max = 16), inner(url))]
     pub pd_urls: Vec<String>,
     /// Base URL of the Prometheus that scrapes the TiKV status addresses. It may hold user and password.
-    #[schemars(extend("x-env" = "PROMETHEUS_URL"))]
+    #[schemars(extend("x-env" = "PROMETHEUS_URL", "format" = "uri"))]
     pub prometheus_url: String,
     /// The bearer token of Prometheus, where it wants one.
     #[schemars(extend("x-env" = "PROMETHEUS_TOKEN", "x-secret" = true))]
     pub prometheus_token: Option<String>,
     /// TiKV's log, as evidence: a file, a directory of `*.log` files, or `-` for standard input. An absolute path.
-    #[schemars(extend("x-env" = "TIKV_LOG_PATH"))]
+    #[schemars(extend("x-env" = "TIKV_LOG_PATH", "x-path" = "read"))]
     pub log_path: Option<String>,
     /// The most that one observation may take, whatever its deadline. Milliseconds. PD's followers look for a leader for 3
     /// seconds before they say that there is none.

@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use operator_plugin_api::{Invariant, Severity};
 use serde_json::json;
 
@@ -17,6 +15,8 @@ fn descriptor() -> Descriptor {
                 "url": {"type": "string", "x-env": "DATABASE_URL", "x-secret": true, "pattern": "^pg:"},
                 "lag_s": {"type": "integer", "default": 30, "minimum": 1, "x-env": "LAG"},
                 "tables": {"type": "array", "items": {"type": "string"}, "x-env": "TABLES"},
+                "ca": {"type": ["string", "null"], "x-path": "read", "x-env": "CA"},
+                "dirs": {"type": "array", "x-path": "write", "items": {"type": "string"}},
                 "tls": {"type": "object", "properties": {"verify": {"type": "boolean", "x-env": "TLS_VERIFY"}}},
             }
         }),
@@ -249,4 +249,22 @@ fn a_secret_that_nobody_set_is_not_shown_as_set() {
     let shown = resolving.shown();
     assert_eq!(shown.len(), 1);
     assert_eq!(shown[0].key, KeyPath::new(["config", "name"]));
+}
+
+#[test]
+fn a_path_is_granted_when_a_person_gave_it_and_not_otherwise() {
+    let granted = |file: &str, set: &[&str], variables: &[(&str, &str)]| {
+        let sandbox = resolve(file, set, variables).expect("it fits").sandbox;
+        (sandbox.read, sandbox.write)
+    };
+    let config =
+        "config.url = \"pg://x\"\nconfig.dirs = [\"/a/b\", \"relative\"]\nsandbox.read = [\"/c\"]";
+    let (read, write) = granted(config, &["ca=/d/ca.pem"], &[]);
+    assert_eq!(read, [Path::new("/c"), Path::new("/d/ca.pem")]);
+    assert_eq!(write, [Path::new("/a/b")]);
+    let (read, write) = granted("config.url = \"pg://x\"", &[], &[("CA", "/home/me")]);
+    assert!(
+        read.is_empty() && write.is_empty(),
+        "the plugin named that variable"
+    );
 }

@@ -1,0 +1,113 @@
+//! What a plugin in a worker may reach beside the network.
+//!
+//! Without a grant it reads the system's programs, libraries and the few files of `/etc` that names, times and certificates
+//! need, writes in its worker's private directory alone, and starts no program.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Directories whose children, too, hold what belongs to many.
+const SHARED: [&str; 5] = ["/etc", "/home", "/usr", "/var", "/Users"];
+
+/// What a subject's plugin is granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// False: the worker may do whatever the operator may.
+    pub enabled: bool,
+    /// Files and directories that it may read.
+    pub read: Vec<PathBuf>,
+    /// Files and directories that it may read, write and remove.
+    pub write: Vec<PathBuf>,
+    /// Whether it may start programs. They are confined as it is.
+    pub exec: bool,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            read: Vec::new(),
+            write: Vec::new(),
+            exec: false,
+        }
+    }
+}
+
+/// What came of confining a plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// What is not kept from the plugin, and why: one clause each. Empty when everything is.
+    pub missing: Vec<String>,
+}
+
+impl Confinement {
+    /// Without a worker, there is nothing that could be confined.
+    pub(super) fn in_process() -> Self {
+        Self::lacking("none: with isolation = \"none\" the plugin can do whatever the operator can")
+    }
+
+    pub(super) fn lacking(what: impl Into<String>) -> Self {
+        Self {
+            missing: vec![what.into()],
+        }
+    }
+}
+
+impl Sandbox {
+    /// The same grants, as the kernel takes them: a file together with its directory.
+    ///
+    /// The kernel's rules are for what a path leads to now, and files are replaced and rotated. A directory that holds
+    /// other people's things (`/`, those directly below it, homes) is not granted for the sake of one file in it: there,
+    /// only the file that is there now is.
+    pub(super) fn widened(&self) -> Self {
+        let home = env::home_dir();
+        let widen = |paths: &[PathBuf]| {
+            paths
+                .iter()
+                .map(|path| reach(path, home.as_deref()))
+                .collect()
+        };
+        Self {
+            read: widen(&self.read),
+            write: widen(&self.write),
+            ..self.clone()
+        }
+    }
+}
+
+fn reach(path: &Path, home: Option<&Path>) -> PathBuf {
+    let directory = path.parent().filter(|_| !path.is_dir());
+    let directory = directory.and_then(|directory| directory.canonicalize().ok());
+    match directory {
+        Some(directory) if !is_shared(&directory, home) => directory,
+        _ => path.to_owned(),
+    }
+}
+
+fn is_shared(directory: &Path, home: Option<&Path>) -> bool {
+    let depth = directory.components().count() - 1;
+    let is_system = SHARED.iter().any(|shared| directory.starts_with(shared));
+    depth <= usize::from(is_system) + 1 || home.is_some_and(|home| home.starts_with(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_granted_with_its_directory_unless_that_is_shared() {
+        let own = tempfile::tempdir().unwrap();
+        let own = own.path().canonicalize().unwrap();
+        let file = own.join("not-there-yet");
+        assert_eq!(reach(&file, None), own);
+        assert_eq!(reach(&own, None), own);
+        assert_eq!(reach(&file, Some(&own)), file, "a home");
+        for file in ["/hosts", "/etc/shadow", "/var/log/syslog", "/tmp/hello"] {
+            assert_eq!(reach(Path::new(file), None), Path::new(file));
+        }
+    }
+}
