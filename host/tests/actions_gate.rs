@@ -182,17 +182,11 @@ fn an_approval_counts_for_what_was_seen_and_as_long_as_it_says() {
         "its calls or parameters are not those that were shown",
     );
 
-    // It expires before its time has come.
-    scene.propose(&["set_level", "level=3", "--in", "1h"]);
-    scene.ask(&["actions", "approve", "3", "--yes"]);
-    let lapsed = scene.wait_for_state(3, "validated");
-    assert_eq!(lapsed["note"], "its approval expired");
-
     // Its ticket changes before its time has come.
     scene.propose(&["set_level", "level=4", "--ticket", &ticket, "--in", "2s"]);
-    scene.ask(&["actions", "approve", "4", "--yes"]);
+    scene.ask(&["actions", "approve", "3", "--yes"]);
     scene.tell(&BROKEN.replace("\"message\"", "\"severity\": \"info\", \"message\""));
-    let lapsed = scene.wait_for_state(4, "validated");
+    let lapsed = scene.wait_for_state(3, "validated");
     assert_eq!(
         lapsed["note"],
         "approval: the ticket has changed since anna approved it"
@@ -202,12 +196,34 @@ fn an_approval_counts_for_what_was_seen_and_as_long_as_it_says() {
     assert_eq!(scene.proposal(1)["state"], "cancelled");
     scene.propose(&["set_level", "level=5"]);
     let engaged = "refused by the rule `kill_switch`: it was engaged by anna";
-    scene.refused(&["actions", "approve", "5", "--yes"], 5, engaged);
+    scene.refused(&["actions", "approve", "4", "--yes"], 5, engaged);
     scene.refused(
         &["mode", "execute"],
         2,
         "the kill switch was engaged by anna",
     );
+    assert_eq!(scene.effects(), [""; 0]);
+    daemon.stop();
+}
+
+#[test]
+fn an_approval_expires_while_a_rule_holds_it_back() {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let today = jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .weekday();
+    let far = DAYS[(today.to_monday_zero_offset().unsigned_abs() as usize + 3) % 7];
+    let scene = Scene::executing(&format!(
+        "approval_expires = \"2s\"\nmaintenance_windows = [\"{far} 00:00-24:00\"]"
+    ));
+    let mut daemon = scene.site.start();
+    daemon.next_heartbeat("db");
+    scene.propose(&["set_level", "level=1"]);
+    scene.ask(&["actions", "approve", "1", "--yes"]);
+    let lapsed = scene.wait_for_state(1, "validated");
+    let note = lapsed["note"].as_str().unwrap();
+    let expected = "its approval expired while it was held back: maintenance_windows: outside of";
+    assert!(note.starts_with(expected), "{note}");
     assert_eq!(scene.effects(), [""; 0]);
     daemon.stop();
 }
@@ -392,25 +408,15 @@ fn a_workflow_that_fails_takes_back_what_it_did() {
     assert_eq!(scene.proposal(1)["state"], "failed");
     let undoing = scene.proposal(2);
     assert_eq!(undoing["undoes"], 1);
-    assert_eq!(undoing["state"], "approved");
+    assert_eq!(undoing["state"], "completed");
+    let last = scene.effects().pop().unwrap();
+    assert!(last.starts_with("set_level {\"level\":0}"), "{last}");
     scene.refused(
         &["actions", "run", "@1", "--yes"],
         2,
         "only what is approved can begin",
     );
     assert!(scene.try_proposal(3).is_none(), "it is taken back once");
-    let mut daemon = scene.site.start();
-    scene.wait_for(2, |state| ["completed", "verified"].contains(&state));
-    let effects = scene.effects();
-    assert!(
-        effects
-            .last()
-            .unwrap()
-            .starts_with("set_level {\"level\":0}"),
-        "{effects:?}"
-    );
-    daemon.next_heartbeat("db");
-    daemon.stop();
 }
 
 #[test]

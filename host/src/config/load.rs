@@ -92,9 +92,7 @@ fn drawn(
     };
     let mut not_toml = None;
     if let Some((path, text)) = file {
-        if let Err(faults) = draft.apply_file(path, text, environment) {
-            not_toml = Some(faults);
-        }
+        not_toml = draft.apply_file(path, text, environment).err();
     }
     if let Some(plugin) = &flags.plugin {
         draft.choose_plugin(plugin);
