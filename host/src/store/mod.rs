@@ -21,7 +21,7 @@ use std::{
 use sqlx::{
     Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, SqlSafeStr, Transaction,
     any::AnyPoolOptions,
-    migrate::{Migration, MigrationType, Migrator},
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
 pub use audit::AuditFilter;
@@ -65,7 +65,7 @@ pub enum StoreError {
     },
     /// The schema could not be brought up to date.
     #[error("bringing the database's schema up to date: {0}")]
-    Migrate(sqlx::migrate::MigrateError),
+    Migrate(MigrateError),
     /// A file or folder of the state could not be made.
     #[error("preparing {path}")]
     File {
@@ -193,16 +193,20 @@ impl Store {
         self.pool.close().await;
     }
 
-    /// Two processes may start at once on a new `SQLite` file, which has no lock for this: the second finds its work done.
+    /// Processes may start at once on a new `SQLite` file, which has no lock for this: one that comes too late with a step finds
+    /// it done when it looks again.
     async fn migrate(&self) -> Result<(), StoreError> {
+        const TIMES: usize = 10;
         let migrator = migrator(self.dialect);
-        match migrator.run(&self.pool).await {
-            Err(
-                sqlx::migrate::MigrateError::ExecuteMigration(..)
-                | sqlx::migrate::MigrateError::Execute(_),
-            ) => migrator.run(&self.pool).await.map_err(StoreError::Migrate),
-            result => result.map_err(StoreError::Migrate),
+        for _ in 0..TIMES {
+            match migrator.run(&self.pool).await {
+                Err(MigrateError::ExecuteMigration(..) | MigrateError::Execute(_)) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                result => return result.map_err(StoreError::Migrate),
+            }
         }
+        migrator.run(&self.pool).await.map_err(StoreError::Migrate)
     }
 
     /// What is written to a file that was removed or replaced is lost, and no write would say so.

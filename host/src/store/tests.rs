@@ -502,11 +502,18 @@ async fn two_swapped_entries_of_the_audit_are_found() {
 }
 
 #[tokio::test]
-async fn two_processes_may_open_a_new_database_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let (first, second) = tokio::join!(store(&folder), store(&folder));
-    first.revision("db").await.unwrap();
-    second.revision("db").await.unwrap();
+async fn several_processes_may_open_a_new_database_at_once() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = tokio::join!(
+            store(&folder),
+            store(&folder),
+            store(&folder),
+            store(&folder)
+        );
+        opened.0.revision("db").await.unwrap();
+        opened.3.revision("db").await.unwrap();
+    }
 }
 
 #[tokio::test]
