@@ -156,7 +156,12 @@ fn two_operators_share_tickets_proposals_and_the_audit() {
     }
 
     scene.tell(BROKEN);
-    let ticket = daemons[0].wait_for_ticket("db", "first", "opened")["id"].to_string();
+    // One of the two opens it, and tells it.
+    let ticket = wait_for("the ticket", || {
+        let listed = scene.ask(&["tickets", "list", "--json"]);
+        let tickets: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+        Some(tickets.first()?["id"].to_string())
+    });
     assert_eq!(
         server.sql("SELECT COUNT(*) FROM tickets WHERE invariant = 'first'"),
         "1"

@@ -44,8 +44,11 @@ pub(crate) struct PeerMove {
     /// The store that holds the peer.
     #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
     pub(crate) from_store_id: u64,
-    /// A store without a peer of the region.
-    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    /// A store without a peer of the region; never `from_store_id`, which no schema can say.
+    #[schemars(
+        range(min = 1, max = 9_223_372_036_854_775_807_u64),
+        extend("examples" = [2])
+    )]
     pub(crate) to_store_id: u64,
 }
 
@@ -94,7 +97,10 @@ pub(crate) struct Merge {
     #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
     pub(crate) source_region_id: u64,
     /// Its neighbour, which grows.
-    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
+    #[schemars(
+        range(min = 1, max = 9_223_372_036_854_775_807_u64),
+        extend("examples" = [2])
+    )]
     pub(crate) target_region_id: u64,
 }
 
@@ -140,7 +146,8 @@ pub(crate) struct Pause {
     /// The scheduler, such as `balance-leader-scheduler`.
     #[schemars(
         length(min = 1, max = 128),
-        regex(pattern = "^[a-z0-9-]+-scheduler(-[0-9]+)?$")
+        regex(pattern = "^[a-z0-9-]+-scheduler(-[0-9]+)?$"),
+        extend("examples" = ["balance-leader-scheduler"])
     )]
     pub(crate) name: String,
     /// After this it goes on by itself.
@@ -155,7 +162,8 @@ pub(crate) struct Scheduler {
     /// The scheduler, such as `balance-leader-scheduler`.
     #[schemars(
         length(min = 1, max = 128),
-        regex(pattern = "^[a-z0-9-]+-scheduler(-[0-9]+)?$")
+        regex(pattern = "^[a-z0-9-]+-scheduler(-[0-9]+)?$"),
+        extend("examples" = ["balance-leader-scheduler"])
     )]
     pub(crate) name: String,
 }
