@@ -15,9 +15,9 @@
 //! #     use std::io::{Read, Write};
 //! #     let mut stream = std::net::TcpStream::connect(url.trim_start_matches("http://")).unwrap();
 //! #     stream.write_all(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
-//! #     let mut answer = String::new();
-//! #     stream.read_to_string(&mut answer).unwrap();
-//! #     answer
+//! #     let mut status = [0; 12];
+//! #     stream.read_exact(&mut status).unwrap();
+//! #     String::from_utf8_lossy(&status).into_owned()
 //! # }
 //! ```
 //!
