@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use operator_plugin_api::Outcome;
+use operator_plugin_api::{Outcome, Risk};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,8 +14,9 @@ use super::{
 use crate::{
     config::ActionRules,
     model::{
-        EventKind, Execution, ExecutionEnd, Happening, Mark, Mode, OPERATOR, OnFailure, Proof,
-        Proposal, ProposalId, ProposalState, Record, TicketEvent, TicketId, TicketKey, Timestamp,
+        EventKind, Execution, ExecutionEnd, Happening, Mark, Mode, OPERATOR, OnFailure, Plan,
+        PlanStep, Proof, Proposal, ProposalId, ProposalState, Record, TicketEvent, TicketId,
+        TicketKey, Timestamp,
     },
     store::{Change, Draft, GateView, Store, StoreError},
 };
@@ -144,29 +145,13 @@ pub async fn propose(
 ) -> Result<Proposal, StoreError> {
     let plan = wish.plan;
     let mut proposal = Proposal {
-        id: ProposalId(0),
-        subject: plan.subject().to_owned(),
         ticket: wish.ticket,
         call_key: new_key(),
-        plan: plan.shown(),
-        risk: plan.risk(),
         state: ProposalState::Validated,
-        note: wish.mark.note.clone(),
-        proposed: wish.mark,
         not_before: wish.not_before,
         follows: wish.follows,
         undoes: wish.undoes,
-        approval: None,
-        held_back: None,
-        step: 0,
-        attempt: 0,
-        owner: None,
-        lease_until: None,
-        begun_at: None,
-        ended_at: None,
-        proof: None,
-        half_done: false,
-        settled: None,
+        ..Proposal::new(plan.subject(), plan.shown(), plan.risk(), wish.mark)
     };
     let by = proposal.proposed.by.clone();
     let body = json!({
@@ -222,45 +207,23 @@ async fn is_undone_unasked(
 pub async fn propose_invalid(
     store: &Store,
     subject: &str,
-    plan: crate::model::Plan,
+    plan: Plan,
     mark: Mark,
     fault: &str,
 ) -> Result<Proposal, StoreError> {
+    // Parameters that were not proven may hold anything.
+    let steps = plan.steps.into_iter().map(|step| PlanStep {
+        params: serde_json::Map::new(),
+        ..step
+    });
+    let plan = Plan {
+        steps: steps.collect(),
+        ..plan
+    };
     let mut proposal = Proposal {
-        id: ProposalId(0),
-        subject: subject.to_owned(),
-        ticket: None,
         call_key: new_key(),
-        // Parameters that were not proven may hold anything.
-        plan: crate::model::Plan {
-            steps: plan
-                .steps
-                .into_iter()
-                .map(|step| crate::model::PlanStep {
-                    params: serde_json::Map::new(),
-                    ..step
-                })
-                .collect(),
-            ..plan
-        },
-        risk: operator_plugin_api::Risk::High,
-        state: ProposalState::Proposed,
         note: fault.to_owned(),
-        proposed: mark,
-        not_before: None,
-        follows: None,
-        undoes: None,
-        approval: None,
-        held_back: None,
-        step: 0,
-        attempt: 0,
-        owner: None,
-        lease_until: None,
-        begun_at: None,
-        ended_at: None,
-        proof: None,
-        half_done: false,
-        settled: None,
+        ..Proposal::new(subject, plan, Risk::High, mark)
     };
     let by = proposal.proposed.by.clone();
     let body = json!({"calls": calls(&proposal), "why": proposal.proposed.note});

@@ -333,6 +333,35 @@ pub struct Proposal {
 }
 
 impl Proposal {
+    /// One that nothing has happened to yet, and that has no number.
+    pub fn new(subject: &str, plan: Plan, risk: Risk, proposed: Mark) -> Self {
+        Self {
+            id: ProposalId(0),
+            subject: subject.to_owned(),
+            ticket: None,
+            call_key: String::new(),
+            plan,
+            risk,
+            state: ProposalState::Proposed,
+            note: proposed.note.clone(),
+            proposed,
+            not_before: None,
+            follows: None,
+            undoes: None,
+            approval: None,
+            held_back: None,
+            step: 0,
+            attempt: 0,
+            owner: None,
+            lease_until: None,
+            begun_at: None,
+            ended_at: None,
+            proof: None,
+            half_done: false,
+            settled: None,
+        }
+    }
+
     /// Whether a person must look at what it left behind, and none has.
     pub fn is_unsettled(&self) -> bool {
         (self.state.needs_a_person() || self.half_done) && self.settled.is_none()

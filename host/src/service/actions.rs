@@ -424,28 +424,8 @@ fn written(
 /// A proposal that is not recorded, for asking the rules.
 fn shadow(plan: &ValidPlan, ticket: Option<TicketId>, proposed: Mark) -> Proposal {
     Proposal {
-        id: ProposalId(0),
-        subject: plan.subject().to_owned(),
         ticket,
-        call_key: String::new(),
-        plan: plan.shown(),
-        risk: plan.risk(),
         state: ProposalState::Validated,
-        note: String::new(),
-        not_before: None,
-        follows: None,
-        undoes: None,
-        approval: None,
-        held_back: None,
-        step: 0,
-        attempt: 0,
-        owner: None,
-        lease_until: None,
-        begun_at: None,
-        ended_at: None,
-        proof: None,
-        half_done: false,
-        settled: None,
-        proposed,
+        ..Proposal::new(plan.subject(), plan.shown(), plan.risk(), proposed)
     }
 }

@@ -117,28 +117,9 @@ fn ticket() -> Ticket {
 fn proposal(plan: &ValidPlan) -> Proposal {
     Proposal {
         id: ProposalId(7),
-        subject: "db".to_owned(),
         ticket: Some(TicketId(12)),
-        call_key: "key".to_owned(),
-        plan: plan.shown(),
-        risk: plan.risk(),
         state: ProposalState::Approved,
-        proposed: mark("ada", ""),
-        note: String::new(),
-        not_before: None,
-        follows: None,
-        undoes: None,
-        approval: None,
-        held_back: None,
-        step: 0,
-        attempt: 0,
-        owner: None,
-        lease_until: None,
-        begun_at: None,
-        ended_at: None,
-        proof: None,
-        half_done: false,
-        settled: None,
+        ..Proposal::new("db", plan.shown(), plan.risk(), mark("ada", ""))
     }
 }
 
