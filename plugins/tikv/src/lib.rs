@@ -12,6 +12,7 @@ mod http;
 mod log;
 mod look;
 mod memory;
+mod meter;
 mod nearest;
 mod observation;
 mod observe;
@@ -21,7 +22,7 @@ mod read;
 mod summary;
 mod thresholds;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use operator_plugin_api::{
     ActionDefinition, ActionResult, Call, CheckReport, Deadline, Description, Error, Observation,
@@ -37,11 +38,13 @@ use config::Settings;
 use http::Http;
 use log::LogTail;
 use memory::Memory;
+use meter::Meter;
 
 /// A cluster as this plugin watches it.
 pub struct Tikv {
-    settings: Settings,
-    http: Http,
+    settings: Arc<Settings>,
+    http: Arc<Http>,
+    meter: Meter,
     memory: Mutex<Memory>,
     log: Mutex<LogTail>,
 }
@@ -55,9 +58,12 @@ impl Subject for Tikv {
     }
 
     fn create(config: Config) -> Result<Self, Error> {
+        let settings = Arc::new(Settings::new(config)?);
+        let http = Arc::new(Http::new());
         Ok(Self {
-            settings: Settings::new(config)?,
-            http: Http::new(),
+            meter: Meter::new(Arc::clone(&settings), Arc::clone(&http)),
+            settings,
+            http,
             memory: Mutex::default(),
             log: Mutex::default(),
         })
@@ -67,6 +73,7 @@ impl Subject for Tikv {
         observe::observe(
             &self.settings,
             &self.http,
+            &self.meter,
             &self.memory,
             &self.log,
             deadline,

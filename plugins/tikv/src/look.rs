@@ -7,7 +7,7 @@
 mod told;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -19,12 +19,12 @@ use crate::{
     endpoint::Endpoint,
     http::Http,
     log::{LogEvidence, LogTail},
+    meter::{Measured, Meter},
     pd::{
         Pd,
         error::{PdError, PdErrorKind},
         wire,
     },
-    prometheus::{self, Metrics},
 };
 
 pub(crate) use told::{LongLists, Told, evict_leader};
@@ -35,19 +35,6 @@ use told::told_sources;
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// A follower looks for a leader for 3 s before it says that there is none, and PD asks each member for 3 s.
 const MEMBERS_TIMEOUT: Duration = Duration::from_millis(3_600);
-/// Quantiles over a thousand stores are work, and the rest does not wait for them.
-const PROMETHEUS_TIMEOUT: Duration = Duration::from_millis(3_600);
-/// What Prometheus takes long for is work for it, and does not change between two scrapes.
-const SLOW_METRICS: Duration = Duration::from_millis(250);
-const SLOW_METRICS_PACE: Duration = Duration::from_secs(15);
-
-/// What Prometheus answered, when, and how long that took.
-#[derive(Clone)]
-pub(crate) struct Measured {
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) at: Instant,
-    took: Duration,
-}
 
 /// With what to look.
 pub(crate) struct Looker<'a> {
@@ -56,7 +43,7 @@ pub(crate) struct Looker<'a> {
     /// Members to ask when no configured PD answers.
     pub(crate) members: &'a [Endpoint],
     pub(crate) long_lists: &'a LongLists,
-    pub(crate) measured: Option<&'a Measured>,
+    pub(crate) meter: &'a Meter,
     pub(crate) log: &'a Mutex<LogTail>,
     pub(crate) end: Deadline,
 }
@@ -139,7 +126,7 @@ fn says_no_leader(asked: &Asked) -> bool {
 impl Looker<'_> {
     pub(crate) fn look(&self) -> Seen {
         thread::scope(|scope| {
-            let metrics = scope.spawn(|| timed(|| self.metrics()));
+            let metrics = scope.spawn(|| timed(|| self.meter.read(self.end)));
             let log = scope.spawn(|| {
                 self.settings
                     .log
@@ -236,23 +223,6 @@ impl Looker<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .look(source)
-    }
-
-    fn metrics(&self) -> Result<Measured, String> {
-        let slow = self
-            .measured
-            .filter(|last| last.took > SLOW_METRICS && last.at.elapsed() < SLOW_METRICS_PACE);
-        if let Some(last) = slow {
-            return Ok(last.clone());
-        }
-        let at = Instant::now();
-        let deadline = Deadline::after(self.end.at_most(PROMETHEUS_TIMEOUT));
-        let metrics = prometheus::look(self.http, self.settings, deadline)?;
-        Ok(Measured {
-            metrics: Arc::new(metrics),
-            at,
-            took: at.elapsed(),
-        })
     }
 
     fn pd<'b>(&'b self, endpoint: &'b Endpoint) -> Pd<'b> {

@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    endpoint::Endpoint,
-    look::{LongLists, Measured},
-};
+use crate::{endpoint::Endpoint, look::LongLists};
 
 /// A leader begins with heartbeats that its predecessor wrote down, which it does every 5 minutes. A store that it has not heard
 /// of itself by then, and half a minute more, is believed to be away.
@@ -28,8 +25,6 @@ pub(crate) struct Memory {
     pub(crate) members: Vec<Endpoint>,
     /// The last long list of each check.
     pub(crate) long_lists: LongLists,
-    /// The last answer of Prometheus.
-    pub(crate) measured: Option<Measured>,
 }
 
 /// Which PD has been leading, and since when.

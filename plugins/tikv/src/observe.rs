@@ -15,6 +15,7 @@ use crate::{
     log::LogTail,
     look::{Got, Looker, Seen, Told},
     memory::{Memory, note},
+    meter::Meter,
     observation::{
         ClusterMetrics, Data, EvictLeader, Operators, PausedScheduler, RegionCount, Regions,
         Schedulers,
@@ -34,6 +35,7 @@ const MAX_MEMBERS: usize = 16;
 pub(crate) fn observe(
     settings: &Settings,
     http: &Http,
+    meter: &Meter,
     memory: &Mutex<Memory>,
     log: &Mutex<LogTail>,
     deadline: Deadline,
@@ -45,20 +47,16 @@ pub(crate) fn observe(
             "observe: the deadline has passed before anything was asked",
         ));
     }
-    let (members, long_lists, measured) = {
+    let (members, long_lists) = {
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        (
-            memory.members.clone(),
-            memory.long_lists.clone(),
-            memory.measured.clone(),
-        )
+        (memory.members.clone(), memory.long_lists.clone())
     };
     let looker = Looker {
         settings,
         http,
         members: &members,
         long_lists: &long_lists,
-        measured: measured.as_ref(),
+        meter,
         log,
         end: Deadline::after(left.min(Duration::from_millis(settings.observe_timeout_ms))),
     };
@@ -92,7 +90,6 @@ fn nothing(seen: &Seen) -> Error {
 }
 
 fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
-    memory.measured = seen.metrics.as_ref().ok().cloned();
     let leader = seen
         .members()
         .and_then(|members| members.leader.as_ref()?.member_id);
