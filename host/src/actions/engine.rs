@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
-    ActError, Ending, Refused, Stage, Wish,
+    ActError, Ending, Refused, Stage, Wish, call,
     crash::crash_point,
     executor::chain,
     gate,
@@ -214,7 +214,7 @@ impl Engine {
         }
         self.swept = Some(Instant::now());
         for proposal in self.store.abandoned(Timestamp::now()).await? {
-            gate::give_up(&self.store, proposal.id).await?;
+            call::give_up(&self.store, proposal.id).await?;
         }
         self.undo_what_was_left().await
     }
@@ -385,7 +385,7 @@ async fn refuted(stage: &Stage, id: ProposalId, proof: Proof) -> Result<Proposal
         let said = gate::record(&proposal, "not_verified", OPERATOR, body);
         let note = format!("{} {}: {}", proposal.id, proposal.calls(), proposal.note);
         Ok(Change {
-            ticket_event: Some(gate::escalation(Timestamp::now(), &note)),
+            ticket_event: Some(call::escalation(Timestamp::now(), &note)),
             ..Change::of(proposal, said)
         })
     })

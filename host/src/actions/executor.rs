@@ -8,8 +8,9 @@ use tokio::sync::watch;
 
 use super::{
     Approved, CallFault, Registry, ValidCall, ValidPlan,
+    call::{self, Begun},
     crash::crash_point,
-    gate::{self, Begun, Refused},
+    gate::{self, Refused},
     tools,
 };
 use crate::{
@@ -197,7 +198,7 @@ impl Stage {
         let plan = Arc::new(plan);
         loop {
             crash_point("approved");
-            let begun = gate::begin(self, id, &plan).await?;
+            let begun = call::begin(self, id, &plan).await?;
             crash_point("begun");
             let called = self.call(&begun, connected).await;
             crash_point("answered");
@@ -344,15 +345,15 @@ impl Stage {
 
     /// Records how a call ended, trying a few times.
     async fn record(&self, begun: Begun, called: Called) -> Result<Proposal, ActError> {
-        let ending = gate::CallEnd {
+        let ending = call::CallEnd {
             end: called.end,
             is_retryable: called.is_retryable,
-            stopped: called.stop.map(|stop| gate::Stopped {
+            stopped: called.stop.map(|stop| call::Stopped {
                 resumes: stop == Stop::Ending(DAEMON_ENDS),
             }),
         };
         for pause in RECORDING_PAUSES {
-            match gate::end(self, &begun, &ending).await {
+            match call::end(self, &begun, &ending).await {
                 Err(ActError::Store(error)) => {
                     tracing::debug!("tried again in {pause:?}: {}", chain(&error));
                 }
@@ -360,7 +361,7 @@ impl Stage {
             }
             tokio::time::sleep(pause).await;
         }
-        gate::end(self, &begun, &ending)
+        call::end(self, &begun, &ending)
             .await
             .map_err(|error| match error {
                 ActError::Store(cause) => ActError::Unrecorded {

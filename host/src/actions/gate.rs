@@ -1,22 +1,18 @@
-//! Every change of a proposal, decided and recorded in one transaction.
+//! What becomes of a proposal before and between its calls, decided and recorded in one transaction.
 
-use std::sync::Arc;
-
-use operator_plugin_api::{Outcome, Risk};
+use operator_plugin_api::Risk;
 use serde_json::{Value, json};
 
 use super::{
-    Approved, Refusal, Ruling, Stage, ValidPlan, Weight,
-    executor::{ActError, LEASE, new_key},
-    flow::{self, Ended, Next},
+    Refusal, Ruling, Stage, ValidPlan, Weight,
+    executor::{ActError, new_key},
     policy::{self, Case},
 };
 use crate::{
     config::ActionRules,
     model::{
-        EventKind, Execution, ExecutionEnd, Happening, Mark, Mode, OPERATOR, OnFailure, Plan,
-        PlanStep, Proof, Proposal, ProposalId, ProposalState, Record, TicketEvent, TicketId,
-        TicketKey, Timestamp,
+        Happening, Mark, Mode, OPERATOR, Plan, PlanStep, Proposal, ProposalId, ProposalState,
+        Record, TicketId, Timestamp,
     },
     store::{Change, Draft, GateView, Store, StoreError},
 };
@@ -69,39 +65,8 @@ pub struct Wish {
     pub undoes: Option<ProposalId>,
 }
 
-/// A call that may be made now, and is recorded to be.
-#[derive(Debug)]
-pub struct Begun {
-    /// How often the kill switch had been engaged by then.
-    pub engagements: i64,
-    /// The permission.
-    pub approved: Approved,
-    /// The proposal as it is now.
-    pub proposal: Proposal,
-    /// The call's row.
-    pub execution: Execution,
-    /// The call's idempotency key: the same for every attempt.
-    pub key: String,
-}
-
-/// How a call ended.
-#[derive(Debug, Clone)]
-pub(super) struct CallEnd {
-    pub(super) end: ExecutionEnd,
-    pub(super) is_retryable: bool,
-    /// Why nobody waits for it any more.
-    pub(super) stopped: Option<Stopped>,
-}
-
-/// That nobody waits for a call any more.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stopped {
-    /// Whether the next process may take the step again.
-    pub(super) resumes: bool,
-}
-
 /// The state that follows, or why it cannot.
-fn step(
+pub(super) fn step(
     proposal: &Proposal,
     happening: Happening,
     what: &'static str,
@@ -248,7 +213,7 @@ async fn change_freely(
     Ok(changed?)
 }
 
-async fn change(
+pub(super) async fn change(
     stage: &Stage,
     id: ProposalId,
     change: impl FnOnce(Proposal, GateView) -> Result<Change, Refused>,
@@ -405,7 +370,11 @@ pub(super) async fn lapse(stage: &Stage, id: ProposalId) -> Result<Proposal, Act
 }
 
 /// One that has not begun may be approved anew. One that has, or that was to take something back, is over.
-fn lapsed(proposal: &mut Proposal, note: String, now: Timestamp) -> Result<&'static str, Refused> {
+pub(super) fn lapsed(
+    proposal: &mut Proposal,
+    note: String,
+    now: Timestamp,
+) -> Result<&'static str, Refused> {
     proposal.note = note;
     proposal.approval = proposal.approval.take().filter(|_| is_half_done(proposal));
     proposal.held_back = None;
@@ -417,6 +386,11 @@ fn lapsed(proposal: &mut Proposal, note: String, now: Timestamp) -> Result<&'sta
     }
     proposal.state = step(proposal, Happening::Lapsed, "it has begun")?;
     Ok("lapsed")
+}
+
+/// Whether a plan that ends otherwise than it says leaves something behind: it has begun, or was to take something back.
+pub(super) fn is_half_done(proposal: &Proposal) -> bool {
+    proposal.begun_at.is_some() || proposal.undoes.is_some()
 }
 
 /// What every rule says of the first call of a plan that is not recorded, as if a person approved it now.
@@ -444,358 +418,4 @@ pub async fn rulings(
         rules,
         now,
     }))
-}
-
-/// The transaction that lets a call begin: all rules are asked anew, and the intent is recorded. If that fails, nothing runs.
-pub(super) async fn begin(
-    stage: &Stage,
-    id: ProposalId,
-    plan: &Arc<ValidPlan>,
-) -> Result<Begun, ActError> {
-    let mut begun = None;
-    let mut engagements = 0;
-    let changed = change(stage, id, |proposal, view| {
-        let (change, permission) = begins(stage, proposal, &view, plan)?;
-        begun = Some(permission);
-        engagements = view.control.engagements;
-        Ok(change)
-    })
-    .await;
-    match (changed, begun) {
-        (Ok(proposal), Some((approved, execution))) => Ok(Begun {
-            engagements,
-            key: format!("{}-{}", proposal.call_key, execution.step + 1),
-            approved,
-            proposal,
-            execution,
-        }),
-        (Err(ActError::Refused(Refused::ByRule { refusal, .. })), _) => {
-            hold_back(stage, id, &refusal).await?;
-            Err(Refused::ByRule { id, refusal }.into())
-        }
-        (Err(error), _) => Err(error),
-        (Ok(proposal), None) => Err(Refused::State {
-            id,
-            state: proposal.state,
-            what: "it did not begin",
-        }
-        .into()),
-    }
-}
-
-fn begins(
-    stage: &Stage,
-    mut proposal: Proposal,
-    view: &GateView,
-    plan: &Arc<ValidPlan>,
-) -> Result<(Change, (Approved, Execution)), Refused> {
-    let id = proposal.id;
-    let now = Timestamp::now();
-    let goes_on = proposal.state == ProposalState::Executing
-        && proposal.owner.as_deref() == Some(stage.owner.as_str());
-    if !goes_on {
-        step(
-            &proposal,
-            Happening::Begun,
-            "only what is approved can begin",
-        )?;
-    }
-    let case = Case {
-        plan,
-        step: proposal.step,
-        proposal: &proposal,
-        view,
-        rules: &stage.subject.actions,
-        now,
-    };
-    let (approved, rulings) =
-        policy::permit(plan, case).map_err(|(refusal, _)| Refused::ByRule { id, refusal })?;
-    if proposal.begun_at.is_none() {
-        proposal.begun_at = Some(now);
-        let targets = targets(&proposal, view);
-        proposal.proof = plan.acts().then(|| proof(stage, plan, view, targets));
-    }
-    proposal.state = ProposalState::Executing;
-    proposal.attempt += 1;
-    proposal.owner = Some(stage.owner.clone());
-    proposal.lease_until = Some(now.plus(LEASE));
-    proposal.not_before = None;
-    proposal.held_back = None;
-    let call = approved.call();
-    let execution = Execution {
-        id: new_key(),
-        proposal: id,
-        step: proposal.step,
-        attempt: proposal.attempt,
-        subject: proposal.subject.clone(),
-        action: call.definition().name.clone(),
-        params: Value::Object(call.shown_params()),
-        resources: call.resources(),
-        is_tool: call.is_tool(),
-        begun_at: now,
-        end: None,
-    };
-    proposal.note = format!("runs {}", approved.described());
-    let body = json!({
-        "call": approved.described(),
-        "step": execution.step + 1,
-        "attempt": execution.attempt,
-        "approved_by": approved.by(),
-        "rules": rulings,
-    });
-    let said = record(&proposal, "begun", approved.by(), body);
-    let change = Change {
-        begins: Some(execution.clone()),
-        ..Change::of(proposal, said)
-    };
-    Ok((change, (approved, execution)))
-}
-
-/// Whether a plan that ends otherwise than it says leaves something behind: it has begun, or was to take something back.
-fn is_half_done(proposal: &Proposal) -> bool {
-    proposal.begun_at.is_some() || proposal.undoes.is_some()
-}
-
-/// What must hold afterwards. Taking back what did not help does not mend the ticket, and is not meant to.
-fn targets(proposal: &Proposal, view: &GateView) -> Vec<TicketKey> {
-    let ticket = view.ticket.iter().filter(|_| proposal.undoes.is_none());
-    ticket.map(|ticket| ticket.key.clone()).collect()
-}
-
-/// What must be so afterwards, and what was not so before.
-fn proof(stage: &Stage, plan: &ValidPlan, view: &GateView, targets: Vec<TicketKey>) -> Proof {
-    let rules = &stage.subject.actions;
-    let windows = plan
-        .calls()
-        .map(|call| rules.verify_window(&call.definition().name));
-    Proof {
-        targets,
-        baseline: view.live.iter().map(|ticket| ticket.key.clone()).collect(),
-        window_ms: crate::model::millis(windows.max().unwrap_or_default()),
-        until: Timestamp(i64::MAX),
-        holding_since: None,
-        missing: String::new(),
-        broke: Vec::new(),
-    }
-}
-
-/// Draws the consequence of a rule's no at the beginning of a call.
-async fn hold_back(stage: &Stage, id: ProposalId, refusal: &Refusal) -> Result<(), ActError> {
-    let changed = change(stage, id, |mut proposal, _| {
-        let said = format!("{}: {}", refusal.rule, refusal.says);
-        let now = Timestamp::now();
-        let known = format!("{}: ", refusal.rule);
-        let is_known = proposal
-            .held_back
-            .as_deref()
-            .is_some_and(|rule| rule.starts_with(&known));
-        let event = match refusal.weight {
-            // Between two steps there is nothing to wait for: what comes next may not run.
-            _ if proposal.state == ProposalState::Executing => {
-                proposal.state = step(&proposal, Happening::Failed, "it does not run")?;
-                proposal.owner = None;
-                proposal.lease_until = None;
-                proposal.ended_at = Some(now);
-                proposal.half_done = proposal.plan.on_failure == OnFailure::Stop;
-                "failed"
-            }
-            Weight::Waits if is_known => return Err(Refused::Other { id, what: said }),
-            Weight::Waits => "held_back",
-            Weight::Lapses => lapsed(&mut proposal, said.clone(), now)?,
-            Weight::Rejects => {
-                proposal.state = step(&proposal, Happening::Rejected, "it is over")?;
-                proposal.ended_at = Some(now);
-                proposal.half_done = is_half_done(&proposal);
-                "rejected"
-            }
-        };
-        proposal.note.clone_from(&said);
-        proposal.held_back = (event == "held_back").then_some(said);
-        let record = record(&proposal, event, OPERATOR, json!({"refusal": refusal}));
-        Ok(Change::of(proposal, record))
-    });
-    match changed.await {
-        Ok(_) | Err(ActError::Refused(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Records how a call ended, and what follows.
-pub(super) async fn end(
-    stage: &Stage,
-    begun: &Begun,
-    ending: &CallEnd,
-) -> Result<Proposal, ActError> {
-    let id = begun.proposal.id;
-    let executions = stage.store.executions(id).await?;
-    let has_failed = executions.iter().any(|execution| {
-        execution.step != begun.execution.step
-            && execution
-                .end
-                .as_ref()
-                .is_some_and(|end| end.outcome == Outcome::Failed)
-            && !executions
-                .iter()
-                .any(|later| later.step == execution.step && later.attempt > execution.attempt)
-    });
-    let jitter = f64::from(std::process::id() % 100) / 100.0;
-    let next = flow::next(
-        begun.approved.plan(),
-        Ended {
-            step: begun.execution.step,
-            attempt: begun.execution.attempt,
-            end: &ending.end,
-            is_retryable: ending.is_retryable,
-            has_failed,
-        },
-        stage.subject.actions.retries,
-        jitter,
-    );
-    change(stage, id, |proposal, _| {
-        ends(stage, begun, ending, &next, proposal)
-    })
-    .await
-}
-
-fn ends(
-    stage: &Stage,
-    begun: &Begun,
-    ending: &CallEnd,
-    next: &Next,
-    mut proposal: Proposal,
-) -> Result<Change, Refused> {
-    const LOST: &str = "another process has given it up";
-    if proposal.owner.as_deref() != Some(stage.owner.as_str()) {
-        // The answer came too late to change anything, but it is worth knowing.
-        let body = json!({"call": begun.approved.described(), "outcome": ending.end.outcome, "message": ending.end.message});
-        let said = record(&proposal, "answered_late", OPERATOR, body);
-        return Ok(Change::of(proposal, said));
-    }
-    let end = &ending.end;
-    proposal.note.clone_from(&end.message);
-    let now = Timestamp::now();
-    let mut event = "called";
-    let mut over = None;
-    match (next, &ending.stopped) {
-        (Next::Unknown, _) => over = Some((Happening::LostTrack, "outcome_unknown")),
-        // Nothing was done by this step; whoever comes next takes it again.
-        (_, Some(stop)) if stop.resumes => {
-            proposal.state = step(&proposal, Happening::Postponed, LOST)?;
-            proposal.not_before = Some(now);
-            proposal.owner = None;
-            proposal.lease_until = None;
-            event = "postponed";
-        }
-        (_, Some(_)) => over = Some((Happening::Cancelled, "cancelled")),
-        (Next::Step(step), None) => {
-            proposal.step = *step;
-            proposal.attempt = 0;
-        }
-        (Next::Again(pause), None) => {
-            proposal.state = step(&proposal, Happening::Postponed, LOST)?;
-            proposal.not_before = Some(now.plus(*pause));
-            proposal.owner = None;
-            proposal.lease_until = None;
-            event = "postponed";
-        }
-        (Next::Completed, None) => over = Some((Happening::Completed, "completed")),
-        (Next::Failed, None) => over = Some((Happening::Failed, "failed")),
-    }
-    if let Some((happening, said)) = over {
-        proposal.state = step(&proposal, happening, LOST)?;
-        proposal.ended_at = Some(now);
-        proposal.owner = None;
-        proposal.lease_until = None;
-        proposal.half_done = match happening {
-            Happening::Cancelled => proposal.step > 0 || proposal.undoes.is_some(),
-            Happening::Failed => proposal.undoes.is_some(),
-            _ => false,
-        };
-        event = said;
-    }
-    if let Some(proof) = &mut proposal.proof {
-        let names = begun.approved.plan().calls();
-        let within = names.map(|call| stage.subject.actions.verify_within(&call.definition().name));
-        proof.until = now.plus(within.max().unwrap_or_default());
-    }
-    let body = json!({
-        "call": begun.approved.described(),
-        "outcome": end.outcome,
-        "message": end.message,
-        "details": end.details,
-        "retry_at": proposal.not_before,
-    });
-    let said = record(&proposal, event, OPERATOR, body);
-    let escalates = (proposal.state == ProposalState::OutcomeUnknown).then(|| {
-        escalation(
-            now,
-            &format!(
-                "{} {}: {}",
-                proposal.id,
-                begun.approved.described(),
-                end.message
-            ),
-        )
-    });
-    Ok(Change {
-        ends: Some((begun.execution.id.clone(), end.clone())),
-        ticket_event: escalates,
-        ..Change::of(proposal, said)
-    })
-}
-
-/// A person must look.
-pub(super) fn escalation(at: Timestamp, note: &str) -> TicketEvent {
-    TicketEvent {
-        at,
-        kind: EventKind::Escalated,
-        actor: OPERATOR.to_owned(),
-        note: note.to_owned(),
-    }
-}
-
-/// The process that executed it is gone. What it did is not known, and it is never tried again.
-pub async fn give_up(store: &Store, id: ProposalId) -> Result<Option<Proposal>, StoreError> {
-    let executions = store.executions(id).await?;
-    let unended = executions
-        .into_iter()
-        .find(|execution| execution.end.is_none());
-    let changed = store
-        .change_proposal(id, Timestamp::now(), |mut proposal, _| {
-            let now = Timestamp::now();
-            let alive = proposal.lease_until.is_none_or(|until| until >= now);
-            let (Some(next), false) = (proposal.state.after(Happening::LostTrack), alive) else {
-                return Err(());
-            };
-            let message = match &unended {
-                Some(execution) => format!(
-                    "the process that called `{}` ended before the outcome was known; look at the subject before it is done again",
-                    execution.action
-                ),
-                None => format!("the process that executed it ended before step {}", proposal.step + 1),
-            };
-            proposal.state = next;
-            proposal.note.clone_from(&message);
-            proposal.ended_at = Some(now);
-            proposal.owner = None;
-            proposal.lease_until = None;
-            let end = unended.map(|execution| {
-                let end = ExecutionEnd {
-                    at: now,
-                    outcome: Outcome::Unknown,
-                    message: message.clone(),
-                    details: Value::Null,
-                };
-                (execution.id, end)
-            });
-            let said = record(&proposal, "outcome_unknown", OPERATOR, json!({"message": message}));
-            let note = format!("{} {}: {message}", proposal.id, proposal.calls());
-            Ok(Change {
-                ends: end,
-                ticket_event: Some(escalation(now, &note)),
-                ..Change::of(proposal, said)
-            })
-        })
-        .await?;
-    Ok(changed.ok())
 }
