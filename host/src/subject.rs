@@ -106,8 +106,13 @@ pub async fn start(
     around: &Surroundings,
 ) -> Result<Subject, SubjectError> {
     let descriptor = describe(subject, &plugin).await?;
-    let settings =
-        PluginConfig::resolve(subject, &descriptor, &around.origins, &around.environment)?;
+    let settings = PluginConfig::resolve(
+        subject,
+        &plugin.manifest.needs,
+        &descriptor,
+        &around.origins,
+        &around.environment,
+    )?;
     let (observer, invoker) = loader::connect(SubjectSpec {
         name: subject.name.clone(),
         plugin: plugin.clone(),

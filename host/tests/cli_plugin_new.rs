@@ -68,8 +68,23 @@ async fn a_new_plugin_builds_and_tells_a_broken_invariant_and_a_whole_one() {
     let output = check(folder, &library, &file);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
 
+    its_own_tests_pass(&folder.join("kit-demo"));
     its_files_say_what_they_promise(&bench, &library, &folder.join("kit-demo/conformance")).await;
     its_action_can_be_tried_done_and_taken_back(&bench, &library, &file).await;
+}
+
+fn its_own_tests_pass(folder: &Path) {
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--quiet", "--target-dir"])
+        .arg(common::workspace().join("target/test-plugins"))
+        .current_dir(folder)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("OPERATOR", env!("CARGO_BIN_EXE_operator"))
+        .output()
+        .expect("cargo runs");
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert!(said.contains("1 passed"), "{said}");
 }
 
 async fn its_files_say_what_they_promise(bench: &common::Bench, library: &Path, files: &Path) {

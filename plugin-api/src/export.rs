@@ -204,9 +204,13 @@ fn panic_message(payload: &(dyn Any + Send)) -> &str {
 
 /// Makes a `cdylib` crate an Operator plugin: `export_subject!(MySubject);`, once, where `MySubject` implements
 /// [`Subject`].
+///
+/// A plugin that needs more than every plugin may do asks for it here, as [`Needs`](crate::manifest::Needs):
+/// `export_subject!(MySubject, exec = "kubectl, which lists the pods", memory_mib = 8192, open_files = 4096);`. The text
+/// is plain, without backslashes and quotes.
 #[macro_export]
 macro_rules! export_subject {
-    ($subject:ty) => {
+    ($subject:ty $(, $need:ident = $value:literal)* $(,)?) => {
         #[doc(hidden)]
         #[allow(unsafe_code, missing_docs, unreachable_pub)]
         mod __operator_plugin {
@@ -272,8 +276,30 @@ macro_rules! export_subject {
                 } else {
                     "abort"
                 },
-                "\"}",
+                "\",\"needs\":{",
+                $crate::__needs!($($need = $value),*),
+                "}}",
             ]);
+
+            $(
+                const _: () = ::core::assert!(
+                    $crate::manifest::is_need(::core::stringify!($need), ::core::stringify!($value)),
+                    "a need is exec = \"plain text\", memory_mib = NUMBER or open_files = NUMBER"
+                );
+            )*
         }
+    };
+}
+
+/// The members of a manifest's `needs`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __needs {
+    () => { "" };
+    ($need:ident = $value:literal $(, $more:ident = $other:literal)*) => {
+        ::core::concat!(
+            "\"", ::core::stringify!($need), "\":", ::core::stringify!($value),
+            $(",\"", ::core::stringify!($more), "\":", ::core::stringify!($other)),*
+        )
     };
 }

@@ -28,6 +28,31 @@ pub struct Manifest {
     pub target: String,
     /// `unwind`, or `abort`, which a host refuses: a panic would end the process that loaded it.
     pub panic: String,
+    /// What it asks for.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
+}
+
+/// What a plugin asks for beyond what every plugin in a worker may do and use. Whoever configures the subject grants it,
+/// or the subject is not watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// To start programs: which, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<String>,
+    /// Address space. MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    /// Open files and connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u32>,
+}
+
+impl Needs {
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Manifest {
@@ -43,6 +68,41 @@ pub const SDK_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const RUSTC_VERSION: &str = env!("OPERATOR_RUSTC");
 /// Target triple that this SDK was built for.
 pub const TARGET: &str = env!("OPERATOR_TARGET");
+
+/// Whether a need, as it is written in [`crate::export_subject`], has a name and a value that a host understands.
+///
+/// Evaluated at compile time.
+#[doc(hidden)]
+pub const fn is_need(name: &str, value: &str) -> bool {
+    let (name, value) = (name.as_bytes(), value.as_bytes());
+    match name {
+        b"exec" => value.len() > 2 && value[0] == b'"' && !contains(value, b'\\'),
+        b"memory_mib" | b"open_files" => is_number(value),
+        _ => false,
+    }
+}
+
+const fn contains(bytes: &[u8], byte: u8) -> bool {
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == byte {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+const fn is_number(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while at < bytes.len() {
+        if !bytes[at].is_ascii_digit() {
+            return false;
+        }
+        at += 1;
+    }
+    bytes[0] != b'0'
+}
 
 /// Joins the parts, and pads them with spaces to a manifest's length.
 ///

@@ -61,7 +61,7 @@ pub(super) struct Conformance {
     /// How many rounds each fuzzing case makes
     #[arg(long, value_name = "NUMBER", default_value_t = 500)]
     rounds: u32,
-    /// How many cases run at the same time [default: twice the processors]
+    /// How many cases run at the same time [default: four times the processors]
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<usize>,
     /// How long a case may take, such as 30s
@@ -127,7 +127,7 @@ impl Conformance {
             seed: self.seed,
             rounds: self.rounds,
             // Most cases wait most of their time.
-            jobs: self.jobs.unwrap_or(2 * processors),
+            jobs: self.jobs.unwrap_or(4 * processors),
             timeout: self.timeout,
             strict: self.strict,
         })

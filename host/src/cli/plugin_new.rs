@@ -10,9 +10,13 @@ use clap::Args;
 use super::{Exit, Failure, Output};
 
 /// Every file of the folder: where it goes, and what it holds before names are filled in.
-const TEMPLATE: [(&str, &str); 9] = [
+const TEMPLATE: [(&str, &str); 10] = [
     ("Cargo.toml", include_str!("template/Cargo.toml.in")),
     ("src/lib.rs", include_str!("template/lib.rs.in")),
+    (
+        "tests/conformance.rs",
+        include_str!("template/conformance.rs.in"),
+    ),
     ("README.md", include_str!("template/README.md.in")),
     (".gitignore", include_str!("template/gitignore")),
     (
@@ -68,12 +72,15 @@ impl New {
                 input(format!("{}: cannot be written: {error}", path.display()))
             })?;
         }
-        out.text(&format!(
-            "{} is there; next:\n  cd {}\n  cargo build --release\n  operator --plugin target/release/lib{}.{} check\n",
-            folder.display(),
-            folder.display(),
+        let library = format!(
+            "target/release/lib{}.{}",
             self.name.replace('-', "_"),
             std::env::consts::DLL_EXTENSION,
+        );
+        out.text(&format!(
+            "{} is there; next:\n  cd {}\n  cargo build --release\n  operator conformance {library}\n  operator --plugin {library} check\n",
+            folder.display(),
+            folder.display(),
         ))?;
         Ok(Exit::Fine)
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{Declared, declared},
-    loader::Confinement,
+    loader::{Confinement, Sandbox},
     service::{Inspected, Listed, Service},
 };
 
@@ -129,6 +129,10 @@ fn draw(inspected: &Inspected, out: &Output) -> Result<(), Failure> {
         printable(&plugin.manifest.rustc),
     ))?;
     out.text(&sandbox(&inspected.confinement))?;
+    for lack in Sandbox::default().lacks(&plugin.manifest.needs) {
+        let (asks, setting, value) = (printable(&lack.asks), lack.setting, lack.value);
+        out.text(&format!("needs {asks}: sandbox.{setting} = {value}\n"))?;
+    }
     out.text("\n")?;
     out.table(&settings(&declared(&descriptor.config_schema)))?;
     out.text("\n")?;

@@ -193,21 +193,31 @@ pub(super) fn rules(mut section: Section<'_>, rules: &mut ActionRules, reading: 
     section.set("maintenance_windows", windows, reading, value::windows);
     section.set("cooldown", &mut rules.cooldown, reading, &wait);
     let per_action = &mut rules.max_per_action_per_hour;
-    section.set("max_per_action_per_hour", per_action, reading, value::count);
+    section.set(
+        "max_per_action_per_hour",
+        per_action,
+        reading,
+        value::number(value::COUNT),
+    );
     section.set(
         "max_per_hour",
         &mut rules.max_per_hour,
         reading,
-        value::count,
+        value::number(value::COUNT),
     );
     section.set(
         "blast_radius",
         &mut rules.blast_radius,
         reading,
-        value::count,
+        value::number(value::COUNT),
     );
     section.set("blast_window", &mut rules.blast_window, reading, &soon);
-    section.set("retries", &mut rules.retries, reading, value::few);
+    section.set(
+        "retries",
+        &mut rules.retries,
+        reading,
+        value::number(value::FEW),
+    );
     section.set("verify_window", &mut rules.verify_window, reading, &soon);
     section.set("verify_within", &mut rules.verify_within, reading, &soon);
     section.set("undo", &mut rules.undo, reading, value::boolean);
@@ -233,7 +243,7 @@ fn one_action(mut section: Section<'_>, reading: &mut Reading<'_>) -> ActionOver
     let decided = ActionOverride {
         approve: section.take("approve", reading, value::approve),
         cooldown: section.take("cooldown", reading, &wait),
-        max_per_hour: section.take("max_per_hour", reading, value::count),
+        max_per_hour: section.take("max_per_hour", reading, value::number(value::COUNT)),
         verify_window: section.take("verify_window", reading, &soon),
         verify_within: section.take("verify_within", reading, &soon),
         undo: section.take("undo", reading, value::boolean),

@@ -76,7 +76,7 @@ fn retention(mut section: Section<'_>, config: &mut Config, reading: &mut Readin
         "observations_per_subject",
         &mut retention.observations_per_subject,
         reading,
-        value::count,
+        value::number(value::COUNT),
     );
     section.finish(reading);
 }

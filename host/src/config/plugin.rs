@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use operator_plugin_api::Descriptor;
+use operator_plugin_api::{Descriptor, manifest::Needs};
 use serde_json::{Map, Value};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     nearest::suggestion,
     schema::{Property, insert, typed},
 };
-use crate::loader::Sandbox;
+use crate::loader::{Isolation, Sandbox};
 
 mod fit;
 
@@ -26,11 +26,12 @@ pub struct PluginConfig {
 }
 
 impl PluginConfig {
-    /// Decides it, or says everything that is wrong with it and with the subject's invariants.
+    /// Decides it, or says everything that is wrong with it, with the subject's invariants, and with what the plugin needs.
     ///
     /// What a person wrote wins over a variable that may be set for other reasons; a flag wins over the file.
     pub fn resolve(
         subject: &SubjectConfig,
+        needs: &Needs,
         descriptor: &Descriptor,
         origins: &Origins,
         environment: &Environment,
@@ -49,6 +50,7 @@ impl PluginConfig {
         resolving.take_variables(resolving.root, &KeyPath::default(), environment);
         resolving.check_fit(descriptor);
         resolving.check_invariants(subject, descriptor);
+        resolving.check_needs(subject, needs, descriptor);
         let shown = resolving.shown();
         Faults(resolving.faults).or(Self {
             values: resolving.values,
@@ -139,6 +141,25 @@ impl<'a> Resolving<'a> {
                     key: Some(key),
                 });
             }
+        }
+    }
+
+    /// In the operator's own process nothing is kept from a plugin, and nothing has to be granted.
+    fn check_needs(&mut self, subject: &SubjectConfig, needs: &Needs, descriptor: &Descriptor) {
+        if subject.isolation == Isolation::None {
+            return;
+        }
+        for lack in subject.sandbox.lacks(needs) {
+            let key = KeyPath::new(["subjects", &subject.name, "sandbox", lack.setting]);
+            self.faults.push(Fault {
+                origin: self.origins.around(&key),
+                what: format!("plugin {} needs {}", descriptor.subject, lack.asks),
+                mend: format!(
+                    "if you trust it with that, say sandbox.{} = {} in [subjects.{}] of the configuration file",
+                    lack.setting, lack.value, subject.name
+                ),
+                key: Some(key),
+            });
         }
     }
 

@@ -132,6 +132,8 @@ fn of_subject(subject: &SubjectConfig, origins: &Origins) -> Vec<Setting> {
         at(["sandbox", "read"], json!(sandbox.read)),
         at(["sandbox", "write"], json!(sandbox.write)),
         at(["sandbox", "exec"], json!(sandbox.exec)),
+        at(["sandbox", "memory_mib"], json!(sandbox.memory_mib)),
+        at(["sandbox", "open_files"], json!(sandbox.open_files)),
         at(["deadlines", "create"], duration(deadlines.create)),
         at(["deadlines", "observe"], duration(deadlines.observe)),
         at(["deadlines", "check"], duration(deadlines.check)),

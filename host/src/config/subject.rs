@@ -103,6 +103,20 @@ fn sandbox(
 ) {
     section.set("enabled", &mut sandbox.enabled, reading, value::boolean);
     section.set("exec", &mut sandbox.exec, reading, value::boolean);
+    let memory = &mut sandbox.memory_mib;
+    section.set(
+        "memory_mib",
+        memory,
+        reading,
+        value::number(value::MEMORY_MIB),
+    );
+    let files = &mut sandbox.open_files;
+    section.set(
+        "open_files",
+        files,
+        reading,
+        value::number(value::OPEN_FILES),
+    );
     let located = |value: &DeValue<'_>| {
         let texts = value::texts(value)?;
         Ok(texts.iter().map(|path| paths.locate(path)).collect())

@@ -34,6 +34,12 @@ pub(super) const DEADLINE: RangeInclusive<Duration> = MILLISECOND..=HOUR;
 pub(super) const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY.saturating_mul(365);
 /// A time that must pass, and within which a person still remembers.
 pub(super) const SOON: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(7);
+pub(super) const COUNT: RangeInclusive<u32> = 1..=u32::MAX;
+/// A number of times that may be none.
+pub(super) const FEW: RangeInclusive<u32> = 0..=10;
+/// Below, no plugin comes up; above, it is no limit.
+pub(super) const MEMORY_MIB: RangeInclusive<u32> = 64..=1 << 20;
+pub(super) const OPEN_FILES: RangeInclusive<u32> = 32..=1 << 20;
 pub(super) const KEPT: RangeInclusive<Duration> = HOUR..=DAY.saturating_mul(36_500);
 
 impl Wrong {
@@ -89,32 +95,25 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Parsed<bool> {
         .ok_or_else(|| Wrong::type_of(value, "a boolean", "true or false"))
 }
 
-pub(super) fn count(value: &DeValue<'_>) -> Parsed<u32> {
-    let DeValue::Integer(integer) = value else {
-        return Err(Wrong::type_of(value, "a count", "1000"));
-    };
-    let number = u32::from_str_radix(integer.as_str(), integer.radix());
-    number.ok().filter(|number| *number > 0).ok_or_else(|| {
-        Wrong::new(
-            format!("{integer} is out of bounds"),
-            format!("choose from 1 to {}", u32::MAX),
-        )
-    })
-}
-
-/// A small number that may be none.
-pub(super) fn few(value: &DeValue<'_>) -> Parsed<u32> {
-    const MOST: u32 = 10;
-    let DeValue::Integer(integer) = value else {
-        return Err(Wrong::type_of(value, "a count", "3"));
-    };
-    let number = u32::from_str_radix(integer.as_str(), integer.radix());
-    number.ok().filter(|number| *number <= MOST).ok_or_else(|| {
-        Wrong::new(
-            format!("{integer} is out of bounds"),
-            format!("choose from 0 to {MOST}"),
-        )
-    })
+/// A whole number within bounds.
+pub(super) fn number(bounds: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Parsed<u32> {
+    move |value| {
+        let (least, most) = (bounds.start(), bounds.end());
+        let DeValue::Integer(integer) = value else {
+            let example = (1000).clamp(*least, *most).to_string();
+            return Err(Wrong::type_of(value, "a count", &example));
+        };
+        let number = u32::from_str_radix(integer.as_str(), integer.radix());
+        number
+            .ok()
+            .filter(|number| bounds.contains(number))
+            .ok_or_else(|| {
+                Wrong::new(
+                    format!("{integer} is out of bounds"),
+                    format!("choose from {least} to {most}"),
+                )
+            })
+    }
 }
 
 /// A duration such as `"1m 30s"`, within bounds.

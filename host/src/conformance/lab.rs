@@ -14,7 +14,7 @@ use super::{
     samples,
     verdict::{Status, Stop},
 };
-use crate::loader::{Plugin, Probe, Refusal};
+use crate::loader::{Confinement, Plugin, Probe, Refusal, Sandbox};
 
 /// The deadline that a plugin is told where a case says nothing else.
 pub(super) const DEADLINE: Duration = Duration::from_millis(1500);
@@ -57,9 +57,30 @@ impl Lab {
     }
 
     pub(super) fn start_of(&self, plugin: &Plugin) -> Result<Bench, Stop> {
-        let probe = Probe::start(plugin).map_err(Stop::error)?;
+        Ok(self.confined(plugin, false)?.0)
+    }
+
+    /// A worker that keeps what the plugin tries and is refused; skipped where the kernel refuses too little.
+    pub(super) fn start_watched(&self) -> Result<Bench, Stop> {
+        let (bench, confinement) = self.confined(self.plugin()?, true)?;
+        match confinement.missing.first() {
+            Some(missing) => Err(Stop::skip(missing.clone())),
+            None => Ok(bench),
+        }
+    }
+
+    /// It is granted what its manifest asks for, and the files of the suite.
+    fn confined(&self, plugin: &Plugin, watched: bool) -> Result<(Bench, Confinement), Stop> {
+        let sandbox = Sandbox {
+            read: self.order.golden.iter().cloned().collect(),
+            write: vec![self.order.dir.clone()],
+            ..Sandbox::default()
+        };
+        let sandbox = sandbox.granting(&plugin.manifest.needs);
+        let mut probe = Probe::start(plugin).map_err(Stop::error)?;
         let call = self.order.call();
-        Ok(Bench { probe, call })
+        let confinement = probe.confine(sandbox, watched, call).map_err(Stop::error)?;
+        Ok((Bench { probe, call }, confinement))
     }
 
     /// A worker that has opened the library.

@@ -67,6 +67,8 @@ pub(super) struct ConfineRequest {
     pub(super) sandbox: super::sandbox::Sandbox,
     /// The library that is loaded next.
     pub(super) library: std::path::PathBuf,
+    /// Whether what the plugin tries and is refused is kept, to be asked for.
+    pub(super) watched: bool,
 }
 
 /// A question. Has no `Debug`, since it may hold secrets.

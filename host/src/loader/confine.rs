@@ -2,7 +2,12 @@
 
 use std::{env, io, path::Path};
 
-use super::sandbox::{Confinement, Sandbox};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{
+    call::ConfineRequest,
+    sandbox::{Confinement, Sandbox},
+};
 
 /// What programs, name resolution, clocks, certificates and the runtime read.
 #[cfg(target_os = "linux")]
@@ -63,27 +68,56 @@ const READABLE_BY_VARIABLE: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// Confines this process and every thread and child that it will have, for good. The working directory stays its own.
 ///
 /// An error means that the kernel could do it and did not; what the kernel cannot do is in the answer.
-pub(super) fn confine(sandbox: &Sandbox, library: &Path) -> io::Result<Confinement> {
-    if !sandbox.enabled {
+pub(super) fn confine(asked: &ConfineRequest) -> io::Result<Confinement> {
+    limit(&asked.sandbox)?;
+    if !asked.sandbox.enabled {
         return Ok(Confinement::lacking(
             "none: it is turned off in the subject's configuration",
         ));
     }
-    confine_by_kernel(sandbox, library)
+    confine_by_kernel(asked)
+}
+
+/// A limit that is lower already stays.
+fn limit(sandbox: &Sandbox) -> io::Result<()> {
+    for (resource, most) in [
+        (Resource::As, u64::from(sandbox.memory_mib) << 20),
+        (Resource::Nofile, u64::from(sandbox.open_files)),
+        (Resource::Core, 0),
+    ] {
+        let most = getrlimit(resource)
+            .maximum
+            .map_or(most, |hard| hard.min(most));
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        setrlimit(resource, limit)?;
+    }
+    Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn confine_by_kernel(_: &Sandbox, _: &Path) -> io::Result<Confinement> {
+fn confine_by_kernel(_: &ConfineRequest) -> io::Result<Confinement> {
     Ok(Confinement::lacking(
         "none: this system has neither landlock nor seccomp, so that the plugin can do whatever the operator can",
     ))
 }
 
 #[cfg(target_os = "linux")]
-fn confine_by_kernel(sandbox: &Sandbox, library: &Path) -> io::Result<Confinement> {
+pub(super) use linux::{FORBIDDEN, STARTING_PROGRAMS, program};
+
+#[cfg(target_os = "linux")]
+fn confine_by_kernel(asked: &ConfineRequest) -> io::Result<Confinement> {
+    let sandbox = &asked.sandbox;
     rustix::thread::set_no_new_privs(true)?;
-    let files = linux::restrict_files(sandbox, library).map_err(io::Error::other)?;
-    let calls = linux::forbid_calls(sandbox.exec)?;
+    let files = linux::restrict_files(sandbox, &asked.library).map_err(io::Error::other)?;
+    let calls = if asked.watched {
+        super::attempts::watch(sandbox.exec)?;
+        None
+    } else {
+        linux::forbid_calls(sandbox.exec)?
+    };
     Ok(Confinement {
         missing: files.into_iter().chain(calls).collect(),
     })
@@ -139,68 +173,74 @@ mod linux {
     }
 
     /// What no plugin needs: debugging others, mounts, namespaces, modules, keys, the clock, and rings that get around this.
-    const FORBIDDEN: [libc::c_long; 41] = [
-        libc::SYS_acct,
-        libc::SYS_add_key,
-        libc::SYS_adjtimex,
-        libc::SYS_bpf,
-        libc::SYS_chroot,
-        libc::SYS_clock_adjtime,
-        libc::SYS_clock_settime,
-        libc::SYS_delete_module,
-        libc::SYS_finit_module,
-        libc::SYS_fsconfig,
-        libc::SYS_fsmount,
-        libc::SYS_fsopen,
-        libc::SYS_fspick,
-        libc::SYS_init_module,
-        libc::SYS_io_uring_setup,
-        libc::SYS_kcmp,
-        libc::SYS_kexec_load,
-        libc::SYS_keyctl,
-        libc::SYS_mount,
-        libc::SYS_mount_setattr,
-        libc::SYS_move_mount,
-        libc::SYS_open_by_handle_at,
-        libc::SYS_open_tree,
-        libc::SYS_perf_event_open,
-        libc::SYS_pidfd_getfd,
-        libc::SYS_pivot_root,
-        libc::SYS_process_vm_readv,
-        libc::SYS_process_vm_writev,
-        libc::SYS_ptrace,
-        libc::SYS_quotactl,
-        libc::SYS_reboot,
-        libc::SYS_request_key,
-        libc::SYS_setdomainname,
-        libc::SYS_sethostname,
-        libc::SYS_setns,
-        libc::SYS_settimeofday,
-        libc::SYS_swapoff,
-        libc::SYS_swapon,
-        libc::SYS_umount2,
-        libc::SYS_unshare,
-        libc::SYS_userfaultfd,
+    pub(in crate::loader) const FORBIDDEN: [(libc::c_long, &str); 41] = [
+        (libc::SYS_acct, "acct"),
+        (libc::SYS_add_key, "add_key"),
+        (libc::SYS_adjtimex, "adjtimex"),
+        (libc::SYS_bpf, "bpf"),
+        (libc::SYS_chroot, "chroot"),
+        (libc::SYS_clock_adjtime, "clock_adjtime"),
+        (libc::SYS_clock_settime, "clock_settime"),
+        (libc::SYS_delete_module, "delete_module"),
+        (libc::SYS_finit_module, "finit_module"),
+        (libc::SYS_fsconfig, "fsconfig"),
+        (libc::SYS_fsmount, "fsmount"),
+        (libc::SYS_fsopen, "fsopen"),
+        (libc::SYS_fspick, "fspick"),
+        (libc::SYS_init_module, "init_module"),
+        (libc::SYS_io_uring_setup, "io_uring_setup"),
+        (libc::SYS_kcmp, "kcmp"),
+        (libc::SYS_kexec_load, "kexec_load"),
+        (libc::SYS_keyctl, "keyctl"),
+        (libc::SYS_mount, "mount"),
+        (libc::SYS_mount_setattr, "mount_setattr"),
+        (libc::SYS_move_mount, "move_mount"),
+        (libc::SYS_open_by_handle_at, "open_by_handle_at"),
+        (libc::SYS_open_tree, "open_tree"),
+        (libc::SYS_perf_event_open, "perf_event_open"),
+        (libc::SYS_pidfd_getfd, "pidfd_getfd"),
+        (libc::SYS_pivot_root, "pivot_root"),
+        (libc::SYS_process_vm_readv, "process_vm_readv"),
+        (libc::SYS_process_vm_writev, "process_vm_writev"),
+        (libc::SYS_ptrace, "ptrace"),
+        (libc::SYS_quotactl, "quotactl"),
+        (libc::SYS_reboot, "reboot"),
+        (libc::SYS_request_key, "request_key"),
+        (libc::SYS_setdomainname, "setdomainname"),
+        (libc::SYS_sethostname, "sethostname"),
+        (libc::SYS_setns, "setns"),
+        (libc::SYS_settimeofday, "settimeofday"),
+        (libc::SYS_swapoff, "swapoff"),
+        (libc::SYS_swapon, "swapon"),
+        (libc::SYS_umount2, "umount2"),
+        (libc::SYS_unshare, "unshare"),
+        (libc::SYS_userfaultfd, "userfaultfd"),
     ];
-    const STARTING_PROGRAMS: [libc::c_long; 2] = [libc::SYS_execve, libc::SYS_execveat];
+    pub(in crate::loader) const STARTING_PROGRAMS: [libc::c_long; 2] =
+        [libc::SYS_execve, libc::SYS_execveat];
+
+    /// A filter that does this with these calls, and leaves all others be.
+    pub(in crate::loader) fn program(
+        calls: impl Iterator<Item = libc::c_long>,
+        action: SeccompAction,
+    ) -> io::Result<BpfProgram> {
+        let arch = TargetArch::try_from(env::consts::ARCH).map_err(io::Error::other)?;
+        let rules = calls.map(|call| (call, Vec::new())).collect();
+        SeccompFilter::new(rules, SeccompAction::Allow, action, arch)
+            .and_then(BpfProgram::try_from)
+            .map_err(io::Error::other)
+    }
 
     /// Gives what the kernel lacks. A forbidden call answers `EPERM`, so that a plugin can say what it was refused.
     pub(super) fn forbid_calls(exec: bool) -> io::Result<Option<String>> {
-        let Ok(arch) = TargetArch::try_from(env::consts::ARCH) else {
-            return Ok(Some(lacking(
-                "there is no seccomp filter for this processor",
-            )));
-        };
-        let starting = STARTING_PROGRAMS.iter().filter(|_| !exec);
-        let forbidden = FORBIDDEN.iter().chain(starting);
-        let filter = SeccompFilter::new(
-            forbidden.map(|call| (*call, Vec::new())).collect(),
-            SeccompAction::Allow,
-            SeccompAction::Errno(libc::EPERM.cast_unsigned()),
-            arch,
-        );
-        let program = filter.and_then(BpfProgram::try_from);
-        match apply_filter(&program.map_err(io::Error::other)?) {
+        if TargetArch::try_from(env::consts::ARCH).is_err() {
+            let why = "there is no seccomp filter for this processor";
+            return Ok(Some(lacking(why)));
+        }
+        let starting = STARTING_PROGRAMS.into_iter().filter(|_| !exec);
+        let forbidden = FORBIDDEN.into_iter().map(|(call, _)| call).chain(starting);
+        let refuse = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+        match apply_filter(&program(forbidden, refuse)?) {
             Ok(()) => Ok(None),
             Err(seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error))
                 if is_unsupported(&error) =>

@@ -60,6 +60,7 @@ impl Link {
         let request = ConfineRequest {
             sandbox: sandbox.widened(),
             library: plugin.copy.clone(),
+            watched: false,
         };
         let body = serde_json::value::to_raw_value(&request)
             .map_err(|error| LoadError::new(&plugin.path, error.to_string()))?;

@@ -13,6 +13,7 @@ use operator_plugin_api::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+mod attempts;
 mod call;
 mod confine;
 mod error;
@@ -35,6 +36,7 @@ mod specimen;
 mod subject;
 mod worker;
 
+pub use attempts::{Attempt, Trespass};
 pub use error::{CallError, LoadError, Refusal};
 pub use find::{find_plugin, list_plugins};
 pub use health::Health;
@@ -42,7 +44,7 @@ pub use plugin::{Candidate, Examined, Plugin, examine};
 pub use probe::{Answer, Ask, Method, Probe, Said, Text};
 pub use process::how_it_ended;
 pub use remote::set_worker_program;
-pub use sandbox::{Confinement, Sandbox};
+pub use sandbox::{Confinement, Lack, Sandbox};
 pub use subject::{Deadlines, Isolation, SubjectSpec};
 pub use worker::{die_with_parent, take_stdin, worker_main};
 

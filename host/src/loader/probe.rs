@@ -12,16 +12,18 @@ use std::{
 };
 
 use operator_plugin_api::ErrorKind;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::to_raw_value;
 use tokio::runtime::Runtime;
 
 use super::{
     Plugin,
-    call::{Call, LoadRequest, Outcome},
+    attempts::Trespass,
+    call::{Call, ConfineRequest, LoadRequest, Outcome},
     error::{CallError, LoadError, Refusal},
     log::{PluginLog, Printed},
     remote::Worker,
+    sandbox::{Confinement, Sandbox},
     subject::parse,
 };
 
@@ -122,6 +124,15 @@ pub enum Ask {
     },
     /// The environment of the process, as `NAME=VALUE` lines.
     Environment,
+    /// What was refused in the process so far, as a list of [`Attempt`]s; it was confined to be watched.
+    Attempts,
+    /// What a plugin in this process would do to trespass in this way; the answer is an error if it was refused.
+    Trespass {
+        /// In which way.
+        kind: Trespass,
+        /// The file, or the program.
+        path: PathBuf,
+    },
 }
 
 /// What came of one [`Ask`].
@@ -202,6 +213,23 @@ impl Probe {
         })
     }
 
+    /// Takes from the plugin what it is not granted; says what cannot be taken. `watched` keeps what it tries nevertheless,
+    /// for [`Ask::Attempts`].
+    pub fn confine(
+        &mut self,
+        sandbox: Sandbox,
+        watched: bool,
+        deadline: Duration,
+    ) -> Result<Confinement, CallError> {
+        let library = self.plugin.copy.clone();
+        let request = ConfineRequest {
+            sandbox,
+            library,
+            watched,
+        };
+        self.call(Call::Confine, &request, deadline)
+    }
+
     /// The worker's process, while it runs.
     pub fn pid(&self) -> Option<i32> {
         let pid = self.worker.process().pid()?;
@@ -260,7 +288,7 @@ impl Probe {
             together,
             times,
         };
-        self.send(&asking, deadline)
+        self.call(Call::Probe, &asking, deadline)
     }
 
     /// Asks several things at the same time, each on a thread of its own.
@@ -275,14 +303,19 @@ impl Probe {
             together,
             times,
         };
-        self.send(&asking, deadline)
+        self.call(Call::Probe, &asking, deadline)
     }
 
-    fn send(&mut self, asking: &Asking, deadline: Duration) -> Result<Vec<Answer>, CallError> {
-        let body = to_raw_value(asking).map_err(|error| unexpected(&error.to_string()))?;
-        let called = self.worker.call(Call::Probe, &body, deadline);
+    fn call<T: DeserializeOwned>(
+        &mut self,
+        call: Call,
+        request: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<T, CallError> {
+        let body = to_raw_value(request).map_err(|error| unexpected(&error.to_string()))?;
+        let called = self.worker.call(call, &body, deadline);
         match self.runtime.block_on(called)? {
-            Outcome::Answer(document) => parse(Call::Probe, &document),
+            Outcome::Answer(document) => parse(call, &document),
             other => Err(unexpected(&format!("{other:?}"))),
         }
     }

@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Barrier, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -12,9 +13,11 @@ use std::{
 
 use abi_stable::std_types::{RResult, RStr, RString};
 use operator_plugin_api::abi::{BoxedSubject, PluginError, Reply, SubjectModuleRef};
+use rustix::process::{getppid, test_kill_process};
 use serde_json::value::to_raw_value;
 
 use super::{
+    attempts::{self, Trespass},
     call::{MAX_ANSWER, Outcome},
     error::Refusal,
     library,
@@ -118,6 +121,11 @@ impl Specimen {
                 self.drop_instance(*instance)
             }
             Ask::Environment => Said::Text(environment()),
+            Ask::Attempts => match serde_json::to_string(&attempts::kept()) {
+                Ok(kept) => Said::Text(kept),
+                Err(error) => Said::Nothing(error.to_string()),
+            },
+            Ask::Trespass { kind, path } => trespass(*kind, path),
         }
     }
 
@@ -230,6 +238,26 @@ fn refused(error: PluginError) -> Said {
         kind: error.kind.into_string(),
         message: error.message.into_string(),
         retryable: error.retryable,
+    }
+}
+
+fn trespass(kind: Trespass, path: &Path) -> Said {
+    let done = match kind {
+        Trespass::Read => fs::read(path).map(drop),
+        Trespass::Write => fs::write(path, "written"),
+        Trespass::Exec => Command::new(path).status().map(drop),
+        // Asks whether it could be ended, and leaves it be.
+        Trespass::Call => getppid().map_or(Ok(()), |parent| {
+            test_kill_process(parent).map_err(io::Error::from)
+        }),
+    };
+    match done {
+        Ok(()) => Said::Text("null".into()),
+        Err(error) => Said::Error {
+            kind: error.kind().to_string(),
+            message: error.to_string(),
+            retryable: false,
+        },
     }
 }
 

@@ -14,9 +14,7 @@ use std::{
 use rustix::{
     fs::Mode,
     io::{fcntl_dupfd_cloexec, fcntl_getfd},
-    process::{
-        Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit, umask,
-    },
+    process::{Signal, getppid, set_parent_process_death_signal, umask},
     stdio::dup2_stdin,
 };
 
@@ -36,9 +34,6 @@ pub(super) const ARGUMENT: &str = "__worker";
 const SOCKET_FD: RawFd = 900;
 /// The first one after the standard streams, where the limit of open files leaves no such room.
 const LOWEST_FD: RawFd = 3;
-/// Address space. Bytes.
-const MAX_ADDRESS_SPACE: u64 = 4 << 30;
-const MAX_OPEN_FILES: u64 = 1024;
 
 /// Runs the worker if the arguments ask for it. `main` calls this before anything else: before a runtime, a thread or a
 /// signal handler exists.
@@ -59,7 +54,7 @@ pub fn worker_main(mut arguments: env::ArgsOs) -> Option<ExitCode> {
 
 fn run(parent: Option<i32>) -> io::Result<()> {
     die_with_parent(parent)?;
-    limit()?;
+    umask(Mode::from_raw_mode(0o077));
     // Never closed here: when a plugin has done that already, a second time would abort.
     let mut socket = ManuallyDrop::new(UnixStream::from(take_stdin()?));
     close_inherited(&socket)?;
@@ -109,25 +104,6 @@ fn close_inherited(keep: &UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-fn limit() -> io::Result<()> {
-    umask(Mode::from_raw_mode(0o077));
-    for (resource, most) in [
-        (Resource::As, MAX_ADDRESS_SPACE),
-        (Resource::Nofile, MAX_OPEN_FILES),
-        (Resource::Core, 0),
-    ] {
-        let most = rustix::process::getrlimit(resource)
-            .maximum
-            .map_or(most, |hard| hard.min(most));
-        let limit = Rlimit {
-            current: Some(most),
-            maximum: Some(most),
-        };
-        setrlimit(resource, limit)?;
-    }
-    Ok(())
-}
-
 /// Answers one request after the other until the operator closes the socket.
 fn serve(socket: &mut UnixStream) -> io::Result<()> {
     let mut session = Session::default();
@@ -151,7 +127,7 @@ fn confined(body: &str) -> Outcome {
     let asked: Result<ConfineRequest, _> = serde_json::from_str(body);
     let confinement = asked
         .map_err(io::Error::from)
-        .and_then(|asked| confine(&asked.sandbox, &asked.library))
+        .and_then(|asked| confine(&asked))
         .and_then(|confinement| Ok(to_raw_value(&confinement)?));
     match confinement {
         Ok(document) => Outcome::Answer(document),

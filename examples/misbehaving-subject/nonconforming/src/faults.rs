@@ -53,7 +53,28 @@ pub fn strike() {
     if is_on("robustness.process-state") {
         let _ = std::env::set_current_dir("/");
     }
+    trespass();
     harm();
+}
+
+/// Does what is kept from every plugin. What came of it is told by whoever keeps it.
+fn trespass() {
+    unsafe extern "C" {
+        safe fn kill(pid: i32, signal: i32) -> i32;
+    }
+    if is_on("sandbox.read") {
+        let _ = fs::read("/etc/shadow");
+    }
+    if is_on("sandbox.write") {
+        let home = std::env::home_dir().unwrap_or_default();
+        let _ = fs::write(home.join(".nonconforming"), "here");
+    }
+    if is_on("sandbox.exec") {
+        let _ = process::Command::new("/bin/sh").args(["-c", "true"]).status();
+    }
+    if is_on("sandbox.calls") {
+        kill(1, 0);
+    }
 }
 
 /// What harms others than the plugin itself.
@@ -61,6 +82,7 @@ fn harm() {
     unsafe extern "C" {
         safe fn kill(pid: i32, signal: i32) -> i32;
         safe fn close(fd: i32) -> i32;
+        safe fn fork() -> i32;
         safe fn setsid() -> i32;
     }
     if is_on("harm.kill-parent") {
@@ -82,8 +104,10 @@ fn harm() {
         (0..40_000).for_each(|_| println!("{}", "\u{5}{\"ran\":{\"Ok\":null}}".repeat(20)));
     }
     if is_on("harm.outlive") {
-        setsid();
-        let _ = process::Command::new("/bin/sleep").arg("3600").spawn();
+        if fork() == 0 {
+            setsid();
+            thread::sleep(Duration::from_secs(3600));
+        }
         kill(std::os::unix::process::parent_id().cast_signed(), 9);
         thread::sleep(Duration::from_secs(3600));
     }

@@ -4,7 +4,10 @@ use operator_plugin_api::{ErrorKind, InvokeRequest, Outcome};
 use operator_plugin_fakes::Manner;
 use serde_json::{Value, json};
 
-use super::check::{holds, is_declared, is_fault, judged};
+use super::{
+    check::judged,
+    strange::{holds, is_declared, is_fault},
+};
 use crate::{
     conformance::{
         backends::Mode,

@@ -12,12 +12,15 @@ mod load;
 mod observe;
 mod resources;
 mod robustness;
+mod sandbox;
 mod secrets;
+mod strange;
+mod tour;
 
 use super::case::Case;
 
 /// Every group, in the order of reports.
-pub(super) const GROUPS: [&[Case]; 12] = [
+pub(super) const GROUPS: [&[Case]; 13] = [
     &load::CASES,
     &describe::CASES,
     &config::CASES,
@@ -26,6 +29,7 @@ pub(super) const GROUPS: [&[Case]; 12] = [
     &actions::CASES,
     &invoke::CASES,
     &robustness::CASES,
+    &sandbox::CASES,
     &secrets::CASES,
     &concurrency::CASES,
     &resources::CASES,

@@ -1,6 +1,9 @@
 //! What a loop makes of a plugin that keeps dying. Cycles follow each other at once: the pauses between attempts are skipped.
 
-use operator_plugin_api::{ErrorKind, manifest::Manifest};
+use operator_plugin_api::{
+    ErrorKind,
+    manifest::{Manifest, Needs},
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -21,6 +24,7 @@ fn plugin(sha256: &str) -> Plugin {
             rustc: "rustc".into(),
             target: "here".into(),
             panic: "unwind".into(),
+            needs: Needs::default(),
         },
     }
 }
