@@ -19,7 +19,9 @@ demo: servers plugins
 ## Everything that is proven by running it.
 test: test-servers
 	$(CARGO) build --workspace --locked
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --exclude operator-demo --locked
+	# These wait for clusters, most of their time.
+	RUST_TEST_THREADS=4 $(CARGO) test --package operator-demo --locked
 
 ## Formatting, lints, and what a plugin author reads, with warnings denied.
 lint:

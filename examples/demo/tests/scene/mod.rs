@@ -5,7 +5,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,9 +17,6 @@ const INTERVALS: u64 = 2;
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 /// A cluster that was broken needs some time to be whole again: rates look back over a minute. No measure of anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
-
-/// Each of these tests needs the machine for itself.
-static MACHINE: Mutex<()> = Mutex::new(());
 
 /// How the operator is set, where that is not what a newcomer has.
 #[derive(Clone, Copy)]
@@ -38,7 +34,6 @@ pub(crate) struct Scene {
     _load: Process,
     pub(crate) folder: PathBuf,
     _temp: tempfile::TempDir,
-    _machine: MutexGuard<'static, ()>,
 }
 
 /// The moment after which a fault is there. Milliseconds since the Unix epoch.
@@ -70,7 +65,6 @@ impl Scene {
     /// The same; `more` is the end of the configuration, and begins in the table `subjects.ratelimiter.config` if latency is
     /// of no interest.
     pub(crate) fn configured(options: Options, latency: Latency, more: &str) -> Self {
-        let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let temp = tempfile::tempdir().expect("a folder");
         let folder = temp.path().to_owned();
         let cluster = Cluster::start(&folder, options).expect("a cluster");
@@ -83,7 +77,6 @@ impl Scene {
             operator,
             folder,
             _temp: temp,
-            _machine: machine,
         };
         scene.wait_until_healthy(0);
         scene
