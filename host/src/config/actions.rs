@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use operator_plugin_api::Risk;
 
 use super::{
+    Fault, Faults, KeyPath, Origins, SubjectConfig,
+    nearest::suggestion,
     section::{Reading, Section},
     value::{self, Wrong},
     window::MaintenanceWindow,
@@ -152,6 +154,35 @@ impl ActionRules {
         let mut entries = self.deny.iter().map(String::as_str);
         entries.find(|pattern| matches(pattern, action))
     }
+}
+
+/// Whether everything that a subject's own rules name is there: a rule for an action that nobody has guards nothing. What the
+/// rules of all subjects name may be another subject's.
+pub fn check_names(
+    subject: &SubjectConfig,
+    actions: &[&str],
+    origins: &Origins,
+) -> Result<(), Faults> {
+    let rules = KeyPath::new(["subjects", &subject.name, "actions"]);
+    let fault = |key: KeyPath, name: &str| Fault {
+        origin: origins.around(&key),
+        key: Some(key),
+        what: format!("the plugin has no action that is called {name}"),
+        mend: suggestion(name, actions.iter().copied()),
+    };
+    let fits = |pattern: &str| actions.iter().any(|action| matches(pattern, action));
+    let deny = rules.join("deny");
+    let of_deny = subject.actions.deny.iter().filter(|pattern| !fits(pattern));
+    let of_deny = of_deny.filter(|_| origins.of(&deny).is_some());
+    let by_name = rules.join("by_name");
+    let of_names = subject.actions.by_name.keys().filter(|name| {
+        let is_own = origins.of(&by_name.join(name.as_str())).is_some();
+        is_own && !actions.contains(&name.as_str())
+    });
+    let faults = of_deny
+        .map(|name| fault(deny.clone(), name))
+        .chain(of_names.map(|name| fault(by_name.join(name), name)));
+    Faults(faults.collect()).or(())
 }
 
 /// Whether a name is like a pattern, in which `*` stands for any text.

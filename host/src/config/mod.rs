@@ -23,7 +23,7 @@ mod subject;
 mod value;
 mod window;
 
-pub use actions::{ActionOverride, ActionRules, Approve, Workflow};
+pub use actions::{ActionOverride, ActionRules, Approve, Workflow, check_names};
 pub use declared::{Declared, declared};
 pub use defaults::COMMENTED_DEFAULTS;
 pub use environment::Environment;

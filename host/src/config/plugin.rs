@@ -10,7 +10,7 @@ use super::{
     nearest::suggestion,
     schema::{Property, insert, typed},
 };
-use crate::loader::{Isolation, Sandbox};
+use crate::loader::Sandbox;
 
 mod fit;
 
@@ -144,11 +144,8 @@ impl<'a> Resolving<'a> {
         }
     }
 
-    /// In the operator's own process nothing is kept from a plugin, and nothing has to be granted.
+    /// Wherever the subject is watched: its actions always run in a worker.
     fn check_needs(&mut self, subject: &SubjectConfig, needs: &Needs, descriptor: &Descriptor) {
-        if subject.isolation == Isolation::None {
-            return;
-        }
         for lack in subject.sandbox.lacks(needs) {
             let key = KeyPath::new(["subjects", &subject.name, "sandbox", lack.setting]);
             self.faults.push(Fault {

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{Service, ServiceError};
 use crate::{
-    config::{PluginConfig, SubjectConfig},
+    actions::tools,
+    config::{PluginConfig, SubjectConfig, check_names},
     loader::{Observed, Plugin},
     monitor::{Outcome, PLUGIN_FAILING, Tally, policies, tally, verdicts},
     subject::{self, Subject},
@@ -59,7 +60,10 @@ impl Service {
         let connected = subject::start(subject, plugin, self.around()).await?;
         let created = connected.invoker.list_actions().await;
         connected.observer.shutdown().await;
-        created?;
+        let (listed, tools) = (created?.actions, tools());
+        let names = listed.iter().chain(&tools);
+        let names: Vec<_> = names.map(|action| action.name.as_str()).collect();
+        check_names(subject, &names, &self.loaded().origins)?;
         Ok(connected.settings)
     }
 

@@ -2,7 +2,7 @@ use operator_plugin_api::{Invariant, Severity};
 use serde_json::json;
 
 use super::*;
-use crate::config::{Flags, load};
+use crate::config::{Flags, check_names, load};
 
 fn descriptor() -> Descriptor {
     Descriptor {
@@ -252,6 +252,58 @@ fn passwords_in_urls_are_not_shown_whatever_their_key() {
 }
 
 #[test]
+fn a_rule_of_a_subject_names_an_action_that_is_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("o.toml");
+    let text = r#"
+[actions]
+deny = ["of_another"]
+[actions.by_name.of_another]
+undo = false
+[subjects.db]
+plugin = "postgres"
+[subjects.db.actions.by_name.restort]
+undo = false
+[subjects.db.actions.by_name.restart]
+undo = false
+[subjects.good]
+plugin = "postgres"
+[subjects.deny]
+plugin = "postgres"
+actions.deny = ["drain_*", "restart", "re*"]
+"#;
+    std::fs::write(&path, text).expect("written");
+    let flags = Flags {
+        config: Some(path),
+        ..Flags::default()
+    };
+    let loaded = load(&flags, &Environment::default()).expect("the file itself is valid");
+    let told: Vec<_> = loaded
+        .config
+        .subjects
+        .iter()
+        .map(|subject| {
+            let checked = check_names(subject, &["restart", "wait"], &loaded.origins);
+            checked.err().map(|faults| faults.to_string())
+        })
+        .collect();
+    let said = |place: usize, parts: &[&str]| {
+        let text = told[place].as_deref().unwrap_or_default();
+        assert_eq!(
+            text.lines().count(),
+            usize::from(!parts.is_empty()),
+            "{text}"
+        );
+        parts
+            .iter()
+            .for_each(|part| assert!(text.contains(part), "{text}"));
+    };
+    said(0, &["subjects.db.actions.by_name.restort", "restart"]);
+    said(1, &[]);
+    said(2, &["drain_*", "actions.deny"]);
+}
+
+#[test]
 fn what_the_manifest_asks_for_must_be_granted() {
     let needs = Needs {
         exec: Some("kubectl".to_owned()),
@@ -273,9 +325,6 @@ fn what_the_manifest_asks_for_must_be_granted() {
     ] {
         assert!(told.contains(part), "{told}");
     }
-    subject.isolation = Isolation::None;
-    resolve(&subject).expect("nothing is kept from it");
-    subject.isolation = Isolation::Worker;
     subject.sandbox.exec = true;
     subject.sandbox.memory_mib = 9000;
     let granted = resolve(&subject).expect("granted").sandbox;
