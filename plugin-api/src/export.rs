@@ -276,9 +276,9 @@ macro_rules! export_subject {
                 } else {
                     "abort"
                 },
-                "\",\"needs\":{",
+                "\"",
                 $crate::__needs!($($need = $value),*),
-                "}}",
+                "}",
             ]);
 
             $(
@@ -291,15 +291,16 @@ macro_rules! export_subject {
     };
 }
 
-/// The members of a manifest's `needs`.
+/// A manifest's `needs`, with the comma before it; nothing where nothing is needed.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __needs {
     () => { "" };
     ($need:ident = $value:literal $(, $more:ident = $other:literal)*) => {
         ::core::concat!(
-            "\"", ::core::stringify!($need), "\":", ::core::stringify!($value),
-            $(",\"", ::core::stringify!($more), "\":", ::core::stringify!($other)),*
+            ",\"needs\":{\"", ::core::stringify!($need), "\":", ::core::stringify!($value),
+            $(",\"", ::core::stringify!($more), "\":", ::core::stringify!($other),)*
+            "}"
         )
     };
 }
