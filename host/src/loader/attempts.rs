@@ -272,11 +272,21 @@ mod linux {
         if !Path::new(&format!("/proc/self/task/{}", notice.pid)).exists() {
             return go_on(notice);
         }
-        let [a, b, c, d, e, f] = notice.data.args;
+        let of = notice.data.args;
         #[allow(unsafe_code, reason = "the call is another thread's")]
         // SAFETY: a thread of this process has asked for just this call, and waits for it. Memory, open files and working
         // directory are the same for all of its threads, so that it has the effect that it would have had there.
-        let made = unsafe { libc::syscall(c_long::from(notice.data.nr), a, b, c, d, e, f) };
+        let made = unsafe {
+            libc::syscall(
+                c_long::from(notice.data.nr),
+                of[0],
+                of[1],
+                of[2],
+                of[3],
+                of[4],
+                of[5],
+            )
+        };
         if made >= 0 {
             return seccomp_notif_resp {
                 val: made,
@@ -293,7 +303,9 @@ mod linux {
 
     /// Signals to itself are its own business.
     fn signal(notice: &seccomp_notif) -> seccomp_notif_resp {
-        let [to, number, ..] = notice.data.args.map(|word| word as u32);
+        // Of each argument the kernel, too, reads the lower half alone.
+        let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or_default();
+        let [to, number, ..] = notice.data.args.map(half);
         if to == 0 || to == process::id() {
             return go_on(notice);
         }

@@ -124,7 +124,7 @@ mod tests {
             prometheus_url: "http://127.0.0.1:1".into(),
             ..Config::default()
         };
-        let settings = Settings::new(config).ok().expect("valid");
+        let settings = Settings::new(config).expect("valid");
         Meter::new(Arc::new(settings), Arc::new(Http::new()))
     }
 

@@ -294,9 +294,9 @@ actions.deny = ["drain_*", "restart", "re*"]
             usize::from(!parts.is_empty()),
             "{text}"
         );
-        parts
-            .iter()
-            .for_each(|part| assert!(text.contains(part), "{text}"));
+        for part in parts {
+            assert!(text.contains(part), "{text}");
+        }
     };
     said(0, &["subjects.db.actions.by_name.restort", "restart"]);
     said(1, &[]);
