@@ -5,7 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 use operator_plugin_api::Descriptor;
 
 use crate::{
-    config::{Config, Environment, Faults, Loaded, Origins, PluginConfig, SubjectConfig},
+    config::{
+        Config, Environment, Faults, Loaded, Origins, PluginConfig, SubjectConfig, check_needs,
+    },
     loader::{self, CallError, Invoker, LoadError, Observer, Plugin, SubjectSpec},
 };
 
@@ -26,6 +28,9 @@ pub enum SubjectError {
     /// The subject's configuration does not fit the plugin.
     #[error(transparent)]
     Config(#[from] Faults),
+    /// The subject's configuration does not grant what the plugin needs.
+    #[error(transparent)]
+    NotGranted(Faults),
 }
 
 /// What connecting a subject needs, beside its own configuration.
@@ -105,14 +110,10 @@ pub async fn start(
     plugin: Arc<Plugin>,
     around: &Surroundings,
 ) -> Result<Subject, SubjectError> {
+    check_needs(subject, &plugin.manifest, &around.origins).map_err(SubjectError::NotGranted)?;
     let descriptor = describe(subject, &plugin).await?;
-    let settings = PluginConfig::resolve(
-        subject,
-        &plugin.manifest.needs,
-        &descriptor,
-        &around.origins,
-        &around.environment,
-    )?;
+    let settings =
+        PluginConfig::resolve(subject, &descriptor, &around.origins, &around.environment)?;
     let (observer, invoker) = loader::connect(SubjectSpec {
         name: subject.name.clone(),
         plugin: plugin.clone(),

@@ -226,7 +226,8 @@ fn what_a_case_leaves_behind_is_ended() {
     let mut suite = operator()
         .arg("conformance")
         .arg(&file)
-        .args(["--only", "robustness.exit"])
+        // There it can start processes, to be seen to.
+        .args(["--only", "sandbox.exec"])
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
@@ -237,7 +238,7 @@ fn what_a_case_leaves_behind_is_ended() {
     let left = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
         let directory = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
         let directory = directory.to_string_lossy();
-        directory.contains("operator-conformance-") && directory.contains("robustness.exit")
+        directory.contains("operator-conformance-") && directory.contains("sandbox.exec")
     });
     assert_eq!(left.count(), 0);
 }

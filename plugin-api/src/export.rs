@@ -207,7 +207,7 @@ fn panic_message(payload: &(dyn Any + Send)) -> &str {
 ///
 /// A plugin that needs more than every plugin may do asks for it here, as [`Needs`](crate::manifest::Needs):
 /// `export_subject!(MySubject, exec = "kubectl, which lists the pods", memory_mib = 8192, open_files = 4096);`. The text
-/// is plain, without backslashes and quotes.
+/// is plain: without backslashes, quotes and line breaks.
 #[macro_export]
 macro_rules! export_subject {
     ($subject:ty $(, $need:ident = $value:literal)* $(,)?) => {
@@ -284,9 +284,13 @@ macro_rules! export_subject {
             $(
                 const _: () = ::core::assert!(
                     $crate::manifest::is_need(::core::stringify!($need), ::core::stringify!($value)),
-                    "a need is exec = \"plain text\", memory_mib = NUMBER or open_files = NUMBER"
+                    "a need is exec = \"plain text\", memory_mib = 64 to 1048576 or open_files = 32 to 1048576"
                 );
             )*
+            const _: () = ::core::assert!(
+                $crate::manifest::are_different(&[$(::core::stringify!($need)),*]),
+                "a need is named twice"
+            );
         }
     };
 }

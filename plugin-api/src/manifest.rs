@@ -69,39 +69,66 @@ pub const RUSTC_VERSION: &str = env!("OPERATOR_RUSTC");
 /// Target triple that this SDK was built for.
 pub const TARGET: &str = env!("OPERATOR_TARGET");
 
-/// Whether a need, as it is written in [`crate::export_subject`], has a name and a value that a host understands.
+/// Whether a need, as it is written in [`crate::export_subject`], has a name and a value that a host understands and can
+/// grant.
 ///
 /// Evaluated at compile time.
 #[doc(hidden)]
 pub const fn is_need(name: &str, value: &str) -> bool {
-    let (name, value) = (name.as_bytes(), value.as_bytes());
-    match name {
-        b"exec" => value.len() > 2 && value[0] == b'"' && !contains(value, b'\\'),
-        b"memory_mib" | b"open_files" => is_number(value),
+    match name.as_bytes() {
+        b"exec" => is_plain_text(value.as_bytes()),
+        b"memory_mib" => number(value.as_bytes()) >= 64 && number(value.as_bytes()) <= 1 << 20,
+        b"open_files" => number(value.as_bytes()) >= 32 && number(value.as_bytes()) <= 1 << 20,
         _ => false,
     }
 }
 
-const fn contains(bytes: &[u8], byte: u8) -> bool {
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] == byte {
-            return true;
-        }
-        at += 1;
+/// A literal between quotes that is the same in JSON, and says something.
+const fn is_plain_text(literal: &[u8]) -> bool {
+    let last = literal.len() - 1;
+    if last < 2 || literal[0] != b'"' || literal[last] != b'"' {
+        return false;
     }
-    false
-}
-
-const fn is_number(bytes: &[u8]) -> bool {
-    let mut at = 0;
-    while at < bytes.len() {
-        if !bytes[at].is_ascii_digit() {
+    let (mut at, mut is_blank) = (1, true);
+    while at < last {
+        if literal[at] < b' ' || literal[at] == b'"' || literal[at] == b'\\' {
             return false;
         }
+        is_blank &= literal[at] == b' ';
         at += 1;
     }
-    bytes[0] != b'0'
+    !is_blank
+}
+
+/// The number of a literal of at most nine digits; else none that can be granted.
+const fn number(literal: &[u8]) -> u32 {
+    let (mut at, mut number) = (0, 0);
+    while at < literal.len() {
+        if !literal[at].is_ascii_digit() || at == 9 {
+            return 0;
+        }
+        number = 10 * number + (literal[at] - b'0') as u32;
+        at += 1;
+    }
+    number
+}
+
+/// Whether no need is named twice.
+#[doc(hidden)]
+pub const fn are_different(needs: &[&str]) -> bool {
+    let mut one = 0;
+    while one < needs.len() {
+        let mut other = one + 1;
+        while other < needs.len() {
+            // Their first letters tell them apart.
+            if needs[one].as_bytes()[0] == needs[other].as_bytes()[0] {
+                return false;
+            }
+            other += 1;
+        }
+        one += 1;
+    }
+    true
 }
 
 /// Joins the parts, and pads them with spaces to a manifest's length.
@@ -114,6 +141,10 @@ pub const fn join(parts: &[&str]) -> [u8; MANIFEST_LEN] {
     let mut part = 0;
     while part < parts.len() {
         let bytes = parts[part].as_bytes();
+        assert!(
+            at + bytes.len() <= MANIFEST_LEN,
+            "the manifest is too long: shorten what the plugin says of its needs"
+        );
         let mut byte = 0;
         while byte < bytes.len() {
             joined[at] = bytes[byte];

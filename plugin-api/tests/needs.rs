@@ -4,7 +4,7 @@
 
 use operator_plugin_api::{
     CheckReport, Deadline, Description, Error, ErrorKind, Observation, Subject, export_subject,
-    manifest::{Manifest, Needs, is_need},
+    manifest::{Manifest, Needs, are_different, is_need},
     schemars::{self, JsonSchema},
     serde::{Deserialize, Serialize},
 };
@@ -81,7 +81,10 @@ fn a_manifest_of_a_plugin_that_asks_for_nothing_has_no_needs() {
 
 #[test]
 fn a_need_that_no_host_understands_fails_the_build() {
-    assert!(is_need("exec", r#""kubectl""#) && is_need("open_files", "1"));
+    assert!(is_need("exec", r#""kubectl""#) && is_need("open_files", "32"));
+    assert!(
+        are_different(&["exec", "memory_mib"]) && !are_different(&["exec", "open_files", "exec"])
+    );
     for (name, value) in [
         ("root", r#""why not""#),
         ("exec", r#""""#),
@@ -89,6 +92,12 @@ fn a_need_that_no_host_understands_fails_the_build() {
         ("exec", r#""a \u{1}""#),
         ("memory_mib", "1.5"),
         ("memory_mib", "0"),
+        ("memory_mib", "5000000000"),
+        ("memory_mib", "1048577"),
+        ("open_files", "31"),
+        ("exec", r#"" ""#),
+        ("exec", "\"a\nb\""),
+        ("exec", r#""a"b"#),
         ("open_files", r#""many""#),
     ] {
         assert!(!is_need(name, value), "{name} = {value}");

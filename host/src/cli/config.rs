@@ -42,7 +42,9 @@ async fn check(service: &Service, out: &Output) -> Result<Exit, Failure> {
     for subject in subjects {
         match plugin_settings(subject, service).await {
             Ok(_) => {}
-            Err(ServiceError::Config(found)) => faults.extend(found.0),
+            Err(ServiceError::Config(found) | ServiceError::NotGranted(found)) => {
+                faults.extend(found.0);
+            }
             Err(error) => {
                 let failure = Failure::from(error);
                 failed = Exit::worst([failed, failure.exit()]);

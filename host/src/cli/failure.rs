@@ -78,7 +78,7 @@ impl From<Faults> for Failure {
 impl From<ServiceError> for Failure {
     fn from(error: ServiceError) -> Self {
         match error {
-            ServiceError::Config(faults) => Self::Faults(faults),
+            ServiceError::Config(faults) | ServiceError::NotGranted(faults) => Self::Faults(faults),
             ServiceError::Input(message) => Self::bad_input(message),
             ServiceError::Call(call) => Self::BadInput(call.faults),
             ServiceError::Load(refused) => Self::bad_input(refused.to_string()),

@@ -130,8 +130,12 @@ fn draw(inspected: &Inspected, out: &Output) -> Result<(), Failure> {
     ))?;
     out.text(&sandbox(&inspected.confinement))?;
     for lack in Sandbox::default().lacks(&plugin.manifest.needs) {
+        let is_lacking = inspected.lacks.contains(&lack);
+        let granted = if is_lacking { "not granted" } else { "granted" };
         let (asks, setting, value) = (printable(&lack.asks), lack.setting, lack.value);
-        out.text(&format!("needs {asks}: sandbox.{setting} = {value}\n"))?;
+        out.text(&format!(
+            "asks {asks} (sandbox.{setting} = {value}): {granted}\n"
+        ))?;
     }
     out.text("\n")?;
     out.table(&settings(&declared(&descriptor.config_schema)))?;

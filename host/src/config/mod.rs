@@ -32,7 +32,7 @@ pub use key::KeyPath;
 pub use load::{Loaded, load, load_leniently};
 pub use nearest::nearest;
 pub use overlay::{Flags, VARIABLES};
-pub use plugin::{PluginConfig, is_secret_at, without_secrets};
+pub use plugin::{PluginConfig, check_needs, granted, is_secret_at, without_secrets};
 pub(crate) use schema::Property;
 pub use schema::{Assignment, arguments};
 pub use show::{Shown, shown, shown_database};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use operator_plugin_api::{Descriptor, manifest::Needs};
+use operator_plugin_api::{Descriptor, manifest::Manifest};
 use serde_json::{Map, Value};
 
 use super::{
@@ -26,12 +26,11 @@ pub struct PluginConfig {
 }
 
 impl PluginConfig {
-    /// Decides it, or says everything that is wrong with it, with the subject's invariants, and with what the plugin needs.
+    /// Decides it, or says everything that is wrong with it and with the subject's invariants.
     ///
     /// What a person wrote wins over a variable that may be set for other reasons; a flag wins over the file.
     pub fn resolve(
         subject: &SubjectConfig,
-        needs: &Needs,
         descriptor: &Descriptor,
         origins: &Origins,
         environment: &Environment,
@@ -50,7 +49,6 @@ impl PluginConfig {
         resolving.take_variables(resolving.root, &KeyPath::default(), environment);
         resolving.check_fit(descriptor);
         resolving.check_invariants(subject, descriptor);
-        resolving.check_needs(subject, needs, descriptor);
         let shown = resolving.shown();
         Faults(resolving.faults).or(Self {
             values: resolving.values,
@@ -58,6 +56,36 @@ impl PluginConfig {
             shown,
         })
     }
+}
+
+/// Whether the subject's configuration grants what the plugin asks for; wherever the subject is watched, since its actions
+/// always run in a worker.
+pub fn check_needs(
+    subject: &SubjectConfig,
+    manifest: &Manifest,
+    origins: &Origins,
+) -> Result<(), Faults> {
+    let lacks = subject.sandbox.lacks(&manifest.needs).into_iter();
+    let faults = lacks.map(|lack| {
+        let key = KeyPath::new(["subjects", &subject.name, "sandbox", lack.setting]);
+        Fault {
+            origin: origins.around(&key),
+            what: format!("plugin {} asks {}", manifest.name, lack.asks),
+            mend: format!(
+                "to trust it with that, write sandbox.{} = {} into [subjects.{}] of a configuration file (--config)",
+                lack.setting, lack.value, subject.name
+            ),
+            key: Some(key),
+        }
+    });
+    Faults(faults.collect()).or(())
+}
+
+/// What a plugin is granted by the settings that it is given: absolute paths, where the schema says `"x-path"`.
+pub fn granted(schema: &Value, values: &Map<String, Value>) -> Sandbox {
+    let mut sandbox = Sandbox::default();
+    grant(Property::root(schema), values, &mut sandbox);
+    sandbox
 }
 
 struct Resolving<'a> {
@@ -141,22 +169,6 @@ impl<'a> Resolving<'a> {
                     key: Some(key),
                 });
             }
-        }
-    }
-
-    /// Wherever the subject is watched: its actions always run in a worker.
-    fn check_needs(&mut self, subject: &SubjectConfig, needs: &Needs, descriptor: &Descriptor) {
-        for lack in subject.sandbox.lacks(needs) {
-            let key = KeyPath::new(["subjects", &subject.name, "sandbox", lack.setting]);
-            self.faults.push(Fault {
-                origin: self.origins.around(&key),
-                what: format!("plugin {} needs {}", descriptor.subject, lack.asks),
-                mend: format!(
-                    "if you trust it with that, say sandbox.{} = {} in [subjects.{}] of the configuration file",
-                    lack.setting, lack.value, subject.name
-                ),
-                key: Some(key),
-            });
         }
     }
 

@@ -50,94 +50,106 @@ mod linux {
         io, mem,
         os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         path::Path,
-        process,
         sync::{PoisonError, mpsc},
         thread,
     };
 
     use libc::{c_long, c_ulong, seccomp_notif, seccomp_notif_resp};
-    use seccompiler::{SeccompAction, sock_filter};
+    use seccompiler::{
+        SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule, sock_filter,
+    };
 
     use super::{Attempt, KEPT, MOST_KEPT, Trespass};
-    use crate::loader::confine::{FORBIDDEN, STARTING_PROGRAMS, program};
+    use crate::loader::confine::{
+        Forbidden, STARTING_PROGRAMS, forbidden, hide_clone3, lacking, program,
+        refuse as refuse_calls,
+    };
 
     /// What is looked at of a call: the positions of arguments.
     #[derive(Clone, Copy)]
     enum Watched {
-        Open { path: usize, flags: Option<usize> },
-        Change { path: usize },
-        Exec { path: usize },
-        Signal,
-        Forbidden(&'static str),
+        Open {
+            path: usize,
+            flags: usize,
+        },
+        /// With its flags behind a pointer.
+        OpenHow {
+            path: usize,
+            how: usize,
+        },
+        Change {
+            path: usize,
+        },
+        Move {
+            from: usize,
+            to: usize,
+        },
+        Exec {
+            path: usize,
+        },
+        Signal {
+            to: usize,
+            number: usize,
+        },
     }
 
-    use Watched::{Change, Open};
+    use Watched::{Change, Move, Open, OpenHow, Signal};
 
     const ON_FILES: [(c_long, Watched); 9] = [
-        (
-            libc::SYS_openat,
-            Open {
-                path: 1,
-                flags: Some(2),
-            },
-        ),
-        (
-            libc::SYS_openat2,
-            Open {
-                path: 1,
-                flags: None,
-            },
-        ),
+        (libc::SYS_openat, Open { path: 1, flags: 2 }),
+        (libc::SYS_openat2, OpenHow { path: 1, how: 2 }),
         (libc::SYS_truncate, Change { path: 0 }),
         (libc::SYS_unlinkat, Change { path: 1 }),
         (libc::SYS_mkdirat, Change { path: 1 }),
         (libc::SYS_mknodat, Change { path: 1 }),
         (libc::SYS_symlinkat, Change { path: 2 }),
-        (libc::SYS_linkat, Change { path: 3 }),
-        (libc::SYS_renameat2, Change { path: 3 }),
+        (libc::SYS_linkat, Move { from: 1, to: 3 }),
+        (libc::SYS_renameat2, Move { from: 1, to: 3 }),
     ];
     /// Of processors that had them before the ones above.
     #[cfg(target_arch = "x86_64")]
     const OLDER: [(c_long, Watched); 10] = [
-        (
-            libc::SYS_open,
-            Open {
-                path: 0,
-                flags: Some(1),
-            },
-        ),
+        (libc::SYS_open, Open { path: 0, flags: 1 }),
         (libc::SYS_creat, Change { path: 0 }),
         (libc::SYS_unlink, Change { path: 0 }),
         (libc::SYS_mkdir, Change { path: 0 }),
         (libc::SYS_rmdir, Change { path: 0 }),
         (libc::SYS_mknod, Change { path: 0 }),
         (libc::SYS_symlink, Change { path: 1 }),
-        (libc::SYS_link, Change { path: 1 }),
-        (libc::SYS_rename, Change { path: 1 }),
-        (libc::SYS_renameat, Change { path: 3 }),
+        (libc::SYS_link, Move { from: 0, to: 1 }),
+        (libc::SYS_rename, Move { from: 0, to: 1 }),
+        (libc::SYS_renameat, Move { from: 1, to: 3 }),
     ];
     #[cfg(not(target_arch = "x86_64"))]
     const OLDER: [(c_long, Watched); 0] = [];
+    const SIGNALS: [(c_long, Watched); 6] = [
+        (libc::SYS_kill, Signal { to: 0, number: 1 }),
+        (libc::SYS_tkill, Signal { to: 0, number: 1 }),
+        (libc::SYS_tgkill, Signal { to: 0, number: 2 }),
+        (libc::SYS_rt_sigqueueinfo, Signal { to: 0, number: 1 }),
+        (libc::SYS_rt_tgsigqueueinfo, Signal { to: 0, number: 2 }),
+        (libc::SYS_pidfd_send_signal, Signal { to: 0, number: 1 }),
+    ];
 
     /// The position of the path in each of the calls that start a program.
     const EXEC_PATHS: [usize; 2] = [0, 1];
 
     fn watched() -> impl Iterator<Item = (c_long, Watched)> {
         let exec = STARTING_PROGRAMS.into_iter().zip(EXEC_PATHS);
-        let forbidden = FORBIDDEN
-            .into_iter()
-            .map(|(call, name)| (call, Watched::Forbidden(name)));
         ON_FILES
             .into_iter()
             .chain(OLDER)
+            .chain(SIGNALS)
             .chain(exec.map(|(call, path)| (call, Watched::Exec { path })))
-            .chain([(libc::SYS_kill, Watched::Signal)])
-            .chain(forbidden)
     }
 
     /// Keeps from this thread, and from those that it starts, what a plugin may not call, as [`super::super::confine`] does,
-    /// and keeps count of it. Files must be restricted already.
-    pub(in crate::loader) fn watch(exec: bool) -> io::Result<()> {
+    /// and keeps count of it; gives what the kernel lacks. Files must be restricted already.
+    ///
+    /// Other than there, processes can be started, so that what they would run has a name.
+    pub(in crate::loader) fn watch(exec: bool) -> io::Result<Option<String>> {
+        let forbidden = forbidden(exec)?;
+        let names: Vec<_> = forbidden.iter().map(|one| (one.call, one.name)).collect();
         let (hand_over, listener) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
         thread::Builder::new()
@@ -145,23 +157,85 @@ mod linux {
             .spawn(move || {
                 // Whatever a thread does but once is done by now: some of it waits for the dynamic linker, which this thread
                 // must not do while the plugin's library is opened.
-                let _ = ready.send(());
+                let _ = ready.send(confine_listener(exec));
                 if let Ok(listener) = listener.recv() {
-                    let _ = ready.send(());
-                    keep(&listener, exec);
+                    let _ = ready.send(Ok(()));
+                    Listener {
+                        listener,
+                        exec,
+                        names,
+                    }
+                    .keep();
                 }
             })?;
-        is_ready.recv().map_err(io::Error::other)?;
-        hand_over.send(listen()?).map_err(io::Error::other)?;
-        is_ready.recv().map_err(io::Error::other)
+        is_ready.recv().map_err(io::Error::other)??;
+        if let Some(missing) = hide_clone3()?.or(refuse_calls([answering()?], libc::EPERM)?) {
+            return Ok(Some(missing));
+        }
+        let asked = forbidden.into_iter().map(|one| (one.call, one.cases));
+        let asked = asked.chain(watched().map(|(call, _)| (call, Vec::new())));
+        let listener = match listen(asked) {
+            Ok(listener) => listener,
+            Err(error) => {
+                return Ok(Some(lacking(&format!(
+                    "the kernel lets nobody watch system calls ({error})"
+                ))));
+            }
+        };
+        hand_over.send(listener).map_err(io::Error::other)?;
+        is_ready.recv().map_err(io::Error::other)??;
+        Ok(None)
     }
 
+    /// It lies in the plugin's process, which must gain nothing by that.
+    fn confine_listener(exec: bool) -> io::Result<()> {
+        let mut forbidden = forbidden(exec)?;
+        // It reads what a caller points at.
+        forbidden.retain(|one| one.call != libc::SYS_process_vm_readv);
+        forbidden.extend(STARTING_PROGRAMS.map(|call| Forbidden {
+            call,
+            name: "exec",
+            cases: Vec::new(),
+        }));
+        refuse_calls(forbidden, libc::EPERM)?;
+        #[allow(unsafe_code, reason = "no library blocks all signals of a thread")]
+        // SAFETY: the set is filled before it is used, and lives through both calls.
+        unsafe {
+            let mut all: libc::sigset_t = mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+        }
+        Ok(())
+    }
+
+    /// What only a listener asks of its listener.
+    fn answering() -> io::Result<Forbidden> {
+        let requests = [
+            libc::SECCOMP_IOCTL_NOTIF_RECV,
+            libc::SECCOMP_IOCTL_NOTIF_SEND,
+            libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
+            libc::SECCOMP_IOCTL_NOTIF_ADDFD,
+        ];
+        let cases = requests.map(|request| {
+            let (dword, is) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+            let is_it = SeccompCondition::new(1, dword, is, request).map_err(io::Error::other)?;
+            SeccompRule::new(vec![is_it]).map_err(io::Error::other)
+        });
+        Ok(Forbidden {
+            call: libc::SYS_ioctl,
+            name: "ioctl",
+            cases: cases.into_iter().collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Once it has asked, the kernel lets no signal but a deadly one come between: else a call could be made twice.
+    const WAIT_KILLABLE: c_ulong = 1 << 5;
+
     /// Has the kernel ask before it makes any of these calls for this thread.
-    fn listen() -> io::Result<OwnedFd> {
-        let ask = SeccompAction::Trace(0);
-        let mut program = program(watched().map(|(call, _)| call), ask)?;
+    fn listen(asked: impl Iterator<Item = (c_long, Vec<SeccompRule>)>) -> io::Result<OwnedFd> {
+        let mut program = program(asked, SeccompAction::Trace(0))?;
         // The library has no word for asking a listener; its word for asking a tracer differs in this one value.
-        let tracer: u32 = ask_value(SeccompAction::Trace(0));
+        let tracer: u32 = SeccompAction::Trace(0).into();
         for instruction in &mut program {
             if instruction.k == tracer {
                 instruction.k = libc::SECCOMP_RET_USER_NOTIF;
@@ -180,7 +254,7 @@ mod linux {
             let listener = libc::syscall(
                 libc::SYS_seccomp,
                 libc::SECCOMP_SET_MODE_FILTER,
-                libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE,
                 &raw const filter,
             );
             match RawFd::try_from(listener) {
@@ -190,15 +264,96 @@ mod linux {
         }
     }
 
-    fn ask_value(action: SeccompAction) -> u32 {
-        action.into()
+    struct Listener {
+        listener: OwnedFd,
+        exec: bool,
+        names: Vec<(c_long, &'static str)>,
     }
 
-    fn keep(listener: &OwnedFd, exec: bool) {
-        while let Some(notice) = receive(listener) {
-            let answer = answer(&notice, exec);
-            send(listener, answer);
+    impl Listener {
+        fn keep(&self) {
+            while let Some(notice) = receive(&self.listener) {
+                send(&self.listener, self.answer(&notice));
+            }
         }
+
+        fn answer(&self, notice: &seccomp_notif) -> seccomp_notif_resp {
+            let call = c_long::from(notice.data.nr);
+            if let Some((_, watched)) = watched().find(|(number, _)| *number == call) {
+                return self.answer_watched(notice, watched);
+            }
+            let name = self.names.iter().find(|(number, _)| *number == call);
+            refuse(
+                notice,
+                Trespass::Call,
+                name.map_or("?", |(_, name)| name).to_owned(),
+            )
+        }
+
+        fn answer_watched(&self, notice: &seccomp_notif, watched: Watched) -> seccomp_notif_resp {
+            let of = notice.data.args;
+            match watched {
+                Watched::Open { path, flags } => open(notice, path, of[flags]),
+                Watched::OpenHow { path, how } => {
+                    let flags = memory(notice.pid, of[how], 8);
+                    let flags = flags.and_then(|bytes| bytes.try_into().ok());
+                    open(notice, path, flags.map_or(0, u64::from_ne_bytes))
+                }
+                Watched::Change { path } => make(notice, Trespass::Write, || text(notice, path)),
+                Watched::Move { from, to } => make(notice, Trespass::Write, || {
+                    format!("{} from {}", text(notice, to), text(notice, from))
+                }),
+                Watched::Exec { .. } if self.exec => go_on(notice),
+                Watched::Exec { path } => {
+                    let named = match text(notice, path) {
+                        none if none.is_empty() => "a program in memory".to_owned(),
+                        path => path,
+                    };
+                    refuse(notice, Trespass::Exec, named)
+                }
+                Watched::Signal { to, number } => {
+                    // Of each argument the kernel, too, reads the lower half alone.
+                    let half =
+                        |at: usize| u32::try_from(of[at] & u64::from(u32::MAX)).unwrap_or_default();
+                    let (number, to) = (half(number), half(to).cast_signed());
+                    make(notice, Trespass::Call, || {
+                        format!("signal {number} to process {to}")
+                    })
+                }
+            }
+        }
+    }
+
+    fn open(notice: &seccomp_notif, path: usize, flags: u64) -> seccomp_notif_resp {
+        let named = text(notice, path);
+        // It is another one for each thread, and one that waits for its other end must not keep others waiting.
+        if named.starts_with("/proc/thread-self") || is_fifo(notice, path) {
+            return go_on(notice);
+        }
+        let kind = if changes(flags) {
+            Trespass::Write
+        } else {
+            Trespass::Read
+        };
+        make(notice, kind, || named)
+    }
+
+    /// Whether the path before which the descriptor of a directory may stand is that of a FIFO.
+    fn is_fifo(notice: &seccomp_notif, path: usize) -> bool {
+        let of = notice.data.args;
+        let directory = if path == 0 {
+            c_long::from(libc::AT_FDCWD)
+        } else {
+            of[0].cast_signed()
+        };
+        #[allow(unsafe_code, reason = "the path is another thread's")]
+        // SAFETY: the kernel reads the path, wherever it points, and fills no more than the structure.
+        let mode = unsafe {
+            let mut found: libc::stat = mem::zeroed();
+            let told = libc::syscall(libc::SYS_newfstatat, directory, of[path], &raw mut found, 0);
+            (told == 0).then_some(found.st_mode)
+        };
+        mode.is_some_and(|mode| mode & libc::S_IFMT == libc::S_IFIFO)
     }
 
     /// The next call that waits; `None` when there will be none.
@@ -238,55 +393,26 @@ mod linux {
         }
     }
 
-    fn answer(notice: &seccomp_notif, exec: bool) -> seccomp_notif_resp {
-        let call = c_long::from(notice.data.nr);
-        let found = watched().find(|(number, _)| *number == call);
-        let Some((_, watched)) = found else {
-            return go_on(notice);
-        };
-        match watched {
-            Watched::Open { path, flags } => {
-                let flags = flags.map_or(0, |at| notice.data.args[at]);
-                let kind = if changes(flags) {
-                    Trespass::Write
-                } else {
-                    Trespass::Read
-                };
-                make(notice, kind, path)
-            }
-            Watched::Change { path } => make(notice, Trespass::Write, path),
-            Watched::Exec { .. } if exec => go_on(notice),
-            Watched::Exec { path } => refuse(notice, Trespass::Exec, text(notice, path)),
-            Watched::Signal => signal(notice),
-            Watched::Forbidden(name) => refuse(notice, Trespass::Call, name.to_owned()),
-        }
-    }
-
     fn changes(flags: u64) -> bool {
         let changing = libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
         flags & u64::from(changing.cast_unsigned()) != 0
     }
 
     /// Makes the call in the caller's place. One of a process that the plugin has started is left to that process.
-    fn make(notice: &seccomp_notif, kind: Trespass, path: usize) -> seccomp_notif_resp {
+    fn make(
+        notice: &seccomp_notif,
+        kind: Trespass,
+        what: impl FnOnce() -> String,
+    ) -> seccomp_notif_resp {
         if !Path::new(&format!("/proc/self/task/{}", notice.pid)).exists() {
             return go_on(notice);
         }
         let of = notice.data.args;
+        let call = c_long::from(notice.data.nr);
         #[allow(unsafe_code, reason = "the call is another thread's")]
         // SAFETY: a thread of this process has asked for just this call, and waits for it. Memory, open files and working
         // directory are the same for all of its threads, so that it has the effect that it would have had there.
-        let made = unsafe {
-            libc::syscall(
-                c_long::from(notice.data.nr),
-                of[0],
-                of[1],
-                of[2],
-                of[3],
-                of[4],
-                of[5],
-            )
-        };
+        let made = unsafe { libc::syscall(call, of[0], of[1], of[2], of[3], of[4], of[5]) };
         if made >= 0 {
             return seccomp_notif_resp {
                 val: made,
@@ -295,26 +421,11 @@ mod linux {
         }
         let error = io::Error::last_os_error();
         let number = error.raw_os_error().unwrap_or(libc::EPERM);
-        if matches!(number, libc::EACCES | libc::EPERM) {
-            note(kind, text(notice, path));
+        // A link or a move out of what is granted is refused like one to another disk.
+        if matches!(number, libc::EACCES | libc::EPERM | libc::EXDEV) {
+            note(kind, what());
         }
         go_on_as(notice, -number, 0)
-    }
-
-    /// Signals to itself are its own business.
-    fn signal(notice: &seccomp_notif) -> seccomp_notif_resp {
-        // Of each argument the kernel, too, reads the lower half alone.
-        let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or_default();
-        let [to, number, ..] = notice.data.args.map(half);
-        if to == 0 || to == process::id() {
-            return go_on(notice);
-        }
-        let to = to.cast_signed();
-        refuse(
-            notice,
-            Trespass::Call,
-            format!("signal {number} to process {to}"),
-        )
     }
 
     fn refuse(notice: &seccomp_notif, kind: Trespass, what: String) -> seccomp_notif_resp {

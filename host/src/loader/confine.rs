@@ -11,7 +11,7 @@ use super::{
 
 /// What programs, name resolution, clocks, certificates and the runtime read.
 #[cfg(target_os = "linux")]
-const READABLE: [&str; 40] = [
+const READABLE: [&str; 52] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -32,8 +32,10 @@ const READABLE: [&str; 40] = [
     "/etc/nsswitch.conf",
     "/etc/os-release",
     "/etc/passwd",
+    "/etc/crypto-policies",
     "/etc/pki/ca-trust",
     "/etc/pki/tls/certs",
+    "/etc/pki/tls/openssl.cnf",
     "/etc/protocols",
     "/etc/resolv.conf",
     "/etc/services",
@@ -43,15 +45,25 @@ const READABLE: [&str; 40] = [
     "/etc/timezone",
     "/run/systemd/resolve",
     "/proc/cpuinfo",
+    "/proc/filesystems",
     "/proc/loadavg",
     "/proc/meminfo",
     "/proc/self",
     "/proc/stat",
+    "/proc/sys/kernel/ngroups_max",
+    "/proc/sys/kernel/osrelease",
+    "/proc/sys/kernel/pid_max",
+    "/proc/sys/kernel/random",
     "/proc/sys/net",
     "/proc/sys/vm",
     "/proc/uptime",
+    "/proc/version",
+    "/proc/vmstat",
     "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
     "/sys/fs/cgroup",
+    "/sys/kernel/mm/transparent_hugepage",
+    "/var/lib/ca-certificates",
 ];
 #[cfg(target_os = "linux")]
 const DEVICES: [&str; 5] = [
@@ -105,7 +117,9 @@ fn confine_by_kernel(_: &ConfineRequest) -> io::Result<Confinement> {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{FORBIDDEN, STARTING_PROGRAMS, program};
+pub(super) use linux::{
+    Forbidden, STARTING_PROGRAMS, forbidden, hide_clone3, lacking, program, refuse,
+};
 
 #[cfg(target_os = "linux")]
 fn confine_by_kernel(asked: &ConfineRequest) -> io::Result<Confinement> {
@@ -113,8 +127,7 @@ fn confine_by_kernel(asked: &ConfineRequest) -> io::Result<Confinement> {
     rustix::thread::set_no_new_privs(true)?;
     let files = linux::restrict_files(sandbox, &asked.library).map_err(io::Error::other)?;
     let calls = if asked.watched {
-        super::attempts::watch(sandbox.exec)?;
-        None
+        super::attempts::watch(sandbox.exec)?
     } else {
         linux::forbid_calls(sandbox.exec)?
     };
@@ -129,7 +142,10 @@ mod linux {
         ABI, Access, AccessFs, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
         RulesetStatus, Scope, path_beneath_rules,
     };
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Is,
+        SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
+    };
 
     use super::{DEVICES, Path, READABLE, READABLE_BY_VARIABLE, Sandbox, env, io};
 
@@ -149,7 +165,7 @@ mod linux {
         let by_variable = READABLE_BY_VARIABLE.iter().filter_map(env::var_os);
         let status = Ruleset::default()
             .handle_access(handled)?
-            .scope(Scope::Signal)?
+            .scope(Scope::Signal | Scope::AbstractUnixSocket)?
             .create()?
             .add_rules(path_beneath_rules(READABLE, read))?
             .add_rules(path_beneath_rules(by_variable, read))?
@@ -172,8 +188,9 @@ mod linux {
         })
     }
 
-    /// What no plugin needs: debugging others, mounts, namespaces, modules, keys, the clock, and rings that get around this.
-    pub(in crate::loader) const FORBIDDEN: [(libc::c_long, &str); 41] = [
+    /// What no plugin needs: debugging others, mounts, namespaces, modules, keys, the clock, whose files are and who may read
+    /// them, and rings that get around this.
+    const NEVER: [(libc::c_long, &str); 55] = [
         (libc::SYS_acct, "acct"),
         (libc::SYS_add_key, "add_key"),
         (libc::SYS_adjtimex, "adjtimex"),
@@ -182,16 +199,26 @@ mod linux {
         (libc::SYS_clock_adjtime, "clock_adjtime"),
         (libc::SYS_clock_settime, "clock_settime"),
         (libc::SYS_delete_module, "delete_module"),
+        (libc::SYS_fanotify_init, "fanotify_init"),
+        (libc::SYS_fchmod, "fchmod"),
+        (libc::SYS_fchmodat, "fchmodat"),
+        (libc::SYS_fchown, "fchown"),
+        (libc::SYS_fchownat, "fchownat"),
         (libc::SYS_finit_module, "finit_module"),
+        (libc::SYS_fremovexattr, "fremovexattr"),
         (libc::SYS_fsconfig, "fsconfig"),
+        (libc::SYS_fsetxattr, "fsetxattr"),
         (libc::SYS_fsmount, "fsmount"),
         (libc::SYS_fsopen, "fsopen"),
         (libc::SYS_fspick, "fspick"),
         (libc::SYS_init_module, "init_module"),
         (libc::SYS_io_uring_setup, "io_uring_setup"),
         (libc::SYS_kcmp, "kcmp"),
+        (libc::SYS_kexec_file_load, "kexec_file_load"),
         (libc::SYS_kexec_load, "kexec_load"),
         (libc::SYS_keyctl, "keyctl"),
+        (libc::SYS_lremovexattr, "lremovexattr"),
+        (libc::SYS_lsetxattr, "lsetxattr"),
         (libc::SYS_mount, "mount"),
         (libc::SYS_mount_setattr, "mount_setattr"),
         (libc::SYS_move_mount, "move_mount"),
@@ -204,43 +231,169 @@ mod linux {
         (libc::SYS_process_vm_writev, "process_vm_writev"),
         (libc::SYS_ptrace, "ptrace"),
         (libc::SYS_quotactl, "quotactl"),
+        (libc::SYS_quotactl_fd, "quotactl_fd"),
         (libc::SYS_reboot, "reboot"),
+        (libc::SYS_removexattr, "removexattr"),
         (libc::SYS_request_key, "request_key"),
         (libc::SYS_setdomainname, "setdomainname"),
         (libc::SYS_sethostname, "sethostname"),
         (libc::SYS_setns, "setns"),
         (libc::SYS_settimeofday, "settimeofday"),
+        (libc::SYS_setxattr, "setxattr"),
         (libc::SYS_swapoff, "swapoff"),
         (libc::SYS_swapon, "swapon"),
+        (libc::SYS_syslog, "syslog"),
         (libc::SYS_umount2, "umount2"),
         (libc::SYS_unshare, "unshare"),
         (libc::SYS_userfaultfd, "userfaultfd"),
     ];
+    /// Of processors that had them before the ones above.
+    #[cfg(target_arch = "x86_64")]
+    const NEVER_OLDER: [(libc::c_long, &str); 8] = [
+        (libc::SYS_chmod, "chmod"),
+        (libc::SYS_chown, "chown"),
+        (libc::SYS_lchown, "lchown"),
+        (libc::SYS_futimesat, "futimesat"),
+        (libc::SYS_ioperm, "ioperm"),
+        (libc::SYS_iopl, "iopl"),
+        (libc::SYS_utime, "utime"),
+        (libc::SYS_utimes, "utimes"),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    const NEVER_OLDER: [(libc::c_long, &str); 0] = [];
     pub(in crate::loader) const STARTING_PROGRAMS: [libc::c_long; 2] =
         [libc::SYS_execve, libc::SYS_execveat];
+    const NAMESPACES: [libc::c_int; 7] = [
+        libc::CLONE_NEWCGROUP,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWUTS,
+    ];
+
+    /// A call that is refused, in any of these cases; in every case where there are none.
+    pub(in crate::loader) struct Forbidden {
+        pub(in crate::loader) call: libc::c_long,
+        pub(in crate::loader) name: &'static str,
+        pub(in crate::loader) cases: Vec<SeccompRule>,
+    }
+
+    /// What no plugin may call. Starting processes is not among it.
+    ///
+    /// Of sockets there are those of the network, and with `exec` those of this machine's services, many of which start
+    /// programs for whoever asks.
+    pub(in crate::loader) fn forbidden(exec: bool) -> io::Result<Vec<Forbidden>> {
+        let not = |argument, value: i32| when(argument, Is::Ne, value);
+        let others = |name, call, pid| Ok((name, call, vec![case(vec![not(pid, 0)?])?]));
+        let others: [io::Result<_>; 6] = [
+            others("prlimit", libc::SYS_prlimit64, 0),
+            others("sched_setaffinity", libc::SYS_sched_setaffinity, 0),
+            others("sched_setattr", libc::SYS_sched_setattr, 0),
+            others("sched_setparam", libc::SYS_sched_setparam, 0),
+            others("sched_setscheduler", libc::SYS_sched_setscheduler, 0),
+            others("migrate_pages", libc::SYS_migrate_pages, 0),
+        ];
+        let mut families = vec![
+            not(0, libc::AF_INET)?,
+            not(0, libc::AF_INET6)?,
+            not(0, libc::AF_NETLINK)?,
+        ];
+        if exec {
+            families.push(not(0, libc::AF_UNIX)?);
+        }
+        // The first argument says whether the second is a process, a group or a person.
+        let process_alone =
+            |process| io::Result::Ok(vec![case(vec![not(0, process)?])?, case(vec![not(1, 0)?])?]);
+        let by_path =
+            SeccompCondition::new(1, Length::Qword, Is::Ne, 0).map_err(io::Error::other)?;
+        let mut conditional = others.into_iter().collect::<io::Result<Vec<_>>>()?;
+        conditional.extend([
+            ("socket", libc::SYS_socket, vec![case(families)?]),
+            ("setpriority", libc::SYS_setpriority, process_alone(0)?),
+            ("ioprio_set", libc::SYS_ioprio_set, process_alone(1)?),
+            ("utimensat", libc::SYS_utimensat, vec![case(vec![by_path])?]),
+        ]);
+        let conditional = conditional
+            .into_iter()
+            .map(|(name, call, cases)| Forbidden { call, name, cases });
+        let never = NEVER.into_iter().chain(NEVER_OLDER);
+        let never = never.map(|(call, name)| Forbidden {
+            call,
+            name,
+            cases: Vec::new(),
+        });
+        Ok(never.chain(conditional).collect())
+    }
+
+    fn when(argument: u8, is: Is, value: i32) -> io::Result<SeccompCondition> {
+        let value = u64::from(value.cast_unsigned());
+        SeccompCondition::new(argument, Length::Dword, is, value).map_err(io::Error::other)
+    }
+
+    /// The case in which all of these are so.
+    fn case(conditions: Vec<SeccompCondition>) -> io::Result<SeccompRule> {
+        SeccompRule::new(conditions).map_err(io::Error::other)
+    }
+
+    /// Starting what is no thread of this process; with `exec`, only in namespaces of its own.
+    fn starting(exec: bool) -> io::Result<Vec<Forbidden>> {
+        let cases = if exec {
+            let own = NAMESPACES.map(|flag| {
+                let flag = u64::from(flag.cast_unsigned());
+                let is = SeccompCondition::new(0, Length::Qword, Is::MaskedEq(flag), flag);
+                case(vec![is.map_err(io::Error::other)?])
+            });
+            own.into_iter().collect::<io::Result<Vec<_>>>()?
+        } else {
+            let thread = u64::from(libc::CLONE_THREAD.cast_unsigned());
+            let is = SeccompCondition::new(0, Length::Qword, Is::MaskedEq(thread), 0);
+            vec![case(vec![is.map_err(io::Error::other)?])?]
+        };
+        let refused = |(call, name)| Forbidden {
+            call,
+            name,
+            cases: Vec::new(),
+        };
+        let clone = Forbidden {
+            call: libc::SYS_clone,
+            name: "clone",
+            cases,
+        };
+        let mut starting = vec![clone];
+        if !exec {
+            starting.extend(STARTING_PROGRAMS.map(|call| refused((call, "exec"))));
+            #[cfg(target_arch = "x86_64")]
+            starting.extend([(libc::SYS_fork, "fork"), (libc::SYS_vfork, "vfork")].map(refused));
+        }
+        Ok(starting)
+    }
 
     /// A filter that does this with these calls, and leaves all others be.
     pub(in crate::loader) fn program(
-        calls: impl Iterator<Item = libc::c_long>,
+        calls: impl IntoIterator<Item = (libc::c_long, Vec<SeccompRule>)>,
         action: SeccompAction,
     ) -> io::Result<BpfProgram> {
         let arch = TargetArch::try_from(env::consts::ARCH).map_err(io::Error::other)?;
-        let rules = calls.map(|call| (call, Vec::new())).collect();
+        let rules = calls.into_iter().collect();
         SeccompFilter::new(rules, SeccompAction::Allow, action, arch)
             .and_then(BpfProgram::try_from)
             .map_err(io::Error::other)
     }
 
-    /// Gives what the kernel lacks. A forbidden call answers `EPERM`, so that a plugin can say what it was refused.
-    pub(super) fn forbid_calls(exec: bool) -> io::Result<Option<String>> {
+    /// Refuses these calls from now on; gives what the kernel lacks. A plugin can say what it was refused.
+    pub(in crate::loader) fn refuse(
+        forbidden: impl IntoIterator<Item = Forbidden>,
+        error: i32,
+    ) -> io::Result<Option<String>> {
         if TargetArch::try_from(env::consts::ARCH).is_err() {
             let why = "there is no seccomp filter for this processor";
             return Ok(Some(lacking(why)));
         }
-        let starting = STARTING_PROGRAMS.into_iter().filter(|_| !exec);
-        let forbidden = FORBIDDEN.into_iter().map(|(call, _)| call).chain(starting);
-        let refuse = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-        match apply_filter(&program(forbidden, refuse)?) {
+        let calls = forbidden.into_iter().map(|one| (one.call, one.cases));
+        let answer = SeccompAction::Errno(error.cast_unsigned());
+        match apply_filter(&program(calls, answer)?) {
             Ok(()) => Ok(None),
             Err(seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error))
                 if is_unsupported(&error) =>
@@ -251,11 +404,27 @@ mod linux {
         }
     }
 
+    /// Whoever wants threads by it falls back to `clone`, whose flags a filter can read.
+    pub(in crate::loader) fn hide_clone3() -> io::Result<Option<String>> {
+        let clone3 = Forbidden {
+            call: libc::SYS_clone3,
+            name: "clone3",
+            cases: Vec::new(),
+        };
+        refuse([clone3], libc::ENOSYS)
+    }
+
+    /// Gives what the kernel lacks.
+    pub(super) fn forbid_calls(exec: bool) -> io::Result<Option<String>> {
+        let all = forbidden(exec)?.into_iter().chain(starting(exec)?);
+        Ok(hide_clone3()?.or(refuse(all, libc::EPERM)?))
+    }
+
     fn is_unsupported(error: &io::Error) -> bool {
         matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
     }
 
-    fn lacking(why: &str) -> String {
+    pub(in crate::loader) fn lacking(why: &str) -> String {
         format!("{why}: mounts, debugging and other system calls are not kept from the plugin")
     }
 }

@@ -92,6 +92,8 @@ impl Worker {
                     .iter()
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
+            // The one place where it may write.
+            .env("TMPDIR", work_dir)
             .current_dir(work_dir)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(output.try_clone()?)

@@ -93,14 +93,14 @@ impl Sandbox {
             let asked = asked.filter(|asked| *asked > granted)?;
             Some(Lack {
                 setting,
-                asks: format!("{asked} {of}"),
+                asks: format!("for {asked} {of}"),
                 value: asked.to_string(),
             })
         };
         let is_kept = self.enabled && !self.exec;
         let exec = needs.exec.as_ref().filter(|_| is_kept).map(|why| Lack {
             setting: "exec",
-            asks: format!("to start programs ({why})"),
+            asks: format!("to start programs: {:?}", cut(why)),
             value: "true".to_owned(),
         });
         let memory = number(
@@ -123,7 +123,8 @@ impl Sandbox {
     /// The kernel's rules are for what a path leads to now, and files are replaced and rotated. A directory that holds
     /// other people's things (`/`, those directly below it, homes) is not granted for the sake of one file in it: there,
     /// only the file that is there now is.
-    pub(super) fn widened(&self) -> Self {
+    #[must_use]
+    pub fn widened(&self) -> Self {
         let home = env::home_dir();
         let widen = |paths: &[PathBuf]| {
             paths
@@ -137,6 +138,12 @@ impl Sandbox {
             ..self.clone()
         }
     }
+}
+
+/// What is shown of an author's words.
+fn cut(words: &str) -> String {
+    const LONGEST: usize = 100;
+    words.chars().take(LONGEST).collect()
 }
 
 fn reach(path: &Path, home: Option<&Path>) -> PathBuf {

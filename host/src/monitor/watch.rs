@@ -424,7 +424,9 @@ fn look(subject: &str, from: Timestamp, outcome: &Outcome, verdicts: &Verdicts) 
 fn told(error: &SubjectError) -> String {
     match error {
         SubjectError::Describe { source, .. } => with_mend(error, source.mend()),
-        SubjectError::Load(_) | SubjectError::Config(_) => error.to_string(),
+        SubjectError::Load(_) | SubjectError::Config(_) | SubjectError::NotGranted(_) => {
+            error.to_string()
+        }
     }
 }
 

@@ -33,6 +33,9 @@ pub enum ServiceError {
     /// The configuration is at fault.
     #[error(transparent)]
     Config(#[from] Faults),
+    /// The configuration does not grant what a plugin needs.
+    #[error(transparent)]
+    NotGranted(Faults),
     /// A call of an action does not fit.
     #[error(transparent)]
     Call(#[from] CallFault),
@@ -92,6 +95,7 @@ impl From<SubjectError> for ServiceError {
         match error {
             SubjectError::Load(error) => Self::Load(error),
             SubjectError::Config(faults) => Self::Config(faults),
+            SubjectError::NotGranted(faults) => Self::NotGranted(faults),
             SubjectError::Describe { plugin, source } => Self::Describe { plugin, source },
         }
     }

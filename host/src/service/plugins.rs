@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Service, ServiceError};
 use crate::{
     config::{SubjectConfig, nearest},
-    loader::{self, Confinement, Plugin},
+    loader::{self, Confinement, Lack, Plugin},
     model::Timestamp,
     store::{Quarantined, Store},
     subject,
@@ -40,6 +40,8 @@ pub struct Inspected {
     pub descriptor: Descriptor,
     /// What it is kept from on this machine, as the subject is configured.
     pub confinement: Confinement,
+    /// What it asks for and is not granted.
+    pub lacks: Vec<Lack>,
     /// What it can do; absent when it could not be created with the settings at hand.
     pub actions: Option<ActionList>,
 }
@@ -82,6 +84,7 @@ impl Service {
         .await?;
         let actions = self.actions(subject).await.ok();
         Ok(Inspected {
+            lacks: subject.sandbox.lacks(&plugin.manifest.needs),
             plugin,
             descriptor,
             confinement,

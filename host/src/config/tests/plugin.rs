@@ -50,13 +50,7 @@ fn resolve(file: &str, set: &[&str], variables: &[(&str, &str)]) -> Result<Plugi
     };
     let loaded = load(&flags, &environment).expect("the file itself is valid");
     let subject = &loaded.config.subjects[0];
-    PluginConfig::resolve(
-        subject,
-        &Needs::default(),
-        &descriptor(),
-        &loaded.origins,
-        &environment,
-    )
+    PluginConfig::resolve(subject, &descriptor(), &loaded.origins, &environment)
 }
 
 /// The faults, with the file by its name alone.
@@ -149,13 +143,7 @@ fn a_misfit_inside_an_optional_table_is_told_by_itself() {
         .config
         .insert("tls".to_owned(), json!({"verfy": true}));
     let (origins, environment) = (Origins::default(), Environment::default());
-    let faults = PluginConfig::resolve(
-        &subject,
-        &Needs::default(),
-        &descriptor,
-        &origins,
-        &environment,
-    );
+    let faults = PluginConfig::resolve(&subject, &descriptor, &origins, &environment);
     assert_eq!(
         faults.expect_err("one fault").to_string(),
         "default: subjects.db.config.tls.verfy: the plugin has no such setting; did you mean `verify`?"
@@ -221,13 +209,7 @@ fn a_secret_inside_a_list_or_a_map_is_never_shown() {
             .config
             .insert("by_name".to_owned(), json!({"ada": user}));
         let (origins, environment) = (Origins::default(), Environment::default());
-        PluginConfig::resolve(
-            &subject,
-            &Needs::default(),
-            &descriptor,
-            &origins,
-            &environment,
-        )
+        PluginConfig::resolve(&subject, &descriptor, &origins, &environment)
     };
     let faults = resolve(json!(424_242)).expect_err("two faults").to_string();
     assert_eq!(faults.lines().count(), 2, "{faults}");
@@ -305,30 +287,23 @@ actions.deny = ["drain_*", "restart", "re*"]
 
 #[test]
 fn what_the_manifest_asks_for_must_be_granted() {
-    let needs = Needs {
-        exec: Some("kubectl".to_owned()),
-        memory_mib: Some(9000),
-        open_files: None,
-    };
-    let resolve = |subject: &SubjectConfig| {
-        let (origins, environment) = (Origins::default(), Environment::default());
-        PluginConfig::resolve(subject, &needs, &descriptor(), &origins, &environment)
-    };
+    let manifest = r#"{"name":"greedy","version":"1.0.0","abi":"1.0","sdk":"1","rustc":"r","target":"t","panic":"unwind",
+        "needs":{"exec":"kubectl","memory_mib":9000}}"#;
+    let manifest: Manifest = serde_json::from_str(manifest).expect("a manifest");
     let mut subject = SubjectConfig::new("db", "postgres");
-    subject.config.insert("url".to_owned(), json!("pg://h"));
-    let told = resolve(&subject).expect_err("two faults").to_string();
+    let told = check_needs(&subject, &manifest, &Origins::default());
+    let told = told.expect_err("two faults").to_string();
     assert_eq!(told.lines().count(), 2, "{told}");
     for part in [
-        "to start programs (kubectl)",
-        "sandbox.exec = true in [subjects.db]",
+        r#"plugin greedy asks to start programs: "kubectl""#,
+        "sandbox.exec = true into [subjects.db]",
         "sandbox.memory_mib = 9000",
     ] {
         assert!(told.contains(part), "{told}");
     }
     subject.sandbox.exec = true;
     subject.sandbox.memory_mib = 9000;
-    let granted = resolve(&subject).expect("granted").sandbox;
-    assert!(granted.exec && granted.memory_mib == 9000);
+    check_needs(&subject, &manifest, &Origins::default()).expect("granted");
 }
 
 #[test]

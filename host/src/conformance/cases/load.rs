@@ -109,7 +109,12 @@ fn not_refused(lab: &Lab, refusal: Refusal) -> Result<&Plugin, Stop> {
 fn refused(lab: &Lab, name: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Ran {
     let bytes = fs::read(&lab.plugin()?.copy).map_err(Stop::error)?;
     let file = lab.file(name);
-    fs::write(&file, change(bytes)).map_err(Stop::error)?;
+    let changed = change(bytes.clone());
+    if changed == bytes {
+        let why = "its manifest is not written as the SDK writes it, so that no copy of it can be made to claim otherwise";
+        return Err(Stop::skip(why));
+    }
+    fs::write(&file, changed).map_err(Stop::error)?;
     match examine(&file) {
         Err(_) => Ok(()),
         Ok(_) => Err(Stop::error(format!("{name} was not refused"))),

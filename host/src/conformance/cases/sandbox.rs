@@ -1,12 +1,15 @@
 //! Whether the plugin does without what is kept from it in a worker, and whether that is kept from it.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use operator_plugin_fakes::Manner;
-use serde_json::{Map, Value};
 
 use super::tour::itinerary;
 use crate::{
+    config::granted,
     conformance::{
         backends::Mode,
         bench::{document, invoke},
@@ -58,15 +61,14 @@ fn refused_nothing(lab: &Lab, kind: Trespass) -> Ran {
     }
     let kept = ready.bench.ask(Ask::Attempts)?.said;
     let mut attempts: Vec<Attempt> = document("attempts", kept)?;
-    attempts
-        .retain(|attempt| attempt.kind == kind && !names(&ready.backends.config, &attempt.what));
+    attempts.retain(|attempt| attempt.kind == kind && !is_granted(&ready, attempt));
     holds(lab, &mut ready, kind)?;
     if attempts.is_empty() {
         return Ok(());
     }
     let tried: Vec<_> = attempts.iter().map(words).collect();
     Err(Stop::fail(format!(
-        "it tried {}, which was refused; with isolation = \"none\" nothing would refuse it",
+        "it tried {}, which the sandbox refused; with isolation = \"none\" nothing would refuse it",
         tried.join(" and ")
     )))
 }
@@ -86,17 +88,19 @@ fn watched(lab: &Lab) -> Result<Ready, Stop> {
     })
 }
 
-/// Whether the configuration names this path: a person would have granted it.
-fn names(config: &Map<String, Value>, path: &str) -> bool {
-    fn is_in(value: &Value, path: &str) -> bool {
-        match value {
-            Value::String(text) => text == path,
-            Value::Array(items) => items.iter().any(|item| is_in(item, path)),
-            Value::Object(table) => names(table, path),
-            _ => false,
-        }
+/// Whether a person who configures the plugin so grants this path.
+fn is_granted(ready: &Ready, attempt: &Attempt) -> bool {
+    let granted = granted(&ready.descriptor.config_schema, &ready.backends.config).widened();
+    let covers = |paths: &[PathBuf]| {
+        paths
+            .iter()
+            .any(|path| Path::new(&attempt.what).starts_with(path))
+    };
+    match attempt.kind {
+        Trespass::Read => covers(&granted.read) || covers(&granted.write),
+        Trespass::Write => covers(&granted.write),
+        Trespass::Exec | Trespass::Call => false,
     }
-    config.values().any(|value| is_in(value, path))
 }
 
 fn words(attempt: &Attempt) -> String {
