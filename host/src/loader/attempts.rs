@@ -161,7 +161,7 @@ mod linux {
                 if let Ok(listener) = listener.recv() {
                     let _ = ready.send(Ok(()));
                     Listener {
-                        listener,
+                        notices: listener,
                         exec,
                         names,
                     }
@@ -265,15 +265,15 @@ mod linux {
     }
 
     struct Listener {
-        listener: OwnedFd,
+        notices: OwnedFd,
         exec: bool,
         names: Vec<(c_long, &'static str)>,
     }
 
     impl Listener {
         fn keep(&self) {
-            while let Some(notice) = receive(&self.listener) {
-                send(&self.listener, self.answer(&notice));
+            while let Some(notice) = receive(&self.notices) {
+                send(&self.notices, self.answer(&notice));
             }
         }
 
