@@ -55,6 +55,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .context("cannot tell the bound address")?;
     let node = Arc::new(Node::new(settings, announced_port(wanted, bound))?);
     let workers = start_workers(&node)?;
+    watch::look_once(&node).await;
     announce(&node, bound).await?;
 
     let mut loops = JoinSet::new();

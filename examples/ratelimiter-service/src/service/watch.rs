@@ -51,24 +51,29 @@ pub(crate) async fn over_redis(node: Arc<Node>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let seen = timeout(WATCH_TIMEOUT, look(&node)).await;
-        let connected = matches!(seen, Ok(Ok(())));
-        if node.set_redis_connected(connected) == connected {
-            continue;
-        }
-        if connected {
-            tracing::info!("redis is there");
-            node.beat_now.notify_one();
-        } else {
-            let fault = seen
-                .ok()
-                .and_then(Result::err)
-                .unwrap_or(Fault::TimedOut { operation: "watch" });
-            tracing::warn!(
-                error = format!("{:#}", anyhow::Error::new(fault)),
-                "redis is away"
-            );
-        }
+        look_once(&node).await;
+    }
+}
+
+/// One bounded look. A node that has not looked yet would say that Redis is away.
+pub(crate) async fn look_once(node: &Node) {
+    let seen = timeout(WATCH_TIMEOUT, look(node)).await;
+    let connected = matches!(seen, Ok(Ok(())));
+    if node.set_redis_connected(connected) == connected {
+        return;
+    }
+    if connected {
+        tracing::info!("redis is there");
+        node.beat_now.notify_one();
+    } else {
+        let fault = seen
+            .ok()
+            .and_then(Result::err)
+            .unwrap_or(Fault::TimedOut { operation: "watch" });
+        tracing::warn!(
+            error = format!("{:#}", anyhow::Error::new(fault)),
+            "redis is away"
+        );
     }
 }
 
