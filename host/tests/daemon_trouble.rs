@@ -254,6 +254,28 @@ fn each_refused_file_is_a_ticket_until_a_good_one_lies_in_its_place() {
 }
 
 #[test]
+fn a_plugin_without_what_it_asks_for_is_a_ticket_and_its_neighbours_are_watched() {
+    let mut site = with_honest();
+    let asking = br#""panic":"unwind","needs":{"exec":"kubectl"}}"#;
+    let mut silent = br#""panic":"unwind"}"#.to_vec();
+    silent.resize(asking.len(), b' ');
+    let file = site.path("libasking.so");
+    install(&file, &with_manifest(&silent, asking));
+    let lines = "interval = \"200ms\"\ninvariants.stale.enabled = false";
+    site.subject("asking", &file, lines);
+    site.subject("granted", &file, &format!("{lines}\nsandbox.exec = true"));
+    let mut daemon = site.start();
+    let ticket = daemon.wait_for_ticket("asking", FAILING, "opened");
+    let words = ["asks to start programs: \"kubectl\"", "sandbox.exec = true"];
+    assert_says(&text(&ticket["message"]), &words);
+    for watched in ["honest", "granted"] {
+        daemon.next_heartbeat(watched);
+    }
+    assert_eq!(site.tickets().len(), 1, "{:?}", site.tickets());
+    daemon.stop();
+}
+
+#[test]
 fn a_neighbour_that_takes_long_for_every_answer_delays_nobody() {
     let mut site = with_honest();
     let lines = "interval = \"200ms\"\nconfig.latency_ms = 1500";

@@ -29,11 +29,15 @@ async fn struck(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
 }
 
 #[tokio::test]
-async fn a_plugin_can_neither_write_at_home_nor_start_a_shell_nor_read_the_password_hashes() {
+async fn what_no_plugin_needs_is_refused() {
     for (fault, refusal) in [
         ("write_home", "Permission denied"),
         ("start_shell", "Operation not permitted"),
         ("read_shadow", "Permission denied"),
+        ("fork", "Operation not permitted"),
+        ("unix_socket", "Operation not permitted"),
+        ("change_mode", "Operation not permitted"),
+        ("limit_parent", "Operation not permitted"),
     ] {
         let error = struck(fault, Sandbox::default()).await.unwrap_err();
         let text = error.to_string();
@@ -50,7 +54,10 @@ async fn a_person_can_grant_programs_or_turn_it_off() {
         exec: true,
         ..Sandbox::default()
     };
-    struck("start_shell", exec.clone()).await.unwrap();
+    for granted in ["start_shell", "fork", "unix_socket"] {
+        struck(granted, exec.clone()).await.unwrap();
+    }
+    struck("limit_parent", exec.clone()).await.unwrap_err();
     struck("read_shadow", exec).await.unwrap_err();
     let off = Sandbox {
         enabled: false,

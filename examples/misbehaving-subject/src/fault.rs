@@ -4,6 +4,7 @@ use std::{
     env, fs,
     hint::black_box,
     io::{self, Write},
+    os::unix::net::UnixDatagram,
     process::{self, Command},
     sync::Mutex,
     thread,
@@ -64,6 +65,14 @@ pub enum Fault {
     StartShell,
     /// Reads the password hashes of this machine, likewise.
     ReadShadow,
+    /// Starts a process of its own, likewise.
+    Fork,
+    /// Makes a Unix socket, likewise.
+    UnixSocket,
+    /// Sets the mode of a system file to what it is, likewise.
+    ChangeMode,
+    /// Limits the size of its parent's files to nothing less than before, likewise.
+    LimitParent,
     /// Crashes a moment after the call, on a thread of its own.
     LateCrash,
     /// Reports an invariant that it does not declare (check).
@@ -122,6 +131,10 @@ impl Fault {
             Self::WriteHome => told("write_home", write_home())?,
             Self::StartShell => told("start_shell", start_shell())?,
             Self::ReadShadow => told("read_shadow", fs::read("/etc/shadow").map(drop))?,
+            Self::Fork => told("fork", fork_once())?,
+            Self::UnixSocket => told("unix_socket", unix_socket())?,
+            Self::ChangeMode => told("change_mode", change_mode())?,
+            Self::LimitParent => told("limit_parent", limit_parent())?,
             Self::LateCrash => drop(thread::spawn(|| {
                 thread::sleep(Duration::from_millis(20));
                 segfault();
@@ -217,7 +230,52 @@ fn write_home() -> io::Result<()> {
 }
 
 fn start_shell() -> io::Result<()> {
-    Command::new("/bin/sh").args(["-c", "true"]).status().map(drop)
+    Command::new("/bin/sh")
+        .args(["-c", "true"])
+        .status()
+        .map(drop)
+}
+
+fn fork_once() -> io::Result<()> {
+    unsafe extern "C" {
+        safe fn fork() -> i32;
+        safe fn _exit(status: i32) -> !;
+        safe fn waitpid(pid: i32, status: Option<&mut i32>, options: i32) -> i32;
+    }
+    match fork() {
+        0 => _exit(0),
+        child if child > 0 => {
+            waitpid(child, None, 0);
+            Ok(())
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn unix_socket() -> io::Result<()> {
+    UnixDatagram::unbound().map(drop)
+}
+
+fn change_mode() -> io::Result<()> {
+    let file = "/etc/passwd";
+    fs::set_permissions(file, fs::metadata(file)?.permissions())
+}
+
+fn limit_parent() -> io::Result<()> {
+    const RLIMIT_FSIZE: i32 = 1;
+    unsafe extern "C" {
+        safe fn prlimit64(
+            pid: i32,
+            of: i32,
+            new: Option<&[u64; 2]>,
+            old: Option<&mut [u64; 2]>,
+        ) -> i32;
+    }
+    let parent = std::os::unix::process::parent_id().cast_signed();
+    match prlimit64(parent, RLIMIT_FSIZE, Some(&[u64::MAX; 2]), None) {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn start_child(tell: impl Fn(&str)) {

@@ -70,7 +70,9 @@ fn trespass() {
         let _ = fs::write(home.join(".nonconforming"), "here");
     }
     if is_on("sandbox.exec") {
-        let _ = process::Command::new("/bin/sh").args(["-c", "true"]).status();
+        let _ = process::Command::new("/bin/sh")
+            .args(["-c", "true"])
+            .status();
     }
     if is_on("sandbox.calls") {
         kill(1, 0);
