@@ -31,6 +31,17 @@ fn a_plugin_without_backends_or_golden_files_is_judged_as_far_as_it_can_be() {
 }
 
 #[test]
+fn a_name_is_looked_up_where_every_command_looks() {
+    let plugin = common::hello_subject();
+    let output = operator()
+        .env("OPERATOR_PLUGIN_PATH", plugin.parent().unwrap())
+        .args(["conformance", "hello-subject", "--only", "load.manifest"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn what_is_skipped_fails_if_that_is_asked_for() {
     let only = [
         "--only",

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    path::{MAIN_SEPARATOR, PathBuf},
     time::Duration,
 };
 
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{Exit, Failure, Output, flags::Global, junit, printable::printable};
 use crate::{
+    config::{Environment, load},
     conformance::{CaseReport, Options, Report, Status, SuiteError, listed, run},
     loader::find_plugin,
 };
@@ -40,7 +41,7 @@ Exit codes:
 
 #[derive(Debug, Args)]
 pub(super) struct Conformance {
-    /// The plugin: a path, or a name that is looked up in --plugin-dir
+    /// The plugin: a path, or a name that is looked up in the plugin directories
     #[arg(value_name = "PLUGIN", required_unless_present = "list")]
     file: Option<String>,
     /// Show the cases and run none
@@ -116,8 +117,13 @@ impl Conformance {
 
     fn options(&self, global: &Global) -> Result<Options, Failure> {
         let name = self.file.as_deref().unwrap_or_default();
-        let file = find_plugin(name, global.plugin_dirs())
-            .map_err(|error| Failure::bad_input(error.to_string()))?;
+        let dirs = if name.contains(MAIN_SEPARATOR) {
+            Vec::new()
+        } else {
+            plugin_dirs(global)?
+        };
+        let file =
+            find_plugin(name, &dirs).map_err(|error| Failure::bad_input(error.to_string()))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Options {
             file,
@@ -132,6 +138,12 @@ impl Conformance {
             strict: self.strict,
         })
     }
+}
+
+/// Where a bare name is looked up; a path needs no configuration.
+fn plugin_dirs(global: &Global) -> Result<Vec<PathBuf>, Failure> {
+    let loaded = load(&global.flags(), &Environment::of_this_process());
+    Ok(loaded.map_err(Failure::Faults)?.config.plugin_dirs)
 }
 
 fn failure(error: SuiteError) -> Failure {

@@ -62,10 +62,6 @@ impl Global {
         &self.subjects
     }
 
-    pub(super) fn plugin_dirs(&self) -> &[PathBuf] {
-        &self.plugin_dirs
-    }
-
     pub(super) fn flags(&self) -> Flags {
         Flags {
             config: self.config.clone(),
