@@ -16,6 +16,9 @@ use crate::endpoint::Endpoint;
 /// The largest body that is read whole. The largest honest one, 5,000 stores of 1.3 KiB, is smaller.
 pub(crate) const MAX_BODY_BYTES: u64 = 16 << 20;
 
+/// What is said where a name leads to no address, as that of a container that is gone.
+const NO_SUCH_HOST: &str = "the host's name leads nowhere: no such host, or its container is gone";
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -171,12 +174,13 @@ fn read(mut response: Response<Body>, most: u64) -> Result<Answer, Fault> {
 fn fault(error: &ureq::Error) -> Fault {
     use ureq::{Error, Timeout};
     match error {
-        Error::HostNotFound => Fault::NotSent("the host is not known".into()),
+        Error::HostNotFound => Fault::NotSent(NO_SUCH_HOST.into()),
         Error::ConnectionFailed => Fault::NotSent("no connection".into()),
         Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
             Fault::NotSent("no connection in time".into())
         }
         Error::Timeout(_) => Fault::NoAnswer("no answer in time".into()),
+        Error::Io(io) if is_of_resolver(io) => Fault::NotSent(NO_SUCH_HOST.into()),
         Error::Io(io) => match io.kind() {
             kind @ (Io::ConnectionRefused
             | Io::HostUnreachable
@@ -187,6 +191,12 @@ fn fault(error: &ureq::Error) -> Fault {
         Error::Protocol(_) => Fault::Garbage("the answer is no HTTP".into()),
         _ => Fault::NoAnswer("the request failed".into()),
     }
+}
+
+/// What the system's resolver says has no kind that could be matched; the standard library puts these words before it.
+fn is_of_resolver(error: &std::io::Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("failed to lookup address information")
 }
 
 fn words(kind: Io) -> String {
@@ -200,5 +210,17 @@ fn words(kind: Io) -> String {
         }
         Io::TimedOut | Io::WouldBlock => "no answer in time".into(),
         kind => format!("the connection failed: {kind}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_a_host_without_an_address_nothing_is_sent() {
+        let endpoint = Endpoint::of_member("http://no-such-host.invalid:2379").unwrap();
+        let answer = Http::new().get(&endpoint, "/", Duration::from_secs(5), 1);
+        assert_eq!(answer.unwrap_err(), Fault::NotSent(NO_SUCH_HOST.into()));
     }
 }
