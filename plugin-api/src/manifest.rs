@@ -2,6 +2,8 @@
 //!
 //! It is one JSON object in a section of its own ([`SECTION_ELF`], [`SECTION_MACHO`]), padded with spaces.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 /// Name of the manifest's section in an ELF file.
@@ -62,6 +64,11 @@ impl Manifest {
     }
 }
 
+/// How much address space can be asked for and granted. MiB. Below, no plugin comes up; above, it is no limit.
+pub const MEMORY_MIB: RangeInclusive<u32> = 64..=1 << 20;
+/// How many open files can be asked for and granted.
+pub const OPEN_FILES: RangeInclusive<u32> = 32..=1 << 20;
+
 /// Version of this SDK.
 pub const SDK_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Version line of the compiler that built this SDK.
@@ -77,8 +84,8 @@ pub const TARGET: &str = env!("OPERATOR_TARGET");
 pub const fn is_need(name: &str, value: &str) -> bool {
     match name.as_bytes() {
         b"exec" => is_plain_text(value.as_bytes()),
-        b"memory_mib" => number(value.as_bytes()) >= 64 && number(value.as_bytes()) <= 1 << 20,
-        b"open_files" => number(value.as_bytes()) >= 32 && number(value.as_bytes()) <= 1 << 20,
+        b"memory_mib" => is_within(number(value.as_bytes()), &MEMORY_MIB),
+        b"open_files" => is_within(number(value.as_bytes()), &OPEN_FILES),
         _ => false,
     }
 }
@@ -98,6 +105,10 @@ const fn is_plain_text(literal: &[u8]) -> bool {
         at += 1;
     }
     !is_blank
+}
+
+const fn is_within(number: u32, bounds: &RangeInclusive<u32>) -> bool {
+    *bounds.start() <= number && number <= *bounds.end()
 }
 
 /// The number of a literal of at most nine digits; else none that can be granted.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use operator_plugin_api::manifest::{MEMORY_MIB, OPEN_FILES};
 use serde_json::{Map, Value};
 use toml::de::DeValue;
 
@@ -104,19 +105,9 @@ fn sandbox(
     section.set("enabled", &mut sandbox.enabled, reading, value::boolean);
     section.set("exec", &mut sandbox.exec, reading, value::boolean);
     let memory = &mut sandbox.memory_mib;
-    section.set(
-        "memory_mib",
-        memory,
-        reading,
-        value::number(value::MEMORY_MIB),
-    );
+    section.set("memory_mib", memory, reading, value::number(MEMORY_MIB));
     let files = &mut sandbox.open_files;
-    section.set(
-        "open_files",
-        files,
-        reading,
-        value::number(value::OPEN_FILES),
-    );
+    section.set("open_files", files, reading, value::number(OPEN_FILES));
     let located = |value: &DeValue<'_>| {
         let texts = value::texts(value)?;
         Ok(texts.iter().map(|path| paths.locate(path)).collect())

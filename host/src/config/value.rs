@@ -37,9 +37,6 @@ pub(super) const SOON: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.s
 pub(super) const COUNT: RangeInclusive<u32> = 1..=u32::MAX;
 /// A number of times that may be none.
 pub(super) const FEW: RangeInclusive<u32> = 0..=10;
-/// Below, no plugin comes up; above, it is no limit.
-pub(super) const MEMORY_MIB: RangeInclusive<u32> = 64..=1 << 20;
-pub(super) const OPEN_FILES: RangeInclusive<u32> = 32..=1 << 20;
 pub(super) const KEPT: RangeInclusive<Duration> = HOUR..=DAY.saturating_mul(36_500);
 
 impl Wrong {

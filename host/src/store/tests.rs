@@ -209,39 +209,22 @@ async fn a_quarantine_wakes_every_subject_and_can_be_lifted() {
 }
 
 fn proposal() -> Proposal {
+    let plan = Plan {
+        name: "restart".into(),
+        steps: vec![PlanStep {
+            action: "restart".into(),
+            params: serde_json::Map::new(),
+            when: When::Done,
+        }],
+        on_failure: OnFailure::Stop,
+        has_secrets: false,
+    };
     Proposal {
-        id: ProposalId(0),
-        subject: "db".into(),
-        ticket: None,
         call_key: "key".into(),
-        plan: Plan {
-            name: "restart".into(),
-            steps: vec![PlanStep {
-                action: "restart".into(),
-                params: serde_json::Map::new(),
-                when: When::Done,
-            }],
-            on_failure: OnFailure::Stop,
-            has_secrets: false,
-        },
-        risk: Risk::Low,
         state: ProposalState::Validated,
-        proposed: mark("ada", "it is slow"),
         note: String::new(),
         not_before: Some(Timestamp(5)),
-        follows: None,
-        undoes: None,
-        approval: None,
-        held_back: None,
-        step: 0,
-        attempt: 0,
-        owner: None,
-        lease_until: None,
-        begun_at: None,
-        ended_at: None,
-        proof: None,
-        half_done: false,
-        settled: None,
+        ..Proposal::new("db", plan, Risk::Low, mark("ada", "it is slow"))
     }
 }
 
