@@ -50,7 +50,7 @@ servers:
 	examples/demo/install-servers.sh redis-server prometheus
 
 test-servers: servers
-	examples/demo/install-servers.sh postgresql
+	examples/demo/install-servers.sh postgresql sqlite3
 
 ## Ratios measured in one run.
 bench: servers

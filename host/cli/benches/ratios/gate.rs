@@ -1,0 +1,128 @@
+//! The gate among ten thousand proposals and a hundred thousand audit rows.
+
+use std::{fs, path::Path, process::Command, time::Instant};
+
+use operator_actions::Shutdown;
+use operator_config::{Environment, Flags, load};
+use operator_model::{ProposalState, Record};
+use operator_service::{Service, Wanted};
+use operator_store::Draft;
+use tokio::sync::watch;
+
+use crate::common::Bench;
+
+const PROPOSALS: u32 = 10_000;
+const ROWS_EACH: usize = 10;
+/// Of the workflow whose calls are timed.
+const STEPS: usize = 100;
+
+/// How long listings take at this size, and what the gate adds to a call: its begin and its end, each a transaction that is on disk
+/// before anything follows.
+pub(crate) async fn at_size(bench: &Bench, plugin: &Path) {
+    let (config, state) = (bench.path("gate.toml"), bench.path("gate"));
+    let step = "[[subjects.db.workflows.hundred.steps]]\naction = \"log_message\"\nparams = { message = \"x\" }\n";
+    let text = format!(
+        "state_dir = {:?}\n[subjects.db]\nplugin = {:?}\nactions.mode = \"execute\"\nactions.approve = \"off\"\n{}",
+        state.display(),
+        plugin.display(),
+        step.repeat(STEPS),
+    );
+    fs::write(&config, text).unwrap();
+    let flags = Flags {
+        config: Some(config.clone()),
+        ..Flags::default()
+    };
+    let environment = Environment::of_this_process();
+    let service = Service::new(load(&flags, &environment).unwrap(), &environment);
+    let subject = service.subject(None).unwrap().clone();
+    let plan = service
+        .plan(&subject, &Wanted::Workflow("hundred"))
+        .await
+        .unwrap()
+        .plan;
+
+    let empty = calls(&service, &subject, &plan).await;
+    fill(&service, &subject, &plan).await;
+    let full = calls(&service, &subject, &plan).await;
+    println!("gate, begin and end of one call                 ms");
+    println!("  with an empty database            {empty:>14.2}");
+    println!(
+        "  with {PROPOSALS} proposals                {full:>14.2}{:>10.1}x the one above",
+        full / empty
+    );
+
+    println!("listing, the whole command                      ms");
+    for command in [
+        &["actions", "list"][..],
+        &["actions", "list", "--all"],
+        &["audit", "list"],
+        &["audit", "verify"],
+    ] {
+        let began = Instant::now();
+        let output = Command::new(env!("CARGO_BIN_EXE_operator"))
+            .arg("--config")
+            .arg(&config)
+            .args(command)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        println!(
+            "  {:<32}{:>16.1}",
+            command.join(" "),
+            began.elapsed().as_secs_f64() * 1000.0
+        );
+    }
+}
+
+/// Milliseconds of the gate for each call of a workflow whose calls take no time.
+async fn calls(
+    service: &Service,
+    subject: &operator_config::SubjectConfig,
+    plan: &operator_policy::ValidPlan,
+) -> f64 {
+    let proposal = service
+        .propose_and_approve(subject, plan.clone(), None, "bench", "")
+        .await
+        .unwrap();
+    let (_end, ending) = watch::channel(Shutdown::None);
+    let (done, _) = service
+        .perform(proposal.id, Some(plan.clone()), ending)
+        .await
+        .unwrap();
+    assert_eq!(done.state, ProposalState::Completed);
+    let took = done.begun_at.unwrap().until(done.ended_at.unwrap());
+    took.as_secs_f64() * 1000.0 / f64::from(u32::try_from(STEPS).unwrap())
+}
+
+async fn fill(
+    service: &Service,
+    subject: &operator_config::SubjectConfig,
+    plan: &operator_policy::ValidPlan,
+) {
+    let mut model = service
+        .propose_and_approve(subject, plan.clone(), None, "bench", "")
+        .await
+        .unwrap();
+    model = service.cancel(model.id, "bench", "").await.unwrap();
+    model.plan.steps.truncate(1);
+    let record = Record {
+        actor: "bench".to_owned(),
+        event: "called",
+        subject: subject.name.clone(),
+        proposal: None,
+        ticket: None,
+        body: serde_json::json!({"message": "some words of a plugin about what it did"}),
+    };
+    let store = service.store().await.unwrap();
+    for _ in 0..PROPOSALS {
+        let draft = Draft {
+            proposal: model.clone(),
+            records: vec![record.clone(); ROWS_EACH],
+        };
+        store.propose(draft).await.unwrap();
+    }
+}

@@ -1,0 +1,39 @@
+//! What one look at a subject said, for those who must know whether something holds.
+
+use std::collections::BTreeSet;
+
+use super::{TicketKey, Timestamp};
+
+/// One cycle, as it was judged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Assessment {
+    /// Name of the subject.
+    pub subject: String,
+    /// When the look began: what it saw is not older.
+    pub from: Timestamp,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why nothing is known; absent when the subject was observed and judged.
+    pub blind: Option<String>,
+    /// What was broken.
+    pub broken: BTreeSet<TicketKey>,
+    /// What could not be evaluated. A key without a resource speaks for all resources.
+    pub unknown: BTreeSet<TicketKey>,
+    /// Names of the invariants that were judged.
+    pub judged: BTreeSet<String>,
+}
+
+impl Assessment {
+    /// Whether an invariant is known to hold on a resource.
+    pub fn holds(&self, key: &TicketKey) -> bool {
+        let whole = TicketKey::new(&key.invariant, None);
+        let in_part =
+            |unknown: &TicketKey| key.resource.is_none() && unknown.invariant == key.invariant;
+        self.blind.is_none()
+            && self.judged.contains(&key.invariant)
+            && !self.broken.contains(key)
+            && !self.unknown.contains(key)
+            && !self.unknown.contains(&whole)
+            && !self.unknown.iter().any(in_part)
+    }
+}

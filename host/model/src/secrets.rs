@@ -1,0 +1,267 @@
+//! What must not be shown: the values of a configuration that its schema calls secret.
+
+use std::sync::RwLock;
+
+use serde_json::{Map, Value};
+
+use super::Property;
+
+/// Shorter secrets are not masked: they would blot out half of every message.
+const SHORTEST: usize = 4;
+/// Schemas that refer to themselves end here.
+const MAX_DEPTH: usize = 32;
+const MASK: &str = "***";
+
+/// The secrets of one subject. Knows none until the plugin has said what is secret, and the plugin is given none before.
+#[derive(Default)]
+pub struct Secrets(RwLock<Vec<String>>);
+
+impl Secrets {
+    /// Learns from a configuration, by its schema (`x-secret: true`) and by passwords in URLs.
+    pub fn learn(&self, schema: &Value, config: &Map<String, Value>) {
+        let mut found = Vec::new();
+        let config = Value::Object(config.clone());
+        by_schema(schema, schema, &config, MAX_DEPTH, &mut found);
+        in_urls(&config, &mut found);
+        found.retain(|secret| secret.len() >= SHORTEST);
+        // The longest first, so that a secret that begins with another one goes as a whole.
+        found.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        found.dedup();
+        if let Ok(mut secrets) = self.0.write() {
+            *secrets = found;
+        }
+    }
+
+    /// The text with every known secret replaced.
+    pub fn mask(&self, text: &str) -> String {
+        let Ok(secrets) = self.0.read() else {
+            return MASK.into();
+        };
+        secrets
+            .iter()
+            .fold(text.to_owned(), |text, secret| text.replace(secret, MASK))
+    }
+}
+
+fn by_schema(root: &Value, schema: &Value, value: &Value, depth: usize, found: &mut Vec<String>) {
+    if depth == 0 {
+        return;
+    }
+    if schema["x-secret"] == true {
+        return leaves(value, found);
+    }
+    let mut descend = |schema: &Value, value: &Value| {
+        by_schema(root, schema, value, depth - 1, found);
+    };
+    if let Some(pointer) = schema["$ref"].as_str().and_then(|at| at.strip_prefix('#'))
+        && let Some(target) = root.pointer(pointer)
+    {
+        descend(target, value);
+    }
+    for union in ["anyOf", "oneOf", "allOf"] {
+        for schema in schema[union].as_array().into_iter().flatten() {
+            descend(schema, value);
+        }
+    }
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let named = &schema["properties"][key];
+        let schema = if named.is_null() {
+            &schema["additionalProperties"]
+        } else {
+            named
+        };
+        descend(schema, value);
+    }
+    for value in value.as_array().into_iter().flatten() {
+        descend(&schema["items"], value);
+    }
+}
+
+/// Every text and number in a value, as it is and as it is written in JSON.
+fn leaves(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => {
+            let quoted = value.to_string();
+            found.push(quoted[1..quoted.len() - 1].to_owned());
+            found.push(text.clone());
+        }
+        Value::Number(number) => found.push(number.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, found)),
+        Value::Object(members) => members.values().for_each(|item| leaves(item, found)),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// The passwords of `scheme://user:password@host`, anywhere in a value.
+fn in_urls(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.extend(url_password(text)),
+        Value::Array(items) => items.iter().for_each(|item| in_urls(item, found)),
+        Value::Object(members) => members.values().for_each(|item| in_urls(item, found)),
+        _ => {}
+    }
+}
+
+fn url_password(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user_info, _) = authority.rsplit_once('@')?;
+    let (_, password) = user_info.split_once(':')?;
+    Some(password.to_owned())
+}
+
+/// The value with every secret in it masked: by its schema, and passwords in URLs.
+pub fn masked(value: &Value, property: Option<Property<'_>>) -> Value {
+    match value {
+        _ if property.is_some_and(Property::is_secret) => Value::from("***"),
+        Value::Object(table) => table
+            .iter()
+            .map(|(name, value)| {
+                let below = property.and_then(|property| property.child(name));
+                (name.clone(), masked(value, below))
+            })
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| masked(item, property.and_then(|property| property.child("0"))))
+            .collect(),
+        Value::String(text) => Value::from(without_url_passwords(text)),
+        other => other.clone(),
+    }
+}
+
+/// The parameters of an action without what its schema calls secret, and without passwords in URLs.
+pub fn without_secrets(schema: &Value, params: &Map<String, Value>) -> Map<String, Value> {
+    let root = Property::root(schema);
+    let shown = params.iter().map(|(name, value)| {
+        let shown = masked(value, root.child(name));
+        (name.clone(), shown)
+    });
+    shown.collect()
+}
+
+/// Whether what lies at this JSON pointer, or something around it, is secret by its schema.
+pub fn is_secret_at(schema: &Value, pointer: &str) -> bool {
+    let mut at = Some(Property::root(schema));
+    pointer.split('/').skip(1).any(|part| {
+        at = at.and_then(|property| property.child(part));
+        at.is_some_and(Property::is_secret)
+    })
+}
+
+/// The text with the password of every `scheme://user:password@host` in it masked.
+fn without_url_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown += "://";
+        let end = part.find(['/', '?', '#']).unwrap_or(part.len());
+        let (authority, rest) = part.split_at(end);
+        let split = authority
+            .rsplit_once('@')
+            .and_then(|(user_info, host)| Some((user_info.split_once(':')?.0, host)));
+        match split {
+            Some((user, host)) => shown += &format!("{user}:***@{host}"),
+            None => shown += authority,
+        }
+        shown += rest;
+    }
+    shown
+}
+
+/// `postgres://user:password@host/db` with the password masked, and without its options, which may hold one too.
+pub fn shown_database(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    // The last `@` ends the credentials, even when the password contains another.
+    let (user, host) = match rest.rsplit_once('@') {
+        Some((credentials, host)) => match credentials.split_once(':') {
+            Some((user, _)) => (format!("{user}:***@"), host),
+            None => (format!("{credentials}@"), host),
+        },
+        None => (String::new(), rest),
+    };
+    match host.split_once('?') {
+        Some((host, _)) => format!("{scheme}://{user}{host}?***"),
+        None => format!("{scheme}://{user}{host}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mask(schema: &Value, config: &Value, text: &str) -> String {
+        let secrets = Secrets::default();
+        secrets.learn(schema, config.as_object().unwrap());
+        secrets.mask(text)
+    }
+
+    #[test]
+    fn values_of_secret_properties_are_masked_wherever_they_lie() {
+        let schema = json!({
+            "properties": {
+                "token": {"x-secret": true, "type": "string"},
+                "name": {"type": "string"},
+                "nodes": {"items": {"$ref": "#/$defs/Node"}},
+            },
+            "$defs": {"Node": {"properties": {"key": {"anyOf": [{"x-secret": true}, {"type": "null"}]}}}},
+        });
+        let config =
+            json!({"token": "hunter22", "name": "plain", "nodes": [{"key": "hunter22-more"}]});
+        let text = mask(&schema, &config, "plain: hunter22-more is not hunter22");
+        assert_eq!(text, "plain: *** is not ***");
+    }
+
+    #[test]
+    fn passwords_in_urls_are_masked_without_a_schema() {
+        let config = json!({"url": "http://me:pass%20word@host/path"});
+        assert_eq!(
+            mask(&json!({}), &config, "GET http://me:pass%20word@host/path"),
+            "GET http://me:***@host/path"
+        );
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_ends() {
+        let schema = json!({"$ref": "#"});
+        assert_eq!(mask(&schema, &json!({"a": "text"}), "text"), "text");
+    }
+
+    #[test]
+    fn a_secret_with_quotes_is_masked_in_its_json_form_too() {
+        let schema = json!({"properties": {"token": {"x-secret": true}}});
+        let config = json!({"token": "say \"so\""});
+        assert_eq!(
+            mask(&schema, &config, r#"{"t":"say \"so\""}"#),
+            r#"{"t":"***"}"#
+        );
+    }
+
+    #[test]
+    fn passwords_in_urls_are_not_shown_whatever_their_key() {
+        for (text, shown) in [
+            ("http://me:pass@host/path", "http://me:***@host/path"),
+            ("a://u:p@h,b://u:q@i?x=1", "a://u:***@h,b://u:***@i?x=1"),
+            ("http://me@host/a:b@c", "http://me@host/a:b@c"),
+            ("no url: a@b", "no url: a@b"),
+        ] {
+            assert_eq!(without_url_passwords(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_database_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("sqlite:/x/operator.db", "sqlite:/x/operator.db"),
+            ("postgres://me@host/db", "postgres://me@host/db"),
+            ("postgres://me:a@b:c@host/db", "postgres://me:***@host/db"),
+            ("postgres://host/db?password=x", "postgres://host/db?***"),
+        ] {
+            assert_eq!(shown_database(url), shown);
+        }
+    }
+}

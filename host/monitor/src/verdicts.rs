@@ -1,0 +1,312 @@
+//! From a cycle's outcome to verdicts, the host's own invariants included. Pure.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use operator_config::{InvariantOverride, SubjectConfig};
+use operator_model::{Proposal, TicketKey, bounded};
+use operator_plugin_api::{CheckReport, Descriptor, Severity, Violation};
+use serde_json::Value;
+
+use super::reconcile::{Finding, Policy, Verdicts};
+
+/// The subject could not be observed at all.
+pub const UNOBSERVABLE: &str = "operator.subject_unobservable";
+/// The plugin crashed, hung or broke its contract.
+pub const PLUGIN_FAILING: &str = "operator.plugin_failing";
+/// An invariant has been unknown for too long; its resource is the invariant.
+pub const INVARIANT_UNKNOWN: &str = "operator.invariant_unknown";
+
+/// An action left something behind at which no person has looked; its resource is the proposal.
+pub const ACTION_UNSETTLED: &str = "operator.action_unsettled";
+
+/// The host's own invariants: name, severity, and what a breach means.
+pub const OWN: [(&str, Severity, &str); 4] = [
+    (
+        UNOBSERVABLE,
+        Severity::Critical,
+        "The subject can be observed. While it cannot, nothing is known and nothing resolves.",
+    ),
+    (
+        PLUGIN_FAILING,
+        Severity::Critical,
+        "The plugin answers in time and as its contract says. While it does not, nothing is known and nothing resolves.",
+    ),
+    (
+        INVARIANT_UNKNOWN,
+        Severity::Warning,
+        "Every invariant can be evaluated. The resource is the invariant that cannot.",
+    ),
+    (
+        ACTION_UNSETTLED,
+        Severity::Critical,
+        "It is known what every action did, and it helped. Otherwise a person must look, and `operator actions settle` says \
+         that one has. The resource is the proposal.",
+    ),
+];
+
+/// How one cycle went.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CycleOutcome {
+    /// Observed and judged.
+    Judged(CheckReport),
+    /// The plugin says that the subject cannot be observed.
+    Unobservable(String),
+    /// The plugin itself failed.
+    PluginFailing(String),
+}
+
+/// How every invariant of a subject is treated: the author's word, overridden by the configuration.
+pub fn policies(
+    descriptor: Option<&Descriptor>,
+    subject: &SubjectConfig,
+) -> BTreeMap<String, Policy> {
+    let declared = descriptor
+        .into_iter()
+        .flat_map(|d| &d.invariants)
+        .map(|invariant| {
+            let policy = Policy {
+                severity: invariant.severity,
+                severity_overridden: false,
+                grace_period: Duration::from_millis(invariant.grace_period_ms),
+                keep_firing_for: Duration::from_millis(invariant.keep_firing_for_ms),
+                enabled: true,
+            };
+            (invariant.name.clone(), policy)
+        });
+    let own = OWN.map(|(name, severity, _)| {
+        let grace_period = match name {
+            UNOBSERVABLE => subject.unobservable_after,
+            INVARIANT_UNKNOWN => subject.unknown_after,
+            _ => Duration::ZERO,
+        };
+        let policy = Policy {
+            severity,
+            severity_overridden: false,
+            grace_period,
+            keep_firing_for: Duration::ZERO,
+            enabled: true,
+        };
+        (name.to_owned(), policy)
+    });
+    declared
+        .chain(own)
+        .map(|(name, policy)| {
+            let changed = match subject.invariants.get(&name) {
+                Some(change) => overridden(&policy, change),
+                None => policy,
+            };
+            (name, changed)
+        })
+        .collect()
+}
+
+fn overridden(policy: &Policy, change: &InvariantOverride) -> Policy {
+    Policy {
+        severity: change.severity.unwrap_or(policy.severity),
+        severity_overridden: change.severity.is_some(),
+        grace_period: change.grace_period.unwrap_or(policy.grace_period),
+        keep_firing_for: change.keep_firing_for.unwrap_or(policy.keep_firing_for),
+        enabled: change.enabled.unwrap_or(policy.enabled),
+    }
+}
+
+/// What a cycle's outcome says of every invariant.
+pub fn verdicts(outcome: &CycleOutcome, policies: &BTreeMap<String, Policy>) -> Verdicts {
+    match outcome {
+        CycleOutcome::Judged(report) => judged(report, policies),
+        CycleOutcome::Unobservable(why) => {
+            let mut verdicts = Verdicts::default();
+            verdicts
+                .judged
+                .extend([UNOBSERVABLE, PLUGIN_FAILING].map(str::to_owned));
+            own_finding(
+                &mut verdicts,
+                TicketKey::new(UNOBSERVABLE, None),
+                why.clone(),
+                policies,
+            );
+            verdicts
+        }
+        // Whether the subject could be observed is not known while nobody looks.
+        CycleOutcome::PluginFailing(why) => {
+            let mut verdicts = Verdicts::default();
+            verdicts.judged.insert(PLUGIN_FAILING.to_owned());
+            own_finding(
+                &mut verdicts,
+                TicketKey::new(PLUGIN_FAILING, None),
+                why.clone(),
+                policies,
+            );
+            verdicts
+        }
+    }
+}
+
+/// Adds what actions have left behind, which is known whatever the cycle saw.
+pub fn left_behind(
+    verdicts: &mut Verdicts,
+    unsettled: &[Proposal],
+    policies: &BTreeMap<String, Policy>,
+) {
+    verdicts.judged.insert(ACTION_UNSETTLED.to_owned());
+    for proposal in unsettled {
+        let message = format!(
+            "{} {} is {}: {}; when you have looked: `operator actions settle {}`",
+            proposal.id,
+            proposal.calls(),
+            proposal.state.as_str(),
+            proposal.note,
+            proposal.id.0,
+        );
+        let key = TicketKey::new(ACTION_UNSETTLED, Some(&proposal.id.to_string()));
+        own_finding(verdicts, key, message, policies);
+    }
+}
+
+impl Verdicts {
+    /// Whether the plugin failed or broke its contract.
+    pub fn blames_plugin(&self) -> bool {
+        self.findings
+            .contains_key(&TicketKey::new(PLUGIN_FAILING, None))
+    }
+}
+
+fn judged(report: &CheckReport, policies: &BTreeMap<String, Policy>) -> Verdicts {
+    let mut verdicts = Verdicts {
+        judged: policies.keys().cloned().collect(),
+        is_whole: true,
+        ..Verdicts::default()
+    };
+    let declared = |name: &str| policies.get(name).filter(|_| !is_own(name));
+    for violation in &report.violations {
+        match declared(&violation.invariant) {
+            Some(policy) => violated(&mut verdicts, violation, policy),
+            None => undeclared(&mut verdicts, &violation.invariant, policies),
+        }
+    }
+    for unknown in &report.unknown {
+        match declared(&unknown.invariant) {
+            Some(_) => {
+                let key = key(&unknown.invariant, unknown.resource.as_deref());
+                verdicts
+                    .unknown
+                    .insert(key, bounded(&unknown.reason, LONGEST_MESSAGE));
+            }
+            None => undeclared(&mut verdicts, &unknown.invariant, policies),
+        }
+    }
+    for (name, _) in policies.iter().filter(|(_, policy)| policy.enabled) {
+        if let Some(message) = unknown_message(&verdicts.unknown, name) {
+            let own = TicketKey::new(INVARIANT_UNKNOWN, Some(name));
+            own_finding(&mut verdicts, own, message, policies);
+        }
+    }
+    verdicts
+}
+
+/// Of two violations of one key the worse counts.
+fn violated(verdicts: &mut Verdicts, violation: &Violation, policy: &Policy) {
+    let own = violation.severity.filter(|_| !policy.severity_overridden);
+    let finding = Finding {
+        severity: own.unwrap_or(policy.severity),
+        message: bounded(&violation.message, LONGEST_MESSAGE),
+        evidence: violation.evidence.clone(),
+    };
+    let key = key(&violation.invariant, violation.resource.as_deref());
+    match verdicts.findings.get(&key) {
+        Some(worse) if worse.severity >= finding.severity => {}
+        _ => {
+            verdicts.findings.insert(key, finding);
+        }
+    }
+}
+
+/// The plugin breaks its contract. What else it reported counts all the same.
+fn undeclared(verdicts: &mut Verdicts, name: &str, policies: &BTreeMap<String, Policy>) {
+    let message = format!(
+        "check reported on `{}`, which is no invariant that the plugin declares; this is a defect of the plugin",
+        bounded(name, LONGEST_RESOURCE)
+    );
+    own_finding(
+        verdicts,
+        TicketKey::new(PLUGIN_FAILING, None),
+        message,
+        policies,
+    );
+}
+
+/// Why an invariant is unknown, in one sentence for all of its resources.
+fn unknown_message(unknown: &BTreeMap<TicketKey, String>, invariant: &str) -> Option<String> {
+    let mut of_it = unknown.iter().filter(|(key, _)| key.invariant == invariant);
+    let (key, reason) = of_it.next()?;
+    Some(match (of_it.count(), &key.resource) {
+        (_, None) => reason.clone(),
+        (0, Some(resource)) => format!("{resource}: {reason}"),
+        (others, Some(resource)) => format!("{resource} and {others} more: {reason}"),
+    })
+}
+
+/// Longer messages are cut. Characters.
+const LONGEST_MESSAGE: usize = 2_000;
+/// Longer resources are cut. Characters.
+const LONGEST_RESOURCE: usize = 500;
+
+/// A key as tickets have it: an empty resource is no resource.
+fn key(invariant: &str, resource: Option<&str>) -> TicketKey {
+    let resource = resource.filter(|resource| !resource.is_empty());
+    let resource = resource.map(|resource| bounded(resource, LONGEST_RESOURCE));
+    TicketKey::new(invariant, resource.as_deref())
+}
+
+fn own_finding(
+    verdicts: &mut Verdicts,
+    key: TicketKey,
+    message: String,
+    policies: &BTreeMap<String, Policy>,
+) {
+    let severity = policies
+        .get(&key.invariant)
+        .map_or(Severity::Critical, |policy| policy.severity);
+    let finding = Finding {
+        severity,
+        message: bounded(&message, LONGEST_MESSAGE),
+        evidence: Value::Null,
+    };
+    verdicts.findings.insert(key, finding);
+}
+
+/// How many of the plugin's enabled invariants hold, are broken, and are unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tally {
+    /// Neither broken nor unknown.
+    pub holding: usize,
+    /// Broken on at least one resource.
+    pub violated: usize,
+    /// Not broken as far as is known, and unknown at least in part.
+    pub unknown: usize,
+}
+
+/// Counts invariants by what is known of them.
+pub fn tally(verdicts: &Verdicts, policies: &BTreeMap<String, Policy>) -> Tally {
+    let mut tally = Tally::default();
+    let of_plugin = policies
+        .iter()
+        .filter(|(name, policy)| policy.enabled && !is_own(name));
+    for (name, _) in of_plugin {
+        if verdicts.findings.keys().any(|key| &key.invariant == name) {
+            tally.violated += 1;
+        } else if !verdicts.judged.contains(name)
+            || verdicts.unknown.keys().any(|key| &key.invariant == name)
+        {
+            tally.unknown += 1;
+        } else {
+            tally.holding += 1;
+        }
+    }
+    tally
+}
+
+/// Whether an invariant is one of the host's own.
+pub fn is_own(invariant: &str) -> bool {
+    OWN.iter().any(|(name, ..)| *name == invariant)
+}

@@ -1,0 +1,495 @@
+//! One subject's loop: observe, check, reconcile, write, tell.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use operator_config::SubjectConfig;
+use operator_loader::{CallError, LoadError, Observed, Observer, Plugin};
+use operator_model::{
+    Assessment, OPERATOR, Ticket, TicketChange, TicketKey, TicketState, Timestamp,
+};
+use operator_plugin_api::Descriptor;
+use operator_store::{Applied, Quarantined, Store, StoreError, SubjectState};
+use operator_subject::SubjectError;
+use tokio::{
+    sync::{Notify, watch},
+    time::MissedTickBehavior,
+};
+
+use super::{
+    CycleOutcome, Event, Hub, Policy, Rules, Status, Verdicts, is_own, left_behind, policies,
+    reconcile, tally, verdicts,
+};
+
+/// A plugin that dies so often, without one good cycle in between, is quarantined. With the loader's backoff this takes
+/// about two minutes.
+const DEATHS_TO_QUARANTINE: u32 = 10;
+/// Between two attempts to start a plugin that cannot be started; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Between two lines about the same trouble.
+const TROUBLE_AGAIN: Duration = Duration::from_mins(1);
+/// How often a cycle's changes are worked out anew when somebody else changed the tickets meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// A connection in the making.
+pub type Starting =
+    Pin<Box<dyn Future<Output = Result<(Arc<Descriptor>, Observer), SubjectError>> + Send>>;
+
+/// How to get at a subject, in two steps: between them the plugin file is known and none of its code has run.
+pub struct Connect {
+    /// Examines the plugin file.
+    pub open: Box<dyn Fn() -> Result<Plugin, LoadError> + Send + Sync>,
+    /// Starts the plugin.
+    pub start: Box<dyn Fn(Arc<Plugin>) -> Starting + Send + Sync>,
+}
+
+/// One subject's loop.
+pub struct Watch {
+    /// How it is watched.
+    pub config: SubjectConfig,
+    /// How to get at it; asked again at every cycle while it fails.
+    pub connect: Connect,
+    /// Where its tickets are.
+    pub store: Store,
+    /// Where it reports.
+    pub hub: Hub,
+    /// Asks for a cycle at once.
+    pub nudge: Arc<Notify>,
+}
+
+/// What a loop remembers between its cycles.
+#[derive(Default)]
+struct Memory {
+    plugin: Option<Arc<Plugin>>,
+    observer: Option<Observer>,
+    policies: BTreeMap<String, Policy>,
+    state: Option<SubjectState>,
+    quarantined: Option<Quarantined>,
+    /// In a row.
+    deaths: u32,
+    pause: Option<Pause>,
+    cycles: u64,
+    late: u64,
+    /// What was last told of the operator itself, and when.
+    trouble: Option<(String, Instant)>,
+}
+
+impl Memory {
+    /// Of a loop that has not looked yet: only the host's own invariants are known.
+    fn new(config: &SubjectConfig) -> Self {
+        Self {
+            policies: policies(None, config),
+            ..Self::default()
+        }
+    }
+}
+
+/// Time given to a plugin that could not be started.
+struct Pause {
+    until: Instant,
+    length: Duration,
+    why: String,
+}
+
+impl Pause {
+    /// The first, or twice as long as the last.
+    fn after(last: Option<&Self>, why: String) -> Self {
+        let length = last.map_or(FIRST_PAUSE, |last| (last.length * 2).min(LONGEST_PAUSE));
+        Self {
+            until: Instant::now() + length,
+            length,
+            why,
+        }
+    }
+}
+
+impl Watch {
+    /// Runs cycles until `stop` turns true; the cycle in hand is finished. The plugin is ended in good order.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut memory = Memory::new(&self.config);
+        let mut ticks = tokio::time::interval(self.config.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut due = Instant::now();
+        while !*stop.borrow() {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                at = ticks.tick() => {
+                    memory.late += missed(due, at.into_std(), self.config.interval);
+                    due = at.into_std() + self.config.interval;
+                }
+                () = self.nudge.notified() => {}
+            }
+            self.cycle(&mut memory).await;
+        }
+        if let Some(observer) = memory.observer {
+            observer.shutdown().await;
+        }
+    }
+
+    async fn cycle(&self, memory: &mut Memory) {
+        let started = Instant::now();
+        let from = Timestamp::now();
+        let refreshed = self.refresh(memory).await;
+        let (outcome, observed) = self.look(memory).await;
+        let mut verdicts = verdicts(&outcome, &memory.policies);
+        if let Some(state) = &memory.state {
+            left_behind(&mut verdicts, &state.unsettled, &memory.policies);
+        }
+        let settled = match refreshed {
+            Ok(()) => self.settle(memory, &verdicts, observed.as_ref()).await,
+            Err(error) => Err(error),
+        };
+        match settled {
+            Ok(()) => memory.trouble = None,
+            Err(error) => self.trouble(memory, &error),
+        }
+        self.hub
+            .show(|| look(&self.config.name, from, &outcome, &verdicts));
+        memory.cycles += 1;
+        self.hub.set_status(Status {
+            subject: self.config.name.clone(),
+            cycles: memory.cycles,
+            late: memory.late,
+            at: Timestamp::now(),
+            took_ms: started.elapsed().as_secs_f64() * 1000.0,
+            tally: tally(&verdicts, &memory.policies),
+            observed: matches!(outcome, CycleOutcome::Judged(_)) && !verdicts.blames_plugin(),
+            interval_ms: operator_model::millis(self.config.interval),
+            summary: match outcome {
+                CycleOutcome::Judged(_) => observed.map(|o| o.summary).unwrap_or_default(),
+                CycleOutcome::Unobservable(why) | CycleOutcome::PluginFailing(why) => why,
+            },
+        });
+    }
+
+    /// Observes and checks, unless the plugin may not be started.
+    async fn look(&self, memory: &mut Memory) -> (CycleOutcome, Option<Observed>) {
+        let observer = match self.observer(memory).await {
+            Ok(observer) => observer,
+            Err(why) => return (CycleOutcome::PluginFailing(why), None),
+        };
+        let observed = match observer.observe().await {
+            Ok(observed) => observed,
+            Err(error) => return (self.failed(memory, &error).await, None),
+        };
+        match observer.check(&observed).await {
+            Ok(report) => {
+                memory.deaths = 0;
+                (CycleOutcome::Judged(report), Some(observed))
+            }
+            Err(error) => (self.failed(memory, &error).await, Some(observed)),
+        }
+    }
+
+    /// The subject's observer, or why it has none.
+    async fn observer(&self, memory: &mut Memory) -> Result<Observer, String> {
+        if memory.plugin.is_none() {
+            wait(memory)?;
+            let opened = (self.connect.open)();
+            let plugin = opened.map_err(|error| pause(memory, error.to_string()))?;
+            memory.plugin = Some(Arc::new(plugin));
+            let read = self.read_quarantine(memory).await;
+            read.map_err(|error| chain(&error))?;
+        }
+        if let Some(entry) = &memory.quarantined {
+            let why = format!(
+                "plugin {} is quarantined: {}; `operator plugins quarantine lift {}` lets it start again",
+                entry.plugin,
+                entry.reason,
+                entry.sha256.get(..12).unwrap_or(&entry.sha256),
+            );
+            // Another file may be put in its place.
+            memory.plugin = None;
+            memory.observer = None;
+            return Err(pause(memory, why));
+        }
+        match (&memory.observer, &memory.plugin) {
+            (Some(observer), _) => Ok(observer.clone()),
+            (None, Some(plugin)) => self.start(memory, plugin.clone()).await,
+            (None, None) => Err("no plugin".to_owned()),
+        }
+    }
+
+    async fn start(&self, memory: &mut Memory, plugin: Arc<Plugin>) -> Result<Observer, String> {
+        wait(memory)?;
+        match (self.connect.start)(plugin).await {
+            Ok((descriptor, observer)) => {
+                memory.pause = None;
+                memory.policies = policies(Some(&descriptor), &self.config);
+                memory.observer = Some(observer.clone());
+                Ok(observer)
+            }
+            Err(error) => {
+                if let SubjectError::Describe { source, .. } = &error {
+                    self.count_death(memory, source).await;
+                }
+                // The file may be fixed before the next attempt.
+                memory.plugin = None;
+                Err(pause(memory, told(&error)))
+            }
+        }
+    }
+
+    /// Tells a subject that cannot be observed from a plugin that fails.
+    async fn failed(&self, memory: &mut Memory, error: &CallError) -> CycleOutcome {
+        // A pause is told as what it comes after: how long it still lasts would be stale in a ticket.
+        let told = match error {
+            CallError::BackingOff { after, .. } => after,
+            error => error,
+        };
+        if error.is_subjects_fault() {
+            memory.deaths = 0;
+            return CycleOutcome::Unobservable(told.to_string());
+        }
+        self.count_death(memory, error).await;
+        if matches!(error, CallError::Load(_)) {
+            // The private copy is gone or spoilt; the file is examined anew.
+            memory.plugin = None;
+            memory.observer = None;
+        }
+        CycleOutcome::PluginFailing(with_mend(told, told.fix()))
+    }
+
+    async fn count_death(&self, memory: &mut Memory, error: &CallError) {
+        if error.is_crash() {
+            memory.deaths += 1;
+        }
+        let Some(plugin) = &memory.plugin else {
+            return;
+        };
+        if memory.deaths >= DEATHS_TO_QUARANTINE {
+            let entry = Quarantined {
+                sha256: plugin.sha256.clone(),
+                plugin: plugin.manifest.name.clone(),
+                reason: format!(
+                    "died {} times in a row, the last time: {error}",
+                    memory.deaths
+                ),
+                actor: OPERATOR.to_owned(),
+                at: Timestamp::now(),
+            };
+            memory.deaths = 0;
+            match self.store.quarantine(&entry).await {
+                Ok(()) => memory.quarantined = Some(entry),
+                Err(error) => self.trouble(memory, &error),
+            }
+        }
+    }
+
+    /// Reads the subject's tickets anew when somebody changed them.
+    async fn refresh(&self, memory: &mut Memory) -> Result<(), StoreError> {
+        let revision = self.store.revision(&self.config.name).await?;
+        if memory
+            .state
+            .as_ref()
+            .is_none_or(|state| state.revision != revision)
+        {
+            let since = Timestamp::now().minus(self.config.reopen_within);
+            let mut state = self.store.subject_state(&self.config.name, since).await?;
+            if memory.cycles == 0 {
+                stop_clocks(&mut state.tickets);
+            }
+            memory.state = Some(state);
+            if memory.quarantined.take().is_some() {
+                memory.pause = None;
+            }
+            self.read_quarantine(memory).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_quarantine(&self, memory: &mut Memory) -> Result<(), StoreError> {
+        let Some(plugin) = &memory.plugin else {
+            return Ok(());
+        };
+        let entries = self.store.quarantined().await?;
+        memory.quarantined = entries
+            .into_iter()
+            .find(|entry| entry.sha256 == plugin.sha256);
+        Ok(())
+    }
+
+    /// Works out what changes on the tickets, writes it, and tells it.
+    async fn settle(
+        &self,
+        memory: &mut Memory,
+        verdicts: &Verdicts,
+        observed: Option<&Observed>,
+    ) -> Result<(), StoreError> {
+        for _ in 0..ATTEMPTS {
+            let now = Timestamp::now();
+            let Some(state) = &mut memory.state else {
+                return Ok(());
+            };
+            let rules = Rules {
+                subject: &self.config.name,
+                policies: &memory.policies,
+                reopen_within: self.config.reopen_within,
+            };
+            let changes = reconcile(&state.tickets, verdicts, rules, now);
+            if changes.is_empty() {
+                forget_old(&mut state.tickets, now.minus(self.config.reopen_within));
+                return Ok(());
+            }
+            let body = observed.map(|observed| (now, observed.document.get().as_bytes()));
+            let applied = self
+                .store
+                .apply(&self.config.name, state.revision, &changes, body)
+                .await;
+            match applied {
+                Ok(Applied::Done { revision, tickets }) => {
+                    state.revision = revision;
+                    remember(&mut state.tickets, &changes, &tickets);
+                    self.tell(&changes, &tickets);
+                    return Ok(());
+                }
+                Ok(Applied::Conflict) => self.refresh(memory).await?,
+                Err(error) => {
+                    // It is not known what was written.
+                    memory.state = None;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, changes: &[TicketChange], tickets: &[Ticket]) {
+        let events = changes.iter().filter_map(|change| match change {
+            TicketChange::Put { events, .. } => Some(events),
+            TicketChange::Drop(_) => None,
+        });
+        for (ticket, events) in tickets.iter().zip(events) {
+            if !events.is_empty() {
+                self.hub.tell(Event::Ticket {
+                    ticket: Box::new(ticket.clone()),
+                    events: events.clone(),
+                });
+            }
+        }
+    }
+
+    /// The same trouble is told once a minute.
+    fn trouble(&self, memory: &mut Memory, error: &StoreError) {
+        memory.state = None;
+        let message = chain(error);
+        let is_known = memory
+            .trouble
+            .as_ref()
+            .is_some_and(|(known, told)| *known == message && told.elapsed() < TROUBLE_AGAIN);
+        if is_known {
+            return;
+        }
+        memory.trouble = Some((message.clone(), Instant::now()));
+        self.hub.tell(Event::Trouble {
+            subject: self.config.name.clone(),
+            message,
+        });
+    }
+}
+
+/// What a cycle said, for those who must know whether something holds.
+fn look(subject: &str, from: Timestamp, outcome: &CycleOutcome, verdicts: &Verdicts) -> Assessment {
+    let blind = match outcome {
+        CycleOutcome::Judged(_) if verdicts.blames_plugin() => {
+            Some("its plugin broke its contract".to_owned())
+        }
+        CycleOutcome::Judged(_) => None,
+        CycleOutcome::Unobservable(why) | CycleOutcome::PluginFailing(why) => Some(why.clone()),
+    };
+    let of_plugin = |key: &&TicketKey| !is_own(&key.invariant);
+    Assessment {
+        subject: subject.to_owned(),
+        from,
+        at: Timestamp::now(),
+        blind,
+        broken: verdicts
+            .findings
+            .keys()
+            .filter(of_plugin)
+            .cloned()
+            .collect(),
+        unknown: verdicts.unknown.keys().cloned().collect(),
+        judged: verdicts.judged.clone(),
+    }
+}
+
+/// What happened, and what to do.
+fn told(error: &SubjectError) -> String {
+    match error {
+        SubjectError::Describe { source, .. } => with_mend(error, source.fix()),
+        SubjectError::Load(_) | SubjectError::Config(_) | SubjectError::NotGranted(_) => {
+            error.to_string()
+        }
+    }
+}
+
+fn with_mend(error: &impl std::fmt::Display, fix: Option<String>) -> String {
+    match fix {
+        Some(fix) => format!("{error}; {fix}"),
+        None => error.to_string(),
+    }
+}
+
+/// Whether enough time has passed since the last failed attempt.
+fn wait(memory: &Memory) -> Result<(), String> {
+    match &memory.pause {
+        Some(pause) if pause.until > Instant::now() => Err(pause.why.clone()),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a plugin time, and says why.
+fn pause(memory: &mut Memory, why: String) -> String {
+    memory.pause = Some(Pause::after(memory.pause.as_ref(), why.clone()));
+    why
+}
+
+/// How many ticks passed unused since one was due.
+fn missed(due: Instant, at: Instant, interval: Duration) -> u64 {
+    let behind = at.saturating_duration_since(due).as_nanos();
+    u64::try_from(behind / interval.as_nanos().max(1)).unwrap_or(u64::MAX)
+}
+
+/// The changed tickets take the place of what they were.
+fn remember(known: &mut Vec<Ticket>, changes: &[TicketChange], changed: &[Ticket]) {
+    known.retain(|ticket| {
+        let dropped = changes
+            .iter()
+            .any(|change| matches!(change, TicketChange::Drop(id) if *id == ticket.id));
+        !dropped && changed.iter().all(|changed| changed.id != ticket.id)
+    });
+    known.extend(changed.iter().cloned());
+}
+
+/// Nobody looked while the operator was away: that is no time in which an invariant held.
+fn stop_clocks(tickets: &mut [Ticket]) {
+    for ticket in tickets {
+        if ticket.state == TicketState::Recovering {
+            ticket.holding_since = None;
+        }
+    }
+}
+
+fn forget_old(tickets: &mut Vec<Ticket>, since: Timestamp) {
+    tickets.retain(|ticket| ticket.is_live() || ticket.resolved_at.is_some_and(|at| at >= since));
+}
+
+/// An error and its sources in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    let messages: Vec<_> = std::iter::once(error.to_string())
+        .chain(sources.map(ToString::to_string))
+        .collect();
+    messages.join(": ")
+}
+
+#[cfg(test)]
+#[path = "tests/watch.rs"]
+mod tests;

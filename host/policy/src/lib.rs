@@ -1,0 +1,20 @@
+//! The rules of the gate. Pure: a plan is proven to fit the plugin's actions, every rule is asked about it, and only an agreement
+//! of all of them makes the [`Approved`] without which nothing can be invoked.
+//!
+//! Only `operator-loader`, whose `Invoker` demands an `Approved`, and `operator-actions`, which asks the rules in the transaction
+//! that records the call, depend on this crate; a test of the workspace keeps it so.
+
+mod plan;
+mod registry;
+mod rules;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod tools;
+
+pub use plan::ValidPlan;
+pub use registry::{CallFault, Registry, ValidCall};
+pub use rules::{
+    Approved, Case, Consequence, RuleRefusal, Ruling, approval_by, memory, needs_a_person, permit,
+    rulings,
+};
+pub use tools::{LOG_MESSAGE, OBSERVE_NOW, WAIT, tools, wait};

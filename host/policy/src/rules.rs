@@ -1,0 +1,477 @@
+//! The gate: which rules there are, what each says of a call, and the permission that follows. Pure.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use operator_model::{
+    ActionRules, Approval, Execution, GateView, Mark, Mode, Proposal, ProposalState, TicketView,
+    Timestamp,
+};
+use serde::Serialize;
+
+use super::{ValidCall, ValidPlan};
+
+/// How long a yes counts that no person was asked for.
+const BY_RULE_EXPIRES: Duration = Duration::from_hours(24 * 7);
+/// Of the budgets.
+const HOUR: Duration = Duration::from_hours(1);
+
+/// The permission to make one call of a plan. Only this module can make one.
+#[derive(Debug)]
+pub struct Approved {
+    plan: Arc<ValidPlan>,
+    call: ValidCall,
+    by: String,
+}
+
+impl Approved {
+    /// What may be called.
+    pub fn call(&self) -> &ValidCall {
+        &self.call
+    }
+
+    /// The whole of which it is a part.
+    pub fn plan(&self) -> &ValidPlan {
+        &self.plan
+    }
+
+    /// Who said so.
+    pub fn by(&self) -> &str {
+        &self.by
+    }
+
+    /// What it is called with, for people.
+    pub fn described(&self) -> String {
+        let call = self.call();
+        let params = call.shown_params().into_iter();
+        let params = params.map(|(name, value)| format!(" {name}={value}"));
+        format!("{}{}", call.definition().name, params.collect::<String>())
+    }
+}
+
+/// What follows when a rule says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consequence {
+    /// It may begin later; its approval stays.
+    #[serde(rename = "waits")]
+    Defer,
+    /// Its approval does not count any more; a person may approve it anew.
+    #[serde(rename = "lapses")]
+    Lapse,
+    /// It will never run.
+    #[serde(rename = "rejects")]
+    Reject,
+}
+
+/// What one rule says of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ruling {
+    /// The rule's name: that of its setting, where it has one.
+    pub rule: &'static str,
+    /// What follows if it says no; absent if it does not.
+    pub refuses: Option<Consequence>,
+    /// What it went by, in a sentence.
+    pub says: String,
+}
+
+/// A rule's no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("refused by the rule `{rule}`: {says}")]
+pub struct RuleRefusal {
+    /// Which rule.
+    pub rule: &'static str,
+    /// What follows.
+    pub weight: Consequence,
+    /// Why.
+    pub says: String,
+}
+
+/// What a call is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// The plan that it is part of.
+    pub plan: &'a ValidPlan,
+    /// Its place in the plan.
+    pub step: usize,
+    /// The proposal of the plan.
+    pub proposal: &'a Proposal,
+    /// How things are.
+    pub view: &'a GateView,
+    /// The subject's rules.
+    pub rules: &'a ActionRules,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+/// The permission to make a call, and what every rule said; or the rule that refuses it. Of several that refuse, the one
+/// with the heaviest consequence.
+pub fn permit(
+    plan: &Arc<ValidPlan>,
+    case: Case<'_>,
+) -> Result<(Approved, Vec<Ruling>), (RuleRefusal, Vec<Ruling>)> {
+    let rulings = rulings(case);
+    let worst = rulings
+        .iter()
+        .filter_map(|ruling| Some((ruling.refuses?, ruling)))
+        // The first of equals: rules are listed by their rank.
+        .rev()
+        .max_by_key(|(weight, _)| *weight);
+    if let Some((weight, ruling)) = worst {
+        let refusal = RuleRefusal {
+            rule: ruling.rule,
+            weight,
+            says: ruling.says.clone(),
+        };
+        return Err((refusal, rulings));
+    }
+    if let (Some(call), Some(approval)) = (case.plan.call(case.step), &case.proposal.approval) {
+        let approved = Approved {
+            plan: plan.clone(),
+            call: call.clone(),
+            by: approval.mark.by.clone(),
+        };
+        return Ok((approved, rulings));
+    }
+    let refusal = RuleRefusal {
+        rule: "approval",
+        weight: Consequence::Lapse,
+        says: "it has no such step".to_owned(),
+    };
+    Err((refusal, rulings))
+}
+
+/// What every rule says, in the order of their rank.
+pub fn rulings(case: Case<'_>) -> Vec<Ruling> {
+    vec![
+        kill_switch(case),
+        mode(case),
+        deny(case),
+        approval(case),
+        not_before(case),
+        maintenance_windows(case),
+        one_at_a_time(case),
+        cooldown(case),
+        max_per_action_per_hour(case),
+        max_per_hour(case),
+        blast_radius(case),
+    ]
+}
+
+/// How far back the rules look at what was done.
+pub fn memory(rules: &ActionRules) -> Duration {
+    let cooldowns = rules
+        .by_name
+        .values()
+        .filter_map(|decided| decided.cooldown);
+    cooldowns
+        .chain([HOUR, rules.blast_window, rules.cooldown])
+        .max()
+        .unwrap_or(HOUR)
+}
+
+/// Whether a person must agree to a plan.
+pub fn needs_a_person(plan: &ValidPlan, rules: &ActionRules) -> bool {
+    plan.calls().any(|call| {
+        let definition = call.definition();
+        !call.is_tool() && rules.approve(&definition.name).is_needed(definition.risk)
+    })
+}
+
+/// Somebody's yes to a plan as it is, on its ticket as it is.
+pub fn approval_by(
+    mark: Mark,
+    by_rule: bool,
+    plan: &ValidPlan,
+    proposal: &Proposal,
+    view: &GateView,
+    rules: &ActionRules,
+) -> Approval {
+    let expires = if by_rule {
+        BY_RULE_EXPIRES
+    } else {
+        rules.approval_expires
+    };
+    // What is to begin later is approved for then.
+    let from = mark.at.max(proposal.not_before.unwrap_or(mark.at));
+    Approval {
+        by_rule,
+        expires_at: from.plus(expires),
+        digest: plan.digest(proposal.ticket),
+        ticket: view.ticket.as_ref().map(TicketView::from),
+        mark,
+    }
+}
+
+fn pass(rule: &'static str, says: impl Into<String>) -> Ruling {
+    Ruling {
+        rule,
+        refuses: None,
+        says: says.into(),
+    }
+}
+
+fn refuse(rule: &'static str, weight: Consequence, says: impl Into<String>) -> Ruling {
+    Ruling {
+        rule,
+        refuses: Some(weight),
+        says: says.into(),
+    }
+}
+
+fn kill_switch(case: Case<'_>) -> Ruling {
+    match &case.view.control.kill_switch {
+        None => pass("kill_switch", "it is not engaged"),
+        Some(mark) => refuse(
+            "kill_switch",
+            Consequence::Lapse,
+            format!("it was engaged by {} at {}", mark.by, mark.at),
+        ),
+    }
+}
+
+fn mode(case: Case<'_>) -> Ruling {
+    let mode = case
+        .view
+        .control
+        .mode(&case.proposal.subject, case.rules.mode);
+    match mode {
+        Mode::Execute => pass("mode", "it is `execute`"),
+        Mode::Observe => refuse(
+            "mode",
+            Consequence::Lapse,
+            "it is `observe`: proposals are recorded, and nothing runs; `operator mode execute` lets them run",
+        ),
+    }
+}
+
+fn deny(case: Case<'_>) -> Ruling {
+    let denied = case.plan.calls().find_map(|call| {
+        let name = &call.definition().name;
+        Some((name, case.rules.denied(name)?))
+    });
+    match denied {
+        None => pass("deny", "nothing of it is on the list"),
+        Some((name, entry)) => refuse(
+            "deny",
+            Consequence::Reject,
+            format!("`{name}` falls under `{entry}` of the deny list"),
+        ),
+    }
+}
+
+/// Whether there is a yes to this very plan that still counts. Later steps go by the yes that the first began with.
+fn approval(case: Case<'_>) -> Ruling {
+    const RULE: &str = "approval";
+    let lapses = |why: String| refuse(RULE, Consequence::Lapse, why);
+    let Some(approval) = &case.proposal.approval else {
+        return lapses("nobody has approved it".to_owned());
+    };
+    let by = &approval.mark.by;
+    if approval.digest != case.plan.digest(case.proposal.ticket) {
+        return lapses(format!(
+            "the approval of {by} is for other calls or parameters"
+        ));
+    }
+    let by_rule = approval.by_rule && case.proposal.undoes.is_none();
+    if by_rule && needs_a_person(case.plan, case.rules) {
+        return lapses("a person must approve it".to_owned());
+    }
+    if case.proposal.state == ProposalState::Executing || case.step > 0 {
+        return pass(RULE, format!("approved by {by}, and begun"));
+    }
+    if expiry(case, approval) < case.now {
+        return lapses(format!(
+            "the approval of {by} expired at {}",
+            approval.expires_at
+        ));
+    }
+    let ticket = case.view.ticket.as_ref().map(TicketView::from);
+    if case.step == 0 && case.proposal.attempt == 0 && approval.ticket != ticket {
+        return lapses(format!("the ticket has changed since {by} approved it"));
+    }
+    pass(RULE, format!("approved by {by} at {}", approval.mark.at))
+}
+
+/// What follows another proposal is approved for the time after that.
+fn expiry(case: Case<'_>, approval: &Approval) -> Timestamp {
+    let followed = case.view.follows.and_then(|(_, ended_at)| ended_at);
+    let from_there = followed.map(|at| at.plus(case.rules.approval_expires));
+    match (case.proposal.follows, from_there) {
+        (Some(_), None) => Timestamp(i64::MAX),
+        (Some(_), Some(from_there)) => approval.expires_at.max(from_there),
+        (None, _) => approval.expires_at,
+    }
+}
+
+fn not_before(case: Case<'_>) -> Ruling {
+    const RULE: &str = "not_before";
+    match case.proposal.not_before {
+        Some(at) if at > case.now => {
+            return refuse(
+                RULE,
+                Consequence::Defer,
+                format!("it does not begin before {at}"),
+            );
+        }
+        _ => {}
+    }
+    let Some(followed) = case.proposal.follows else {
+        return pass(RULE, "its time has come");
+    };
+    match case.view.follows.map(|(state, _)| state) {
+        Some(ProposalState::Completed | ProposalState::Verified) => {
+            pass(RULE, format!("{followed} is done"))
+        }
+        Some(state) if state.is_pending() || state == ProposalState::Executing => refuse(
+            RULE,
+            Consequence::Defer,
+            format!("it follows {followed}, which is not over"),
+        ),
+        state => {
+            let state = state.map_or("gone", ProposalState::as_str);
+            refuse(
+                RULE,
+                Consequence::Reject,
+                format!("it follows {followed}, which is {state}"),
+            )
+        }
+    }
+}
+
+fn maintenance_windows(case: Case<'_>) -> Ruling {
+    const RULE: &str = "maintenance_windows";
+    let windows = &case.rules.maintenance_windows;
+    if windows.is_empty() {
+        return pass(RULE, "there are none");
+    }
+    if let Some(window) = windows.iter().find(|window| window.contains(case.now)) {
+        return pass(RULE, format!("within {window}"));
+    }
+    let all: Vec<_> = windows.iter().map(ToString::to_string).collect();
+    refuse(
+        RULE,
+        Consequence::Defer,
+        format!("outside of {}", all.join(" and ")),
+    )
+}
+
+fn one_at_a_time(case: Case<'_>) -> Ruling {
+    const RULE: &str = "one_at_a_time";
+    let other = case.view.busy.iter().find(|id| **id != case.proposal.id);
+    match other {
+        None => pass(RULE, "nothing else runs on the subject"),
+        Some(other) => refuse(
+            RULE,
+            Consequence::Defer,
+            format!("{other} runs on the subject"),
+        ),
+    }
+}
+
+/// Neither a plan's own steps and attempts nor what takes a plan back are kept apart.
+fn cooldown(case: Case<'_>) -> Ruling {
+    const RULE: &str = "cooldown";
+    let Some(call) = case.plan.call(case.step).filter(|call| !call.is_tool()) else {
+        return pass(RULE, "it is for actions");
+    };
+    let name = &call.definition().name;
+    let cooldown = case.rules.cooldown(name);
+    let mut others =
+        case.view.recent.iter().rev().filter(|execution| {
+            &execution.action == name && execution.proposal != case.proposal.id
+        });
+    match others.next() {
+        Some(last) if case.proposal.undoes.is_none() && last.begun_at.plus(cooldown) > case.now => {
+            refuse(
+                RULE,
+                Consequence::Defer,
+                format!(
+                    "`{name}` was called at {}; not again before {}",
+                    last.begun_at,
+                    last.begun_at.plus(cooldown)
+                ),
+            )
+        }
+        _ => pass(
+            RULE,
+            format!(
+                "no other `{name}` within {}",
+                humantime::format_duration(cooldown)
+            ),
+        ),
+    }
+}
+
+fn within(case: Case<'_>, time: Duration) -> impl Iterator<Item = &Execution> {
+    let since = case.now.minus(time);
+    case.view
+        .recent
+        .iter()
+        .filter(move |execution| execution.begun_at >= since)
+}
+
+fn max_per_action_per_hour(case: Case<'_>) -> Ruling {
+    const RULE: &str = "max_per_action_per_hour";
+    let Some(call) = case.plan.call(case.step).filter(|call| !call.is_tool()) else {
+        return pass(RULE, "it is for actions");
+    };
+    let name = &call.definition().name;
+    let made = within(case, HOUR).filter(|execution| &execution.action == name);
+    budget(
+        RULE,
+        made.count(),
+        case.rules.max_per_hour(name),
+        &format!("`{name}`"),
+    )
+}
+
+fn max_per_hour(case: Case<'_>) -> Ruling {
+    const RULE: &str = "max_per_hour";
+    if case.plan.call(case.step).is_none_or(ValidCall::is_tool) {
+        return pass(RULE, "it is for actions");
+    }
+    let made = within(case, HOUR).count();
+    budget(RULE, made, case.rules.max_per_hour, "actions")
+}
+
+fn budget(rule: &'static str, made: usize, most: u32, of: &str) -> Ruling {
+    let says = format!("{made} of {most} calls of {of} within the hour");
+    if made < most as usize {
+        pass(rule, says)
+    } else {
+        refuse(rule, Consequence::Defer, says)
+    }
+}
+
+/// Before the first step all that the plan touches counts: half a plan helps nobody.
+fn blast_radius(case: Case<'_>) -> Ruling {
+    const RULE: &str = "blast_radius";
+    let touched = within(case, case.rules.blast_window).flat_map(|execution| &execution.resources);
+    let mut resources: BTreeSet<String> = touched.cloned().collect();
+    let before = resources.len();
+    if case.step == 0 {
+        resources.extend(case.plan.resources());
+    } else {
+        resources.extend(
+            case.plan
+                .call(case.step)
+                .into_iter()
+                .flat_map(ValidCall::resources),
+        );
+    }
+    let most = case.rules.blast_radius as usize;
+    let window = humantime::format_duration(case.rules.blast_window);
+    let says = format!(
+        "{} of {most} resources touched within {window}",
+        resources.len()
+    );
+    if resources.len() <= most || resources.len() == before {
+        pass(RULE, says)
+    } else {
+        refuse(RULE, Consequence::Defer, says)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/rules.rs"]
+mod tests;

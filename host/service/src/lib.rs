@@ -1,0 +1,177 @@
+//! The one façade that every face calls: what can be asked of the operator, and what people can change.
+
+mod actions;
+mod app;
+mod control;
+mod plugins;
+mod subjects;
+mod tickets;
+
+use std::sync::Arc;
+
+use operator_actions::ActError;
+use operator_config::{Environment, Fault, Faults, Loaded, Origin, SubjectConfig};
+use operator_loader::{CallError, LoadError};
+use operator_model::nearest;
+use operator_store::{Store, StoreError};
+use operator_subject::{SubjectContext, SubjectError};
+use tokio::sync::OnceCell;
+
+pub use actions::{DryRun, Planned, ProposalStory, Wanted};
+pub use app::Daemon;
+pub use control::ModeOf;
+pub use operator_actions::{
+    CallFault, Consequence, GateError, NewProposal, Ruling, Shutdown, ValidCall, ValidPlan,
+};
+pub use operator_monitor::{Event, Hub, Status, Tally};
+pub use operator_store::{
+    AuditFilter, Cancelled, Engaged, ProposalFilter, QUIET, Quarantined, TicketFilter,
+};
+pub use plugins::{Inspected, Listed};
+pub use subjects::{Checked, SubjectHealth};
+pub use tickets::TicketStory;
+
+/// Why the operator could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// What was asked for is not there, or is not possible as it stands. The caller's to fix.
+    #[error("{0}")]
+    Input(String),
+    /// The configuration is at fault.
+    #[error(transparent)]
+    Config(#[from] Faults),
+    /// The configuration does not grant what a plugin needs.
+    #[error(transparent)]
+    NotGranted(Faults),
+    /// A call of an action does not fit.
+    #[error(transparent)]
+    Call(#[from] CallFault),
+    /// A plugin file is refused.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A plugin failed.
+    #[error(transparent)]
+    Plugin(#[from] CallError),
+    /// A plugin does not say what it is.
+    #[error("plugin {plugin}: {source}")]
+    Describe {
+        /// Name of the plugin.
+        plugin: String,
+        /// Why.
+        source: CallError,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// Something was done, and that could not be recorded.
+    #[error("{0}")]
+    Unrecorded(String),
+    /// A rule of the gate says no.
+    #[error(transparent)]
+    Refused(#[from] GateError),
+    /// A signal came before anything was done.
+    #[error("{0}: nothing was done")]
+    Interrupted(&'static str),
+}
+
+impl From<ActError> for ServiceError {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::Refused(refused) => Self::Refused(refused),
+            ActError::Fault(fault) => Self::Call(fault),
+            ActError::Subject(error) => error.into(),
+            error @ ActError::Quarantined(_) => Self::Input(error.to_string()),
+            ActError::Plugin(error) => Self::Plugin(error),
+            ActError::Store(error) => error.into(),
+            error @ ActError::Unrecorded { .. } => Self::Unrecorded(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing { .. } => Self::Input(error.to_string()),
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl From<SubjectError> for ServiceError {
+    fn from(error: SubjectError) -> Self {
+        match error {
+            SubjectError::Load(error) => Self::Load(error),
+            SubjectError::Config(faults) => Self::Config(faults),
+            SubjectError::NotGranted(faults) => Self::NotGranted(faults),
+            SubjectError::Describe { plugin, source } => Self::Describe { plugin, source },
+        }
+    }
+}
+
+/// The façade. Opens the store when something first needs it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Service {
+    loaded: Arc<Loaded>,
+    around: Arc<SubjectContext>,
+    store: Arc<OnceCell<Store>>,
+}
+
+impl Service {
+    /// A service over this configuration. Opens and starts nothing.
+    pub fn new(loaded: Loaded, environment: &Environment) -> Self {
+        Self {
+            around: Arc::new(SubjectContext::new(&loaded, environment)),
+            loaded: Arc::new(loaded),
+            store: Arc::default(),
+        }
+    }
+
+    /// The configuration that it serves by.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    pub(crate) fn around(&self) -> &Arc<SubjectContext> {
+        &self.around
+    }
+
+    /// The store, opened if it is not yet.
+    pub async fn store(&self) -> Result<&Store, ServiceError> {
+        let open = || Store::open(&self.loaded.config.database);
+        self.store
+            .get_or_try_init(open)
+            .await
+            .map_err(ServiceError::from)
+    }
+
+    /// The one subject that is meant: by name, or the only one that there is.
+    pub fn subject(&self, name: Option<&str>) -> Result<&SubjectConfig, ServiceError> {
+        let subjects = &self.loaded.config.subjects;
+        let names = || subjects.iter().map(|subject| subject.name.as_str());
+        match (name, subjects.as_slice()) {
+            (None, [only]) => Ok(only),
+            (None, []) => Err(no_subject()),
+            (None, _) => Err(ServiceError::Input(format!(
+                "there are several subjects; pick one with --subject: {}",
+                names().collect::<Vec<_>>().join(", ")
+            ))),
+            (Some(name), _) => subjects.iter().find(|s| s.name == name).ok_or_else(|| {
+                let fix = nearest(name, names())
+                    .map(|near| format!("; did you mean `{near}`?"))
+                    .unwrap_or_default();
+                ServiceError::Input(format!("there is no subject `{name}`{fix}"))
+            }),
+        }
+    }
+}
+
+/// Nothing to watch: what a newcomer sees first.
+pub fn no_subject() -> ServiceError {
+    ServiceError::Config(Faults::one(Fault {
+        origin: Origin::Default,
+        key: None,
+        what: "there is no subject to watch".to_owned(),
+        fix: "name a plugin with --plugin PATH, or write subjects into a file: `operator config default` prints one"
+            .to_owned(),
+    }))
+}

@@ -1,0 +1,529 @@
+//! The store on a real `SQLite` file.
+
+use std::time::Duration;
+
+use operator_model::{
+    EventKind, Execution, Mark, Mode, OPERATOR, OnFailure, Plan, PlanStep, Proposal, ProposalId,
+    ProposalState, Record, Retention, Ticket, TicketChange, TicketEvent, TicketId, TicketKey,
+    TicketState, Timestamp, When,
+};
+use operator_plugin_api::{Risk, Severity};
+use serde_json::json;
+
+use super::*;
+
+async fn store(folder: &tempfile::TempDir) -> Store {
+    let path = folder.path().join("state").join("operator.db");
+    Store::open(&format!("sqlite:{}", path.display()))
+        .await
+        .expect("open a new database")
+}
+
+fn ticket(resource: &str) -> Ticket {
+    Ticket {
+        id: TicketId(0),
+        subject: "db".into(),
+        key: TicketKey::new("node_down", Some(resource)),
+        severity: Severity::Critical,
+        state: TicketState::Open,
+        message: "it does not answer".into(),
+        evidence: json!({"tries": 3}),
+        first_seen: Timestamp(1_000),
+        violated_since: Timestamp(1_000),
+        last_seen: Timestamp(2_000),
+        opened_at: Some(Timestamp(2_000)),
+        holding_since: None,
+        resolved_at: None,
+        occurrences: 1,
+        acknowledged: None,
+        held: None,
+        flapping: false,
+        transitions: vec![Timestamp(2_000)],
+    }
+}
+
+fn put(ticket: Ticket) -> TicketChange {
+    let event = TicketEvent {
+        at: ticket.last_seen,
+        kind: EventKind::Opened,
+        actor: OPERATOR.into(),
+        note: ticket.message.clone(),
+    };
+    TicketChange::Put {
+        ticket: Box::new(ticket),
+        events: vec![event],
+    }
+}
+
+async fn apply(store: &Store, changes: &[TicketChange]) -> Vec<Ticket> {
+    let revision = store.revision("db").await.expect("a revision");
+    let observation = Some((Timestamp(2_000), br#"{"data":1}"#.as_slice()));
+    match store.apply("db", revision, changes, observation).await {
+        Ok(Applied::Done { tickets, .. }) => tickets,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_read_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = store(&folder).await;
+    let written = apply(&first, &[put(ticket("a")), put(ticket("b"))]).await;
+    assert_eq!([written[0].id, written[1].id], [TicketId(1), TicketId(2)]);
+    first.close().await;
+
+    let second = store(&folder).await;
+    let state = second.subject_state("db", Timestamp(0)).await.unwrap();
+    assert_eq!(state.tickets, written);
+    assert_eq!(state.revision, 1);
+    let events = second.ticket_events(TicketId(1)).await.unwrap();
+    assert_eq!(events.len(), 1);
+    let observations = second.ticket_observations(TicketId(2)).await.unwrap();
+    assert_eq!(observations[0].body, r#"{"data":1}"#);
+}
+
+#[tokio::test]
+async fn a_stale_revision_is_a_conflict_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    apply(&store, &[put(ticket("a"))]).await;
+    let stale = store
+        .apply("db", 0, &[put(ticket("b"))], None)
+        .await
+        .unwrap();
+    assert_eq!(stale, Applied::Conflict);
+    let state = store.subject_state("db", Timestamp(0)).await.unwrap();
+    assert_eq!(state.tickets.len(), 1);
+}
+
+#[tokio::test]
+async fn a_second_live_ticket_for_the_same_fault_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    apply(&store, &[put(ticket("a"))]).await;
+    let again = store.apply("db", 1, &[put(ticket("a"))], None).await;
+    assert!(
+        matches!(again, Err(StoreError::Database { .. })),
+        "{again:?}"
+    );
+    assert_eq!(store.revision("db").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_change_by_a_person_raises_the_revision() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    apply(&store, &[put(ticket("a"))]).await;
+    let changed = store
+        .change_ticket(TicketId(1), |ticket| {
+            let event = TicketEvent {
+                at: Timestamp(3_000),
+                kind: EventKind::Acknowledged,
+                actor: "ada".into(),
+                note: String::new(),
+            };
+            Ok::<_, ()>(Some((ticket, event)))
+        })
+        .await
+        .unwrap();
+    assert!(changed.is_ok());
+    assert_eq!(store.revision("db").await.unwrap(), 2);
+    let events = store.events_after(1).await.unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].1.actor, "ada");
+}
+
+#[tokio::test]
+async fn a_missing_ticket_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = store(&folder).await.ticket(TicketId(7)).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no ticket #7");
+}
+
+#[tokio::test]
+async fn listings_filter_by_state_and_subject() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let resolved = Ticket {
+        state: TicketState::Resolved,
+        resolved_at: Some(Timestamp(2_500)),
+        ..ticket("b")
+    };
+    apply(&store, &[put(ticket("a")), put(resolved)]).await;
+    let count = async |filter: TicketFilter| store.tickets(&filter).await.unwrap().len();
+    assert_eq!(count(TicketFilter::default()).await, 1);
+    let resolved = TicketFilter {
+        states: vec![TicketState::Resolved],
+        ..TicketFilter::default()
+    };
+    assert_eq!(count(resolved).await, 1);
+    let other = TicketFilter {
+        subjects: vec!["other".into()],
+        ..TicketFilter::default()
+    };
+    assert_eq!(count(other).await, 0);
+}
+
+#[tokio::test]
+async fn retention_bounds_tickets_and_observations() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    for n in 0..5 {
+        let resolved = Ticket {
+            state: TicketState::Resolved,
+            resolved_at: Some(Timestamp(n * 1_000)),
+            ..ticket("a")
+        };
+        apply(&store, &[put(resolved)]).await;
+    }
+    let retention = Retention {
+        actions: Duration::ZERO,
+        tickets: Duration::from_secs(3),
+        observations: Duration::from_hours(1),
+        observations_per_subject: 1,
+    };
+    let gone = store.prune(&retention, Timestamp(5_000)).await.unwrap();
+    assert_eq!(gone, (2, 4));
+}
+
+#[tokio::test]
+async fn a_quarantine_wakes_every_subject_and_can_be_lifted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let before = store.revision("db").await.unwrap();
+    let entry = Quarantined {
+        sha256: "ab".repeat(32),
+        plugin: "hello".into(),
+        reason: "died 10 times in a row".into(),
+        actor: OPERATOR.into(),
+        at: Timestamp(1),
+    };
+    store.quarantine(&entry).await.unwrap();
+    assert_eq!(
+        store.quarantined().await.unwrap(),
+        std::slice::from_ref(&entry)
+    );
+    assert!(store.revision("db").await.unwrap() > before);
+    assert!(store.lift_quarantine(&entry.sha256).await.unwrap());
+    assert!(!store.lift_quarantine(&entry.sha256).await.unwrap());
+}
+
+fn proposal() -> Proposal {
+    let plan = Plan {
+        name: "restart".into(),
+        steps: vec![PlanStep {
+            action: "restart".into(),
+            params: serde_json::Map::new(),
+            when: When::Done,
+        }],
+        on_failure: OnFailure::Stop,
+        has_secrets: false,
+    };
+    Proposal {
+        call_key: "key".into(),
+        state: ProposalState::Validated,
+        note: String::new(),
+        not_before: Some(Timestamp(5)),
+        ..Proposal::new("db", plan, Risk::Low, Mark::now("ada", "it is slow"))
+    }
+}
+
+fn record(event: &'static str) -> Record {
+    Record {
+        actor: "ada".into(),
+        event,
+        subject: "db".into(),
+        proposal: None,
+        ticket: None,
+        body: json!({"why": "because"}),
+    }
+}
+
+async fn proposed(store: &Store) -> Proposal {
+    let draft = Draft {
+        proposal: proposal(),
+        records: vec![record("proposed"), record("validated")],
+    };
+    store.propose(draft).await.unwrap()
+}
+
+fn begins(mut proposal: Proposal) -> Change {
+    proposal.state = ProposalState::Executing;
+    proposal.owner = Some("me".into());
+    proposal.lease_until = Some(Timestamp(10));
+    Change {
+        begins: Some(Execution {
+            id: "1".into(),
+            proposal: proposal.id,
+            step: 0,
+            attempt: 1,
+            subject: "db".into(),
+            action: "restart".into(),
+            params: json!({}),
+            resources: vec!["a".into()],
+            is_tool: false,
+            begun_at: Timestamp(1),
+            end: None,
+        }),
+        ..Change::of(proposal, record("begun"))
+    }
+}
+
+#[tokio::test]
+async fn a_proposal_comes_back_as_it_was_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let first = proposed(&store).await;
+    let second = proposed(&store).await;
+    assert_eq!((first.id, second.id), (ProposalId(1), ProposalId(2)));
+    assert_eq!(store.proposal(first.id).await.unwrap(), first);
+    let all = store.proposals(&ProposalFilter::default()).await.unwrap();
+    assert_eq!(all, [second, first]);
+    let none = ProposalFilter {
+        subjects: vec!["db".into(), "cache".into()],
+        states: vec![ProposalState::Executing],
+        ..ProposalFilter::default()
+    };
+    assert_eq!(store.proposals(&none).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_change_is_whole_or_does_not_happen() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let id = proposed(&store).await.id;
+    let refused = store
+        .change_proposal(id, Timestamp(0), |_, _| Err("no"))
+        .await;
+    assert_eq!(refused.unwrap(), Err("no"));
+    let change = |proposal, _| Ok::<_, ()>(begins(proposal));
+    let begun = store
+        .change_proposal(id, Timestamp(0), change)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(store.executions(id).await.unwrap().len(), 1);
+    let twice = store.change_proposal(id, Timestamp(0), change).await;
+    assert!(twice.is_err(), "a call has one row");
+    assert_eq!(store.proposal(id).await.unwrap(), begun);
+    assert_eq!(store.abandoned(Timestamp(11)).await.unwrap(), [begun]);
+    assert_eq!(store.abandoned(Timestamp(10)).await.unwrap(), []);
+    assert!(store.renew_lease(id, "me", Timestamp(20)).await.unwrap());
+    assert!(!store.renew_lease(id, "you", Timestamp(20)).await.unwrap());
+    assert_eq!(store.abandoned(Timestamp(11)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn of_many_who_begin_one_proposal_at_once_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = store(&folder).await;
+    let second = store(&folder).await;
+    let id = proposed(&first).await.id;
+    let begin = |store: Store| async move {
+        let change = |proposal: Proposal, _| match proposal.state {
+            ProposalState::Validated => Ok(begins(proposal)),
+            _ => Err("somebody was quicker"),
+        };
+        store
+            .change_proposal(id, Timestamp(0), change)
+            .await
+            .unwrap()
+            .is_ok()
+    };
+    let tasks = (0..20).map(|n| {
+        tokio::spawn(begin(if n % 2 == 0 {
+            first.clone()
+        } else {
+            second.clone()
+        }))
+    });
+    let mut begun = 0;
+    for task in tasks.collect::<Vec<_>>() {
+        begun += usize::from(task.await.unwrap());
+    }
+    assert_eq!(begun, 1);
+}
+
+#[tokio::test]
+async fn the_kill_switch_cancels_what_is_pending_and_holds_until_it_is_lifted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    store
+        .set_mode("db", Some(Mode::Execute), &Mark::now("ada", ""))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        store.control().await.unwrap().mode("db", Mode::Observe),
+        Mode::Execute
+    );
+    let id = proposed(&store).await.id;
+    let cancelled = store
+        .engage_kill_switch(&Mark::now("bob", "fire"))
+        .await
+        .unwrap();
+    assert_eq!(cancelled.cancelled.len(), 1);
+    assert_eq!(
+        store.proposal(id).await.unwrap().state,
+        ProposalState::Cancelled
+    );
+    assert_eq!(store.engagements().await.unwrap(), 1);
+    let again = store
+        .engage_kill_switch(&Mark::now("eve", ""))
+        .await
+        .unwrap();
+    assert!(again.cancelled.is_empty() && again.trouble.is_empty());
+    let control = store.control().await.unwrap();
+    assert_eq!(control.mode("db", Mode::Execute), Mode::Observe);
+    assert_eq!(control.kill_switch.unwrap().by, "bob");
+    let refused = store
+        .set_mode("*", Some(Mode::Execute), &Mark::now("ada", ""))
+        .await
+        .unwrap();
+    assert_eq!(refused.unwrap_err().by, "bob");
+    assert!(store.lift_kill_switch(&Mark::now("ada", "")).await.unwrap());
+    assert!(!store.lift_kill_switch(&Mark::now("ada", "")).await.unwrap());
+    let control = store.control().await.unwrap();
+    assert_eq!(
+        control.mode("db", Mode::Execute),
+        Mode::Observe,
+        "until a person chooses"
+    );
+}
+
+async fn broken(store: &Store, sql: &'static str) -> Option<i64> {
+    sqlx::query(sql).execute(&store.pool).await.unwrap();
+    store
+        .verify_audit()
+        .await
+        .unwrap()
+        .err()
+        .map(|found| found.n)
+}
+
+#[tokio::test]
+async fn what_is_done_to_the_audit_is_found() {
+    let damages = [
+        ("UPDATE audit SET actor = 'eve' WHERE n = 3", 3),
+        ("UPDATE audit SET at = at + 1 WHERE n = 2", 2),
+        (
+            "UPDATE audit SET body = replace(body, 'because', 'becausf') WHERE n = 4",
+            4,
+        ),
+        (
+            "UPDATE audit SET proposal_id = NULL, ticket_id = 1 WHERE n = 1",
+            1,
+        ),
+        (
+            "UPDATE audit SET hash = 'x' || substr(hash, 2) WHERE n = 3",
+            3,
+        ),
+        ("DELETE FROM audit WHERE n = 1", 1),
+        ("DELETE FROM audit WHERE n = 3", 3),
+        ("DELETE FROM audit WHERE n = 6", 6),
+        ("DELETE FROM audit", 1),
+        (
+            "UPDATE audit SET n = CASE n WHEN 2 THEN -2 ELSE -5 END WHERE n IN (2, 5)",
+            1,
+        ),
+        ("UPDATE audit_head SET n = 5", 6),
+        (
+            "UPDATE audit_head SET n = 4, hash = (SELECT hash FROM audit WHERE n = 4)",
+            5,
+        ),
+        ("UPDATE audit_head SET hash = 'x'", 7),
+    ];
+    for (sql, n) in damages {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        for _ in 0..3 {
+            proposed(&store).await;
+        }
+        let head = store.verify_audit().await.unwrap().unwrap();
+        assert_eq!(head.n, 6);
+        assert_eq!(broken(&store, sql).await, Some(n), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_row_keeps_nobody_from_stopping_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    proposed(&store).await;
+    let whole = proposed(&store).await;
+    for sql in [
+        "UPDATE proposals SET plan = 'garbage' WHERE id = 1",
+        "UPDATE audit_head SET n = 1",
+    ] {
+        sqlx::query(sql).execute(&store.pool).await.unwrap();
+    }
+    let listed = store.proposals(&ProposalFilter::default()).await.unwrap();
+    assert_eq!(listed, std::slice::from_ref(&whole));
+    let engaged = store
+        .engage_kill_switch(&Mark::now("bob", "fire"))
+        .await
+        .unwrap();
+    assert_eq!(engaged.cancelled.len(), 2);
+    assert_eq!(engaged.trouble.len(), 1, "the audit is damaged");
+    assert!(store.control().await.unwrap().kill_switch.is_some());
+}
+
+#[tokio::test]
+async fn two_swapped_entries_of_the_audit_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    for _ in 0..3 {
+        proposed(&store).await;
+    }
+    for sql in [
+        "UPDATE audit SET n = -2 WHERE n = 2",
+        "UPDATE audit SET n = 2 WHERE n = 5",
+    ] {
+        sqlx::query(sql).execute(&store.pool).await.unwrap();
+    }
+    assert_eq!(
+        broken(&store, "UPDATE audit SET n = 5 WHERE n = -2").await,
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn several_processes_may_open_a_new_database_at_once() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = tokio::join!(
+            store(&folder),
+            store(&folder),
+            store(&folder),
+            store(&folder)
+        );
+        opened.0.revision("db").await.unwrap();
+        opened.3.revision("db").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_path_may_hold_what_means_something_in_a_url() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a?b%20c#d.db");
+    let store = Store::open(&format!("sqlite:{}", path.display())).await;
+    store.unwrap().revision("db").await.unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_named_without_its_password() {
+    for address in ["sqlite:", "sqlite::memory:"] {
+        let refused = Store::open(address).await;
+        assert!(matches!(refused, Err(StoreError::Address(_))));
+    }
+    let refused = Store::open("postgres://ada:canary@127.0.0.1:1/operator").await;
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains("postgres://ada:***@127.0.0.1:1/operator"),
+        "{message}"
+    );
+    assert!(!message.contains("canary"));
+}

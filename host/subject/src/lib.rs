@@ -1,0 +1,126 @@
+//! From a configured subject to one that can be watched and acted on.
+
+use std::{path::PathBuf, sync::Arc};
+
+use operator_config::{
+    Config, Environment, Faults, Loaded, Origins, PluginConfig, SubjectConfig, check_needs,
+};
+use operator_loader::{self as loader, CallError, LoadError, Observer, Plugin, SubjectSpec};
+use operator_plugin_api::Descriptor;
+
+/// Why a subject cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum SubjectError {
+    /// The plugin file is not to be found or is refused.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The plugin does not say what it is.
+    #[error("plugin {plugin}: {source}")]
+    Describe {
+        /// Name of the plugin.
+        plugin: String,
+        /// Why.
+        source: CallError,
+    },
+    /// The subject's configuration does not fit the plugin.
+    #[error(transparent)]
+    Config(#[from] Faults),
+    /// The subject's configuration does not grant what the plugin needs.
+    #[error(transparent)]
+    NotGranted(Faults),
+}
+
+/// What connecting a subject needs, beside its own configuration.
+#[derive(Debug, Clone)]
+pub struct SubjectContext {
+    /// Where bare plugin names are looked up.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Where the private copies of plugins are.
+    pub copies: PathBuf,
+    /// Where each setting was said.
+    pub origins: Origins,
+    /// Variables that plugins may declare.
+    pub environment: Environment,
+}
+
+impl SubjectContext {
+    /// Of a loaded configuration.
+    pub fn new(loaded: &Loaded, environment: &Environment) -> Self {
+        Self {
+            plugin_dirs: loaded.config.plugin_dirs.clone(),
+            copies: copies(&loaded.config),
+            origins: loaded.origins.clone(),
+            environment: environment.clone(),
+        }
+    }
+}
+
+fn copies(config: &Config) -> PathBuf {
+    config.state_dir.join("plugins")
+}
+
+/// A subject whose plugin has been examined and described, and which has not been contacted yet.
+#[derive(Debug)]
+pub struct PreparedSubject {
+    /// The plugin file.
+    pub plugin: Arc<Plugin>,
+    /// What the plugin says of itself.
+    pub descriptor: Arc<Descriptor>,
+    /// What the plugin is given.
+    pub settings: PluginConfig,
+    /// Through which it is watched.
+    pub observer: Observer,
+}
+
+/// Finds and examines the plugin of a subject, running none of its code.
+pub fn open(subject: &SubjectConfig, around: &SubjectContext) -> Result<Plugin, LoadError> {
+    let path = loader::find_plugin(&subject.plugin, &around.plugin_dirs)?;
+    Plugin::open(&path, subject.sha256.as_deref(), &around.copies)
+}
+
+/// Asks a plugin what it is.
+pub async fn describe(
+    subject: &SubjectConfig,
+    plugin: &Plugin,
+) -> Result<Descriptor, SubjectError> {
+    let described = loader::describe(
+        plugin,
+        subject.isolation,
+        &subject.sandbox,
+        subject.deadlines.create,
+    )
+    .await;
+    described.map_err(|error| match error {
+        CallError::Load(error) => error.into(),
+        source => SubjectError::Describe {
+            plugin: plugin.manifest.name.clone(),
+            source,
+        },
+    })
+}
+
+/// Describes the plugin of a subject, and proves the subject's configuration. Contacts nothing.
+pub async fn start(
+    subject: &SubjectConfig,
+    plugin: Arc<Plugin>,
+    around: &SubjectContext,
+) -> Result<PreparedSubject, SubjectError> {
+    check_needs(subject, &plugin.manifest, &around.origins).map_err(SubjectError::NotGranted)?;
+    let descriptor = describe(subject, &plugin).await?;
+    let settings =
+        PluginConfig::resolve(subject, &descriptor, &around.origins, &around.environment)?;
+    let observer = loader::connect(SubjectSpec {
+        name: subject.name.clone(),
+        plugin: plugin.clone(),
+        config: settings.values.clone(),
+        isolation: subject.isolation,
+        sandbox: settings.sandbox.clone(),
+        deadlines: subject.deadlines,
+    });
+    Ok(PreparedSubject {
+        plugin,
+        descriptor: Arc::new(descriptor),
+        settings,
+        observer,
+    })
+}
