@@ -1,8 +1,8 @@
-//! What this node itself allowed, per key, in the key's window.
+//! How many requests this node itself allowed, per key, within the key's window.
 
 use std::collections::{HashMap, VecDeque};
 
-/// A window is kept in this many parts at most, so a busy key costs no more than a thousand small entries.
+/// Maximum number of parts per window, so that a busy key costs at most a thousand small entries.
 const PARTS_PER_WINDOW: u64 = 1_000;
 
 #[derive(Debug, Clone, Copy)]
@@ -19,15 +19,15 @@ struct Entry {
 }
 
 impl Entry {
-    /// How many were allowed in the window that ends at `now_ms`, unless a later reset made them void.
+    /// The number allowed in the window that ends at `now_ms`, without those that a later reset voided.
     fn sum(&self, now_ms: u64, reset: u64) -> u64 {
         if reset > self.reset {
             return 0;
         }
-        let young = |part: &&Part| part.since_ms + self.window_ms > now_ms;
+        let in_window = |part: &&Part| part.since_ms + self.window_ms > now_ms;
         self.parts
             .iter()
-            .filter(young)
+            .filter(in_window)
             .map(|part| part.allowed)
             .sum()
     }
@@ -39,17 +39,17 @@ impl Entry {
     }
 }
 
-/// Times are Redis's, in ms, so that the sums of all nodes compare with the counter.
+/// Times are from Redis's clock, in ms, so that the sums over all nodes are comparable with the counter.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct AllowedCounts {
     entries: HashMap<String, Entry>,
 }
 
-impl Ledger {
-    /// Notes that `allowed` more were let through at `now_ms`.
+impl AllowedCounts {
+    /// Records that `allowed` more requests were let through at `now_ms`.
     ///
-    /// `reset` is the mark of the key's last reset that the check knew of. A check that knew a newer mark came after
-    /// that reset, one that knew an older mark came before it: so not even those of the same millisecond mix.
+    /// `reset` is the marker of the key's last reset that the check knew. A check with a newer marker came after that
+    /// reset, one with an older marker before it, so the order is known even within one millisecond.
     pub(crate) fn record(
         &mut self,
         key: &str,
@@ -88,7 +88,7 @@ impl Ledger {
             .map_or(0, |entry| entry.sum(now_ms, reset))
     }
 
-    /// Adds what each key was allowed to `sums`.
+    /// Adds the number allowed per key to `sums`.
     pub(crate) fn add_to(
         &self,
         sums: &mut HashMap<String, u64>,
@@ -103,7 +103,7 @@ impl Ledger {
         }
     }
 
-    /// Forgets the keys of which nothing is left in the window.
+    /// Removes keys with nothing left in their window.
     pub(crate) fn sweep(&mut self, now_ms: u64) {
         self.entries.retain(|_, entry| {
             entry.drop_old(now_ms);
@@ -117,48 +117,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_left_the_window_is_not_counted() {
-        let mut ledger = Ledger::default();
-        ledger.record("k", 1_000, 2, 10_000, 0);
-        ledger.record("k", 1_000, 3, 10_500, 0);
-        assert_eq!(ledger.allowed("k", 10_999, 0), 5);
-        assert_eq!(ledger.allowed("k", 11_000, 0), 3);
-        assert_eq!(ledger.allowed("other", 11_000, 0), 0);
+    fn requests_outside_the_window_are_not_counted() {
+        let mut allowed_counts = AllowedCounts::default();
+        allowed_counts.record("k", 1_000, 2, 10_000, 0);
+        allowed_counts.record("k", 1_000, 3, 10_500, 0);
+        assert_eq!(allowed_counts.allowed("k", 10_999, 0), 5);
+        assert_eq!(allowed_counts.allowed("k", 11_000, 0), 3);
+        assert_eq!(allowed_counts.allowed("other", 11_000, 0), 0);
     }
 
     #[test]
     fn a_busy_key_stays_small() {
-        let mut ledger = Ledger::default();
+        let mut allowed_counts = AllowedCounts::default();
         for now in 0..120_000 {
-            ledger.record("k", 60_000, 1, 1 + now, 0);
+            allowed_counts.record("k", 60_000, 1, 1 + now, 0);
         }
-        let parts = ledger.entries["k"].parts.len();
+        let parts = allowed_counts.entries["k"].parts.len();
         assert!(parts <= 1_001, "{parts}");
-        let allowed = ledger.allowed("k", 120_000, 0);
+        let allowed = allowed_counts.allowed("k", 120_000, 0);
         assert!(allowed.abs_diff(60_000) <= 60, "{allowed}");
     }
 
     #[test]
-    fn a_reset_starts_the_key_anew() {
-        let mut ledger = Ledger::default();
-        ledger.record("k", 60_000, 5, 10_000, 0);
-        assert_eq!(ledger.allowed("k", 10_000, 10_000), 0);
-        ledger.record("k", 60_000, 1, 10_000, 10_000);
-        assert_eq!(ledger.allowed("k", 10_003, 10_000), 1);
+    fn a_reset_restarts_the_count() {
+        let mut allowed_counts = AllowedCounts::default();
+        allowed_counts.record("k", 60_000, 5, 10_000, 0);
+        assert_eq!(allowed_counts.allowed("k", 10_000, 10_000), 0);
+        allowed_counts.record("k", 60_000, 1, 10_000, 10_000);
+        assert_eq!(allowed_counts.allowed("k", 10_003, 10_000), 1);
     }
 
     #[test]
-    fn a_sweep_forgets_what_is_over() {
-        let mut ledger = Ledger::default();
-        ledger.record("old", 10, 1, 100, 0);
-        ledger.record("new", 1_000, 1, 100, 0);
-        ledger.sweep(200);
+    fn a_sweep_removes_expired_keys() {
+        let mut allowed_counts = AllowedCounts::default();
+        allowed_counts.record("old", 10, 1, 100, 0);
+        allowed_counts.record("new", 1_000, 1, 100, 0);
+        allowed_counts.sweep(200);
         let mut sums = HashMap::new();
-        ledger.add_to(&mut sums, 200, |_| 0);
+        allowed_counts.add_to(&mut sums, 200, |_| 0);
         assert_eq!(
             sums.into_iter().collect::<Vec<_>>(),
             [("new".to_owned(), 1)]
         );
-        assert_eq!(ledger.entries.len(), 1);
+        assert_eq!(allowed_counts.entries.len(), 1);
     }
 }

@@ -1,27 +1,27 @@
-//! The fault `non_atomic`: look in one round trip, add in another, so that what others add in between is not seen.
+//! The fault `non_atomic`: counts in one round trip and adds in another, so that additions by others in between are missed.
 
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult};
 
-use super::link::Conn;
 use super::policy::keys;
-use super::script::{Answer, Item, Run, Verdict};
+use super::redis_client::Conn;
+use super::script::{Item, ScriptCall, ScriptReply, Verdict};
 
-/// Between the look and the addition: everything that reaches any node in this time decides on the same old count. Without
-/// it, whether a burst overshoots would hang on how busy the machine is. A fraction of what an operation may take.
+/// Delay between count and addition: all checks that reach any node in this time decide on the same old count. Without
+/// it, whether a burst overshoots would depend on the load of the machine. A fraction of the operation timeout.
 const RACE_WINDOW: Duration = Duration::from_millis(25);
 
-impl Run<'_> {
-    /// As [`Run::execute`], but not atomic. Every check of the batch decides on what it saw before any of them added.
-    pub(crate) async fn execute_racily(
+impl ScriptCall<'_> {
+    /// Like [`ScriptCall::execute`], but not atomic. Every check of the batch decides on the count from before any of them added.
+    pub(crate) async fn execute_non_atomic(
         &self,
         items: &[Item],
         mut conn: Conn,
-    ) -> RedisResult<Answer> {
+    ) -> RedisResult<ScriptReply> {
         let version: Option<String> = Cmd::get(keys::VERSION).query_async(&mut conn).await?;
         if version.unwrap_or_default() != self.version {
-            return Ok(Answer::OtherPolicy);
+            return Ok(ScriptReply::OtherPolicy);
         }
         let now_ms = match self.clock_ms {
             Some(now) => now,
@@ -29,18 +29,18 @@ impl Run<'_> {
         };
         let mut verdicts = Vec::with_capacity(items.len());
         for item in items {
-            verdicts.push(self.look(item, now_ms, &mut conn).await?);
+            verdicts.push(self.count(item, now_ms, &mut conn).await?);
         }
         tokio::time::sleep(RACE_WINDOW).await;
         for (index, (item, verdict)) in items.iter().zip(&verdicts).enumerate() {
             self.add(item, index, verdict, now_ms, &mut conn).await?;
         }
-        Ok(Answer::Decided { now_ms, verdicts })
+        Ok(ScriptReply::Decided { now_ms, verdicts })
     }
 
-    async fn look(&self, item: &Item, now_ms: u64, conn: &mut Conn) -> RedisResult<Verdict> {
+    async fn count(&self, item: &Item, now_ms: u64, conn: &mut Conn) -> RedisResult<Verdict> {
         let oldest = format!("({}", now_ms.saturating_sub(item.limit.window_ms));
-        let count = Cmd::zcount(self.counters.of(&item.question.key), oldest, "+inf");
+        let count = Cmd::zcount(self.counters.of(&item.check.key), oldest, "+inf");
         let before: u64 = count.query_async(conn).await?;
         let fits = before < item.limit.max || self.ignore_limits;
         let blocked_ms = item.blocked_until.saturating_sub(now_ms);
@@ -73,10 +73,7 @@ impl Run<'_> {
         if allowed == 0 {
             return Ok(());
         }
-        let (name, suffix) = (
-            self.counters.of(&item.question.key),
-            item.member_suffix(index),
-        );
+        let (name, suffix) = (self.counters.of(&item.check.key), item.member_suffix(index));
         let member = |i| (now_ms, format!("{}.{i}{suffix}", self.member_prefix));
         let members: Vec<(u64, String)> = (0..allowed).map(member).collect();
         Cmd::zadd_multiple(&name, &members).exec_async(conn).await?;

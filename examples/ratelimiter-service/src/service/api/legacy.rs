@@ -1,4 +1,4 @@
-//! The older form of the management API, for the tools that know only it.
+//! The legacy form of the management API, for tools that only support that one.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use super::extract::{JsonBody, PathKey};
 use super::limits::{fresh_policy, put as put_rule};
 use super::nodes::view_all;
 use crate::service::check::{check_key, within};
-use crate::service::clock::zoneless;
+use crate::service::clock::without_zone;
 use crate::service::counters::{self, Counter};
 use crate::service::error::ApiError;
 use crate::service::limit::{MAX_LIMIT, MAX_WINDOW_MS};
 use crate::service::node::Node;
 
-/// This form knows no pages.
-const MOST_COUNTERS: usize = 100;
+/// The legacy form has no pagination.
+const MAX_COUNTERS: usize = 100;
 
 pub(crate) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/nodes", get(list_nodes))
         .route("/counters", get(list_counters))
-        // The key may hold slashes, so what follows it is cut off by hand.
+        // The key may contain slashes, so the suffix is removed by hand.
         .route("/counters/{*key_and_reset}", post(reset))
         .route("/limits", get(defaults))
         .route("/limits/{*key}", put(set_limit))
@@ -39,8 +39,8 @@ async fn list_nodes(State(node): State<Arc<Node>>) -> Json<Value> {
         json!({
             "id": node.id,
             "address": node.address,
-            "state": node.state.old_name(),
-            "registered_at": zoneless(node.registered_at_ms),
+            "state": node.state.legacy_name(),
+            "registered_at": without_zone(node.registered_at_ms),
         })
     });
     Json(json!({ "nodes": nodes.collect::<Vec<_>>() }))
@@ -49,7 +49,7 @@ async fn list_nodes(State(node): State<Arc<Node>>) -> Json<Value> {
 async fn list_counters(State(node): State<Arc<Node>>) -> Result<Json<Value>, ApiError> {
     let mut counters = all(&node).await?;
     counters.sort_unstable_by(|a, b| (Reverse(a.count), &a.key).cmp(&(Reverse(b.count), &b.key)));
-    counters.truncate(MOST_COUNTERS);
+    counters.truncate(MAX_COUNTERS);
     let view = |counter: &Counter| {
         json!({
             "key": counter.key,
@@ -91,7 +91,7 @@ async fn reset(
         ApiError::new(
             axum::http::StatusCode::NOT_FOUND,
             "not_found",
-            "this path ends in /reset",
+            "the path must end in /reset",
         )
     })?;
     check_key(key)?;

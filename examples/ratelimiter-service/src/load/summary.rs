@@ -1,4 +1,4 @@
-//! What was answered, and how long it took.
+//! Counts of replies, their latencies, and the summary of a run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::client::Answer;
+use super::client::Reply;
 use super::schedule::float;
 
-/// A minute in µs; slower answers count as that.
+/// One minute in µs; slower replies are recorded as this value.
 const MAX_MICROS: u64 = 60_000_000;
 
-/// Counts that all connections add to and the progress reads.
+/// Counters that all connections increment and the progress line reads.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     allowed: AtomicU64,
@@ -24,23 +24,23 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// None: there was no answer.
-    pub(crate) fn add(&self, answer: Option<Answer>) {
+    /// `None` means that no reply arrived.
+    pub(crate) fn add(&self, answer: Option<Reply>) {
         let count = match answer {
-            Some(Answer::Allowed) => &self.allowed,
-            Some(Answer::Blocked) => &self.blocked,
-            Some(Answer::Degraded) => &self.degraded,
-            Some(Answer::Unavailable) => &self.unavailable,
-            Some(Answer::Unexpected) => &self.unexpected,
+            Some(Reply::Allowed) => &self.allowed,
+            Some(Reply::Blocked) => &self.blocked,
+            Some(Reply::Degraded) => &self.degraded,
+            Some(Reply::Unavailable) => &self.unavailable,
+            Some(Reply::Unexpected) => &self.unexpected,
             None => &self.unanswered,
         };
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn now(&self) -> Answers {
+    pub(crate) fn now(&self) -> ReplyCounts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let degraded = read(&self.degraded);
-        Answers {
+        ReplyCounts {
             allowed: read(&self.allowed) + degraded,
             blocked: read(&self.blocked),
             degraded,
@@ -51,19 +51,19 @@ impl Counts {
     }
 }
 
-/// How many checks had which answer.
+/// How many checks had each kind of reply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Answers {
+pub(crate) struct ReplyCounts {
     pub(crate) allowed: u64,
     pub(crate) blocked: u64,
-    /// Those of the allowed that were allowed without Redis.
+    /// The subset of `allowed` that was allowed without Redis.
     pub(crate) degraded: u64,
     unavailable: u64,
     unexpected: u64,
     unanswered: u64,
 }
 
-impl Answers {
+impl ReplyCounts {
     pub(crate) fn answered(self) -> u64 {
         self.allowed + self.blocked + self.unavailable + self.unexpected
     }
@@ -82,14 +82,14 @@ pub(crate) fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).map_or(MAX_MICROS, |micros| micros.clamp(1, MAX_MICROS))
 }
 
-/// The end of a run. Latencies are in ms, and null where nothing was answered.
+/// The result of a run. Latencies are in ms, and null if there was no reply.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     seconds: f64,
     checks_per_second: f64,
     errors: u64,
     #[serde(flatten)]
-    pub(crate) answers: Answers,
+    pub(crate) answers: ReplyCounts,
     latency_ms: Option<Latency>,
 }
 
@@ -104,7 +104,7 @@ struct Latency {
 }
 
 impl Summary {
-    pub(crate) fn new(answers: Answers, micros: &Histogram<u64>, took: Duration) -> Self {
+    pub(crate) fn new(answers: ReplyCounts, micros: &Histogram<u64>, took: Duration) -> Self {
         let ms = |quantile| float(micros.value_at_quantile(quantile)) / 1_000.0;
         let latency = || Latency {
             p50: ms(0.5),
@@ -123,7 +123,7 @@ impl Summary {
     }
 
     pub(crate) fn to_text(&self) -> String {
-        let Answers {
+        let ReplyCounts {
             allowed,
             blocked,
             degraded,
@@ -132,7 +132,7 @@ impl Summary {
             unanswered,
         } = self.answers;
         let latency = self.latency_ms.as_ref().map_or_else(
-            || "latency   unknown: nothing was answered".to_owned(),
+            || "latency   unknown: no reply".to_owned(),
             |Latency { p50, p90, p99, p999, max }| {
                 format!("latency   p50 {p50:.3} ms, p90 {p90:.3} ms, p99 {p99:.3} ms, p99.9 {p999:.3} ms, max {max:.3} ms")
             },
@@ -150,13 +150,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_degraded_answer_is_an_allowed_one_and_no_answer_an_error() {
+    fn a_degraded_reply_is_an_allowed_one_and_no_reply_an_error() {
         let counts = Counts::default();
         for answer in [
-            Some(Answer::Allowed),
-            Some(Answer::Degraded),
-            Some(Answer::Blocked),
-            Some(Answer::Unavailable),
+            Some(Reply::Allowed),
+            Some(Reply::Degraded),
+            Some(Reply::Blocked),
+            Some(Reply::Unavailable),
             None,
         ] {
             counts.add(answer);
@@ -170,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn without_answers_the_latency_is_unknown() {
+    fn without_replies_the_latency_is_unknown() {
         let summary = Summary::new(
-            Answers::default(),
+            ReplyCounts::default(),
             &empty_histogram(),
             Duration::from_secs(1),
         );
@@ -181,10 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_told_in_ms() {
+    fn latencies_are_in_ms() {
         let mut histogram = empty_histogram();
         histogram.saturating_record(micros(Duration::from_millis(20)));
-        let summary = Summary::new(Answers::default(), &histogram, Duration::from_secs(1));
+        let summary = Summary::new(ReplyCounts::default(), &histogram, Duration::from_secs(1));
         let max = serde_json::json!(summary)["latency_ms"]["max"]
             .as_f64()
             .unwrap();

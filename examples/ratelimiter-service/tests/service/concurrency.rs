@@ -1,4 +1,4 @@
-//! 20,000 checks of one key that are all under way before any is answered, through three nodes.
+//! 20,000 checks of one key, all in flight before any is answered, through three nodes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -9,18 +9,18 @@ use crate::support::{Node, Redis, eventually};
 
 const LIMIT: u64 = 1_000;
 const CONNECTIONS: usize = 200;
-/// Written one after the other on each connection, before its first answer is read.
+/// Pipelined on each connection before its first reply is read.
 const CHECKS_EACH: usize = 100;
 const BODY: &str = r#"{"key":"crowd","limit":1000,"window_ms":600000}"#;
 
-/// How many answers there were of each status.
-type Answers = BTreeMap<u16, u64>;
+/// Number of replies per status.
+type StatusCounts = BTreeMap<u16, u64>;
 
 fn nodes(redis: &Redis, args: &[&str]) -> [Node; 3] {
     ["a", "b", "c"].map(|id| Node::start(id, redis, args))
 }
 
-/// Sends all checks while no node runs, so that every one of them waits when the nodes go on.
+/// Sends all checks while the nodes are stopped, so that every one is waiting when the nodes continue.
 fn send_all(nodes: &[Node; 3]) -> Vec<TcpStream> {
     let check = format!(
         "POST /check HTTP/1.1\r\nHost: node\r\nContent-Length: {}\r\n\r\n{BODY}",
@@ -39,8 +39,8 @@ fn send_all(nodes: &[Node; 3]) -> Vec<TcpStream> {
     connections
 }
 
-fn read_all(connections: Vec<TcpStream>) -> Answers {
-    let mut answers = Answers::new();
+fn read_all(connections: Vec<TcpStream>) -> StatusCounts {
+    let mut answers = StatusCounts::new();
     for connection in connections {
         let mut connection = BufReader::new(connection);
         for _ in 0..CHECKS_EACH {
@@ -50,7 +50,7 @@ fn read_all(connections: Vec<TcpStream>) -> Answers {
     answers
 }
 
-/// Reads one answer to its end.
+/// Reads one complete reply.
 fn read_status(connection: &mut impl BufRead) -> u16 {
     let (mut status, mut length) = (None, 0);
     loop {
@@ -59,7 +59,7 @@ fn read_status(connection: &mut impl BufRead) -> u16 {
         let line = line.trim_end();
         if status.is_none() {
             status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
-            assert!(status.is_some(), "no answer: {line:?}");
+            assert!(status.is_some(), "no reply: {line:?}");
         } else if let Some(number) = line.strip_prefix("content-length: ") {
             length = number.parse().unwrap();
         } else if line.is_empty() {
@@ -75,17 +75,21 @@ fn counted(redis: &Redis) -> u64 {
 }
 
 #[test]
-fn of_20_000_checks_under_way_at_once_exactly_the_limit_is_admitted() {
+fn of_20_000_checks_in_flight_at_once_exactly_the_limit_is_admitted() {
     let redis = Redis::start();
-    // A busy machine must not make Redis seem away: that is the next test's.
+    // A busy machine must not make Redis seem unavailable: the next test covers that.
     let nodes = nodes(&redis, &["--redis-timeout-ms", "20000"]);
     let answers = read_all(send_all(&nodes));
-    assert_eq!(answers, Answers::from([(200, LIMIT), (429, 19_000)]));
+    assert_eq!(answers, StatusCounts::from([(200, LIMIT), (429, 19_000)]));
     assert_eq!(counted(&redis), LIMIT);
-    let told = nodes
+    let reported = nodes
         .iter()
         .filter_map(|node| node.allowed_in_window("crowd"));
-    assert_eq!(told.sum::<u64>(), LIMIT, "what the nodes say they allowed");
+    assert_eq!(
+        reported.sum::<u64>(),
+        LIMIT,
+        "the sum of what the nodes report as allowed"
+    );
 }
 
 #[test]
@@ -111,9 +115,9 @@ fn cut_off_from_redis_in_the_middle_the_nodes_admit_no_more_than_the_limit() {
     let of = |status| answers.get(&status).copied().unwrap_or_default();
     assert_eq!(of(200) + of(429) + of(503), 20_000, "{answers:?}");
     assert!(of(200) <= LIMIT, "{answers:?}");
-    // What Redis did for an answer that was lost on the way is counted, and was admitted to nobody.
+    // If a reply was lost, Redis counted the check but no client was admitted.
     assert!((of(200)..=LIMIT).contains(&counted(&redis)), "{answers:?}");
-    // Once nothing is cut any more, what room is left is filled, and not one more.
+    // Once nothing is cut off any more, the remaining room is filled exactly.
     eventually("the limit is reached", || {
         (nodes[0].post("/check", BODY).status == 429).then_some(())
     });

@@ -1,11 +1,11 @@
-//! What happened in the last ten seconds: how many, and how long it took.
+//! Counts and latencies of the last ten seconds.
 
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 const SLOTS: u64 = 10;
-/// Latencies are kept in µs, up to this.
+/// The highest recorded latency, in µs.
 const MAX_MICROS: u64 = 60_000_000;
 
 #[derive(Clone)]
@@ -17,13 +17,13 @@ struct Slot {
 }
 
 /// A ring of one-second slots.
-pub(crate) struct Rolling {
+pub(crate) struct RecentWindow {
     started: Instant,
     slots: Vec<Slot>,
 }
 
-/// A sum over the last ten seconds.
-pub(crate) struct Recent {
+/// The sum over the last ten seconds.
+pub(crate) struct RecentTotals {
     pub(crate) allowed: u64,
     pub(crate) blocked: u64,
     micros: Histogram<u32>,
@@ -35,7 +35,7 @@ fn empty_histogram() -> Histogram<u32> {
         .expect("the bounds and digits are constant and valid")
 }
 
-impl Rolling {
+impl RecentWindow {
     pub(crate) fn new() -> Self {
         let slot = Slot {
             second: 0,
@@ -72,13 +72,13 @@ impl Rolling {
         slot
     }
 
-    pub(crate) fn add_to(&self, recent: &mut Recent) {
+    pub(crate) fn add_to(&self, recent: &mut RecentTotals) {
         let up = self.started.elapsed();
         let first = (up.as_secs() + 1).saturating_sub(SLOTS);
         for slot in self.slots.iter().filter(|slot| slot.second >= first) {
             recent.allowed += slot.allowed;
             recent.blocked += slot.blocked;
-            // Fails only where a value does not fit, and all have the same bounds.
+            // Fails only if a value is out of bounds, and all histograms have the same bounds.
             let _fits = recent.micros.add(&slot.micros);
         }
         let whole = Duration::from_secs(SLOTS - 1) + Duration::from_nanos(up.subsec_nanos().into());
@@ -86,7 +86,7 @@ impl Rolling {
     }
 }
 
-impl Recent {
+impl RecentTotals {
     pub(crate) fn new() -> Self {
         Self {
             allowed: 0,
@@ -97,17 +97,17 @@ impl Recent {
     }
 
     pub(crate) fn per_second(&self) -> f64 {
-        // A node that has just started has no rate of thousands after its first check.
+        // Keeps a node that has just started from reporting thousands per second after its first check.
         count(self.allowed + self.blocked) / self.span.as_secs_f64().max(1.0)
     }
 
-    /// The share of `part` in all, in percent; none where nothing happened.
+    /// `part` as a percentage of all; `None` if there was nothing.
     pub(crate) fn percent(&self, part: u64) -> Option<f64> {
         let all = self.allowed + self.blocked;
         (all > 0).then(|| 100.0 * count(part) / count(all))
     }
 
-    /// A latency quantile in ms; none where nothing was observed.
+    /// A latency quantile in ms; `None` if nothing was recorded.
     pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
         (!self.micros.is_empty()).then(|| count(self.micros.value_at_quantile(quantile)) / 1_000.0)
     }
@@ -129,22 +129,22 @@ fn count(number: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn recent(rolling: &Rolling) -> Recent {
-        let mut recent = Recent::new();
+    fn recent(rolling: &RecentWindow) -> RecentTotals {
+        let mut recent = RecentTotals::new();
         rolling.add_to(&mut recent);
         recent
     }
 
     #[test]
     fn nothing_observed_is_unknown_and_not_zero() {
-        let recent = recent(&Rolling::new());
+        let recent = recent(&RecentWindow::new());
         assert_eq!(recent.quantile_ms(0.99), None);
         assert_eq!(recent.percent(recent.allowed), None);
     }
 
     #[test]
     fn shares_and_quantiles_are_of_what_was_recorded() {
-        let mut rolling = Rolling::new();
+        let mut rolling = RecentWindow::new();
         for _ in 0..3 {
             rolling.record(true, Duration::from_millis(1));
         }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_is_older_than_ten_seconds_is_gone() {
-        let mut rolling = Rolling::new();
+        let mut rolling = RecentWindow::new();
         rolling.record(true, Duration::from_millis(1));
         rolling.started = rolling
             .started

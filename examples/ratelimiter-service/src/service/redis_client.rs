@@ -1,4 +1,4 @@
-//! One connection to Redis: bounded in time, dropped when it fails, made anew when it is next needed.
+//! A connection to Redis with bounded operations. It is dropped on failure and reopened when needed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,20 +21,20 @@ use super::settings::Settings;
 
 /// Why a Redis operation has no result.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum RedisFailure {
     #[error("redis did not answer `{operation}` in time")]
     TimedOut { operation: &'static str },
-    #[error("redis is away: `{operation}` failed")]
-    Away {
+    #[error("redis is unavailable: `{operation}` failed")]
+    Unavailable {
         operation: &'static str,
         source: RedisError,
     },
-    #[error("redis refused `{operation}`")]
-    Refused {
+    #[error("redis rejected `{operation}`")]
+    Rejected {
         operation: &'static str,
         source: RedisError,
     },
-    #[error("redis has been away and did not yet come back")]
+    #[error("redis has been unavailable and did not yet come back")]
     Down,
 }
 
@@ -73,15 +73,15 @@ impl ConnectionLike for Conn {
     }
 }
 
-/// What is done with a connection. It may be done twice, where Redis had closed the first one.
+/// An operation on a connection. It may run twice, if Redis had closed the first connection.
 pub(crate) trait Operation: Sync {
-    type Answer: Send;
+    type Reply: Send;
 
-    fn run(&self, conn: Conn) -> impl Future<Output = RedisResult<Self::Answer>> + Send;
+    fn run(&self, conn: Conn) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
 }
 
 impl Operation for Cmd {
-    type Answer = Value;
+    type Reply = Value;
 
     async fn run(&self, mut conn: Conn) -> RedisResult<Value> {
         self.query_async(&mut conn).await
@@ -89,15 +89,18 @@ impl Operation for Cmd {
 }
 
 impl Operation for Pipeline {
-    type Answer = Value;
+    type Reply = Value;
 
     async fn run(&self, mut conn: Conn) -> RedisResult<Value> {
         self.query_async(&mut conn).await
     }
 }
 
-fn read<T: redis::FromRedisValue>(operation: &'static str, answer: Value) -> Result<T, Fault> {
-    redis::from_redis_value(answer).map_err(|error| Fault::Refused {
+fn read<T: redis::FromRedisValue>(
+    operation: &'static str,
+    reply: Value,
+) -> Result<T, RedisFailure> {
+    redis::from_redis_value(reply).map_err(|error| RedisFailure::Rejected {
         operation,
         source: error.into(),
     })
@@ -112,7 +115,7 @@ enum Endpoint {
 impl Endpoint {
     fn open(settings: &Settings) -> RedisResult<Self> {
         let info = settings.redis_url.as_str().into_connection_info()?;
-        // Without this a batch could wait 40 ms for the acknowledgement of the one before it.
+        // Without this a batch could wait 40 ms for the acknowledgement of the previous one.
         let tcp = TcpSettings::default().set_nodelay(true);
         if settings.redis_cluster {
             let builder = ClusterClient::builder([info]).tcp_settings(tcp);
@@ -124,7 +127,7 @@ impl Endpoint {
     async fn connect(&self) -> RedisResult<Conn> {
         match self {
             Self::Single(client) => {
-                // The link bounds every operation itself, connecting included.
+                // Timeouts are enforced in `call`, which also covers connecting.
                 let config = AsyncConnectionConfig::new()
                     .set_response_timeout(None)
                     .set_connection_timeout(None);
@@ -142,8 +145,8 @@ struct Slot {
     conn: Option<Conn>,
 }
 
-/// See the module.
-pub(crate) struct Link {
+/// A connection that is opened on demand, and shared by everything that needs Redis.
+pub(crate) struct RedisClient {
     endpoint: Endpoint,
     slot: Mutex<Slot>,
     connecting: tokio::sync::Mutex<()>,
@@ -153,8 +156,8 @@ pub(crate) struct Link {
     metrics: Arc<Metrics>,
 }
 
-impl Link {
-    /// Checks the address; connects to nothing.
+impl RedisClient {
+    /// Validates the address; does not connect.
     pub(crate) fn open(
         settings: &Settings,
         chaos: Arc<Chaos>,
@@ -171,24 +174,23 @@ impl Link {
         })
     }
 
-    /// Whether the last operation failed for want of Redis.
+    /// Whether the last operation failed because Redis was unavailable.
     pub(crate) fn is_down(&self) -> bool {
         self.down.load(Ordering::Relaxed)
     }
 
-    pub(crate) async fn ping(&self) -> Result<(), Fault> {
+    pub(crate) async fn ping(&self) -> Result<(), RedisFailure> {
         self.cmd("ping", redis::cmd("PING")).await
     }
 
-    /// Sends one command.
     pub(crate) async fn cmd<T: redis::FromRedisValue>(
         &self,
         operation: &'static str,
         cmd: Cmd,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, RedisFailure> {
         let deadline = Instant::now() + self.timeout;
-        let answer = self.call(operation, deadline, &cmd).await?;
-        read(operation, answer)
+        let reply = self.call(operation, deadline, &cmd).await?;
+        read(operation, reply)
     }
 
     /// Sends several commands in one round trip.
@@ -196,24 +198,24 @@ impl Link {
         &self,
         operation: &'static str,
         pipe: Pipeline,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, RedisFailure> {
         let deadline = Instant::now() + self.timeout;
-        let answer = self.call(operation, deadline, &pipe).await?;
-        read(operation, answer)
+        let reply = self.call(operation, deadline, &pipe).await?;
+        read(operation, reply)
     }
 
-    /// Sends many commands; in one round trip, except on a cluster.
+    /// Sends many commands, in one round trip except on a cluster.
     pub(crate) async fn many<T: redis::FromRedisValue>(
         &self,
         operation: &'static str,
         cmds: Vec<Cmd>,
-    ) -> Result<Vec<T>, Fault> {
+    ) -> Result<Vec<T>, RedisFailure> {
         if let Endpoint::Cluster(_) = self.endpoint {
-            let mut answers = Vec::with_capacity(cmds.len());
+            let mut replies = Vec::with_capacity(cmds.len());
             for cmd in cmds {
-                answers.push(self.cmd(operation, cmd).await?);
+                replies.push(self.cmd(operation, cmd).await?);
             }
-            return Ok(answers);
+            return Ok(replies);
         }
         let mut pipe = redis::pipe();
         for cmd in cmds {
@@ -222,44 +224,53 @@ impl Link {
         self.pipe(operation, pipe).await
     }
 
-    /// One step of a walk over all keys.
-    pub(crate) async fn scan(&self, operation: &'static str, step: &Step) -> Result<Value, Fault> {
+    /// One SCAN call.
+    pub(crate) async fn scan(
+        &self,
+        operation: &'static str,
+        step: &Step,
+    ) -> Result<Value, RedisFailure> {
         let deadline = Instant::now() + self.timeout;
         self.call(operation, deadline, step).await
     }
 
-    /// Runs one operation until `deadline`, connecting first where that is needed.
+    /// Runs one operation until `deadline`, connecting first if necessary.
     pub(crate) async fn call<O: Operation>(
         &self,
         operation: &'static str,
         deadline: Instant,
         run: &O,
-    ) -> Result<O::Answer, Fault> {
+    ) -> Result<O::Reply, RedisFailure> {
         let started = Instant::now();
         let outcome = timeout_at(deadline, self.attempt(run)).await;
         self.metrics.redis_operation(operation, started.elapsed());
         let result = match outcome {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(source)) if is_away(&source) => Err(Fault::Away { operation, source }),
-            Ok(Err(source)) => Err(Fault::Refused { operation, source }),
-            Err(_) => Err(Fault::TimedOut { operation }),
+            Ok(Err(source)) if is_unavailable(&source) => {
+                Err(RedisFailure::Unavailable { operation, source })
+            }
+            Ok(Err(source)) => Err(RedisFailure::Rejected { operation, source }),
+            Err(_) => Err(RedisFailure::TimedOut { operation }),
         };
-        let away = matches!(result, Err(Fault::Away { .. } | Fault::TimedOut { .. }));
-        self.down.store(away, Ordering::Relaxed);
-        if away {
-            // Redis drops what a closed connection still had to say, so work that was given up is not done later.
+        let unavailable = matches!(
+            result,
+            Err(RedisFailure::Unavailable { .. } | RedisFailure::TimedOut { .. })
+        );
+        self.down.store(unavailable, Ordering::Relaxed);
+        if unavailable {
+            // Redis discards the pending input of a closed connection, so an abandoned operation does not run later.
             self.slot().conn = None;
         }
         result
     }
 
-    async fn attempt<O: Operation>(&self, operation: &O) -> RedisResult<O::Answer> {
+    async fn attempt<O: Operation>(&self, operation: &O) -> RedisResult<O::Reply> {
         if self.chaos.now().redis_hang {
             std::future::pending::<()>().await;
         }
         let (generation, conn) = self.connected().await?;
         match operation.run(conn).await {
-            // A connection that Redis closed while it was idle is no outage.
+            // A connection that Redis closed while it was idle is not an outage.
             Err(error) if error.is_connection_dropped() => {
                 self.forget(generation);
                 operation.run(self.connected().await?.1).await
@@ -300,8 +311,8 @@ impl Link {
     }
 }
 
-/// Whether this error says something about Redis itself, not about the one operation.
-fn is_away(error: &RedisError) -> bool {
+/// Whether this error means that Redis is unavailable, rather than that one operation failed.
+fn is_unavailable(error: &RedisError) -> bool {
     let not_serving = matches!(
         error.kind(),
         ErrorKind::AuthenticationFailed
@@ -316,18 +327,18 @@ fn is_away(error: &RedisError) -> bool {
     not_serving || error.is_io_error() || error.is_unrecoverable_error()
 }
 
-/// Repairs a link that is down, for as long as the task runs.
-pub(crate) async fn keep_repaired(link: Arc<Link>) {
-    let mut tick = tokio::time::interval(REPAIR_EVERY);
+/// Reconnects whenever the connection is down, for as long as the task runs.
+pub(crate) async fn keep_connected(redis: Arc<RedisClient>) {
+    let mut tick = tokio::time::interval(RECONNECT_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if link.is_down() {
-            // Its failure is seen in `is_down`, and told once by the watch over Redis.
-            let _still_down = link.ping().await;
+        if redis.is_down() {
+            // A failure is visible in `is_down`; the poll of Redis logs it once.
+            let _still_down = redis.ping().await;
         }
     }
 }
 
-/// Short beside the second in which a returned Redis is to be used again, long beside a refused connection.
-const REPAIR_EVERY: Duration = Duration::from_millis(100);
+/// Short compared with the second within which a returned Redis must be used, long compared with a refused connection.
+const RECONNECT_EVERY: Duration = Duration::from_millis(100);
