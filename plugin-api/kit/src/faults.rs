@@ -67,12 +67,17 @@ impl Faults {
         }
     }
 
-    /// Succeeds where no fault was found; otherwise names them all: "configuration: `a` must be ...; `b` must be ...".
+    /// Succeeds where no fault was found; otherwise see [`Faults::error`].
     pub fn result(self, kind: ErrorKind, of: &str) -> Result<(), Error> {
         if self.0.is_empty() {
             return Ok(());
         }
-        Err(Error::new(kind, format!("{of}: {}", self.0.join("; "))))
+        Err(self.error(kind, of))
+    }
+
+    /// One error with all faults: "configuration: `a` must be ...; `b` must be ...".
+    pub fn error(self, kind: ErrorKind, of: &str) -> Error {
+        Error::new(kind, format!("{of}: {}", self.joined()))
     }
 
     /// The faults as one text.
