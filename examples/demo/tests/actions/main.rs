@@ -5,13 +5,6 @@
 //! something is meant to break meanwhile.
 
 mod clients;
-#[path = "../../../../plugins/ratelimiter/tests/it/fake.rs"]
-#[allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "the tests of the plugin use all of it, and it is test code"
-)]
-mod fake;
 mod observing;
 mod people;
 #[path = "../scene/mod.rs"]

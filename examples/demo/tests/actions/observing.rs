@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use operator_demo::{Watched, wait};
+use operator_plugin_kit::testing::fake::{Fake, Reply};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    fake::{Fake, Reply},
     people::{ask, find, propose, refused, ticket, undoing, wait_for},
     scene::{PATIENCE, write_config},
 };
@@ -103,10 +103,8 @@ impl Scene {
 
     /// Every request so far that was to change something.
     fn changes(&self) -> Vec<String> {
-        let requests = self.fake.requests.lock().expect("no thread panicked");
-        assert!(!requests.is_empty(), "it is looked at");
-        let changes = requests.iter().filter(|line| !line.starts_with("GET "));
-        changes.cloned().collect()
+        assert!(!self.fake.requests().is_empty(), "it is observed");
+        self.fake.changes()
     }
 
     fn state(&self, id: i64) -> String {
@@ -119,7 +117,7 @@ impl Scene {
 
 /// Answers like a node as far as the plugin's reading and a drain go.
 fn node() -> Fake {
-    let json = |body: &str| Reply::Json(200, body.to_owned());
+    let json = |body: &str| Reply::Body(200, body.to_owned());
     let health =
         r#"{"node_id":"node-1","redis_connected":false,"draining":false,"version":"1.0.0"}"#;
     let limits = r#"{"default":{"max_requests":100,"window_seconds":60},"limits":[]}"#;
@@ -136,7 +134,7 @@ fn node() -> Fake {
             json(r#"{"id":"node-1","draining":true}"#),
         ),
     ];
-    Fake::start(&replies, Reply::Json(404, "{}".to_owned()))
+    Fake::with_replies(&replies, Reply::Body(404, "{}".to_owned()))
 }
 
 /// Every way in which a person, a ticket or a clock can have one call run.
