@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use crate::support::{
-    common::misbehaving_subject,
+    common::{misbehaving_subject, quiet_machine},
     daemon::{Daemon, Site, put, watch_for},
 };
 
@@ -35,6 +35,7 @@ fn wait_for_first_cycles<'a>(daemon: &mut Daemon, names: impl IntoIterator<Item 
 
 #[test]
 fn thirty_subjects_are_all_looked_at_in_every_interval() {
+    let _machine = quiet_machine();
     let names: Vec<String> = (0..30).map(|number| format!("s{number:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut site = Site::new();

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    common::{hello_subject, misbehaving_subject, wait_for},
+    common::{hello_subject, misbehaving_subject, quiet_machine, wait_for},
     daemon::{Site, put, text, watch_for},
 };
 
@@ -58,6 +58,7 @@ fn assert_says(message: &str, words: &[&str]) {
 /// happened, and the broken one must have one ticket that says these words.
 #[track_caller]
 fn breaks_and_is_mended(fault: &str, invariant: &str, words: &[&str]) {
+    let _machine = quiet_machine();
     let site = with_breakable(if fault.starts_with("spin") {
         "300ms"
     } else {
@@ -136,6 +137,7 @@ fn a_subject_that_the_plugin_cannot_reach_is_a_ticket_of_its_own_kind() {
 
 #[test]
 fn megabytes_on_standard_output_harm_nothing() {
+    let _machine = quiet_machine();
     let site = with_breakable("10s");
     let mut daemon = site.start();
     let before = daemon.next_heartbeat("honest");
@@ -200,6 +202,7 @@ fn install(path: &Path, content: &[u8]) {
 
 #[test]
 fn each_refused_file_is_a_ticket_until_a_good_one_lies_in_its_place() {
+    let _machine = quiet_machine();
     let mut site = with_honest();
     let good = fs::read(hello_subject()).unwrap();
     let refused = [
@@ -271,6 +274,7 @@ fn a_plugin_without_what_it_asks_for_is_a_ticket_and_its_neighbours_are_watched(
 
 #[test]
 fn a_neighbour_that_takes_long_for_every_answer_delays_nobody() {
+    let _machine = quiet_machine();
     let mut site = with_honest();
     let lines = "interval = \"200ms\"\nconfig.latency_ms = 1500";
     site.subject("slow", misbehaving_subject(), lines);

@@ -259,6 +259,7 @@ async fn a_deadline_ends_what_the_plugin_has_started_too() {
 
 #[tokio::test]
 async fn in_process_a_call_past_its_deadline_keeps_the_thread_busy_until_it_ends() {
+    let _machine = common::quiet_machine();
     let bench = Bench::new();
     let (observer, _) = broken(&bench, Isolation::None, json!({"latency_ms": 700}));
     let error = observer.observe().await.unwrap_err();
