@@ -13,7 +13,7 @@ use super::script::{Item, ScriptCall, ScriptReply, Verdict};
 const RACE_WINDOW: Duration = Duration::from_millis(25);
 
 impl ScriptCall<'_> {
-    /// Like [`ScriptCall::execute`], but not atomic. Every check of the batch decides on the count from before any of them added.
+    /// Like [`ScriptCall::execute`], but not atomic: every check of the batch decides on the count before any of them added.
     pub(crate) async fn execute_non_atomic(
         &self,
         items: &[Item],

@@ -1,4 +1,4 @@
-//! The process: PD's ports, the control port, and the cluster behind them.
+//! The simulator's process: PD's ports, the control port, and the cluster behind them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,16 +15,16 @@ use crate::api::{self, Pd};
 use crate::args::Args;
 use crate::control;
 use crate::sim::Sim;
-use crate::world::Founding;
-use crate::world::members::Life;
+use crate::world::ClusterSpec;
+use crate::world::members::PdProcess;
 
-/// Between two looks at which PDs are to be reached, and at what time has brought.
-const TURN: Duration = Duration::from_millis(100);
+/// Poll interval for the state of each PD's process.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Where it cannot listen, or cannot write its addresses.
+/// If it cannot listen, or cannot write its addresses.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut listeners = Vec::new();
     for number in 0..args.pds {
@@ -35,7 +35,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let addresses: Vec<SocketAddr> = addresses.collect::<Result<_, _>>()?;
     let urls: Vec<String> = addresses.iter().map(|at| url(&args, *at)).collect();
     let control_url = url(&args, control.local_addr()?);
-    let sim = Arc::new(Sim::new(&founding(&args, &urls)?, args.rate));
+    let sim = Arc::new(Sim::new(&spec(&args, &urls)?, args.rate));
 
     let mut tasks = JoinSet::new();
     for (place, (listener, address)) in listeners.into_iter().zip(addresses).enumerate() {
@@ -43,17 +43,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             sim: sim.clone(),
             place,
         };
-        tasks.spawn(be_a_pd(pd, listener, address));
+        tasks.spawn(serve_pd(pd, listener, address));
     }
     let router = control::router(sim.clone(), &control_url);
     tasks.spawn(async move { Ok(axum::serve(control, router).await?) });
 
     let ready = json!({"pds": urls, "control": control_url});
     announce(&args, &ready)?;
-    until_told_to_stop(&mut tasks).await
+    until_signal(&mut tasks).await
 }
 
-/// The port of PD's clients and, by custom, the next one for its peers.
+/// The client port of a PD; by convention the next port is for its peers.
 fn pd_port(first: u16, number: u8) -> u16 {
     if first == 0 {
         0
@@ -75,8 +75,8 @@ fn url(args: &Args, address: SocketAddr) -> String {
     }
 }
 
-fn founding(args: &Args, urls: &[String]) -> anyhow::Result<Founding> {
-    Ok(Founding {
+fn spec(args: &Args, urls: &[String]) -> anyhow::Result<ClusterSpec> {
+    Ok(ClusterSpec {
         release: args.release.parse().map_err(anyhow::Error::msg)?,
         stores: args.stores.into(),
         regions: if args.stores == 0 {
@@ -98,14 +98,14 @@ fn announce(args: &Args, ready: &Value) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write the addresses into {}", path.display()))
 }
 
-/// Whoever waits for the file finds it whole or not at all.
+/// Renames the file into place, so that readers never see a partial file.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     std::fs::write(&unfinished, text)?;
     std::fs::rename(unfinished, path)
 }
 
-async fn until_told_to_stop(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+async fn until_signal(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -115,8 +115,8 @@ async fn until_told_to_stop(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::
     }
 }
 
-/// One PD: its port is closed while its process is said to be dead.
-async fn be_a_pd(pd: Pd, listener: TcpListener, address: SocketAddr) -> anyhow::Result<()> {
+/// Serves one PD. Its port is closed while its simulated process is dead.
+async fn serve_pd(pd: Pd, listener: TcpListener, address: SocketAddr) -> anyhow::Result<()> {
     let mut listener = Some(listener);
     loop {
         let listening = match listener.take() {
@@ -125,33 +125,36 @@ async fn be_a_pd(pd: Pd, listener: TcpListener, address: SocketAddr) -> anyhow::
                 .await
                 .with_context(|| format!("cannot listen on {address} again"))?,
         };
-        let until_dead = wait_until(pd.clone(), |life| {
-            matches!(life, Life::Killed | Life::Removed)
+        let until_dead = wait_until(pd.clone(), |process| {
+            matches!(process, PdProcess::Killed | PdProcess::Removed)
         });
         let server = axum::serve(listening, api::router(pd.clone()));
         tokio::select! {
             served = server.with_graceful_shutdown(until_dead) => served?,
-            // What hangs would hold up the end of the process.
-            () = killed_for_a_while(pd.clone()) => {}
+            // Hanging requests would prevent a graceful shutdown.
+            () = killed_for_a_second(pd.clone()) => {}
         }
-        wait_until(pd.clone(), |life| {
-            matches!(life, Life::Running | Life::Hung)
+        wait_until(pd.clone(), |process| {
+            matches!(process, PdProcess::Running | PdProcess::Hung)
         })
         .await;
     }
 }
 
-async fn killed_for_a_while(pd: Pd) {
-    wait_until(pd, |life| matches!(life, Life::Killed | Life::Removed)).await;
+async fn killed_for_a_second(pd: Pd) {
+    wait_until(pd, |process| {
+        matches!(process, PdProcess::Killed | PdProcess::Removed)
+    })
+    .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-async fn wait_until(pd: Pd, is_so: fn(Life) -> bool) {
+async fn wait_until(pd: Pd, condition: fn(PdProcess) -> bool) {
     loop {
-        let life = pd.sim.world().members.list[pd.place].life;
-        if is_so(life) {
+        let process = pd.sim.world().members.list[pd.place].process;
+        if condition(process) {
             return;
         }
-        tokio::time::sleep(TURN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

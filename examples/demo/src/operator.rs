@@ -1,4 +1,4 @@
-//! An operator that watches, and what it has said so far.
+//! A running operator daemon, and the events in its log.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,14 +14,14 @@ use crate::{Process, cluster::program, wait};
 
 /// A running daemon.
 #[derive(Debug)]
-pub struct Watched {
+pub struct Operator {
     /// The daemon.
     pub process: Process,
     folder: PathBuf,
     args: Vec<String>,
 }
 
-impl Watched {
+impl Operator {
     /// Starts the daemon with these arguments; its state and its log are in `folder`.
     pub fn start(folder: &Path, args: &[String]) -> Result<Self> {
         Ok(Self {
@@ -37,7 +37,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Every line that it has said, as JSON.
+    /// Every line of its log that is JSON.
     pub fn lines(&self) -> Vec<Value> {
         let log = self.process.log();
         log.lines()
@@ -45,31 +45,40 @@ impl Watched {
             .collect()
     }
 
-    /// The ticket events since line `from`: kind, severity, invariant and resource, such as `opened critical node_down node-2`.
-    pub fn told_since(&self, from: usize) -> Vec<String> {
-        self.lines().iter().skip(from).filter_map(told).collect()
+    /// The ticket events since line `from`, as kind, severity, invariant and resource: `opened critical node_down node-2`.
+    pub fn ticket_events_since(&self, from: usize) -> Vec<String> {
+        self.lines()
+            .iter()
+            .skip(from)
+            .filter_map(ticket_event)
+            .collect()
     }
 
-    /// Waits until it has told this after line `from`, and gives the ticket as it was then.
+    /// Waits for this ticket event after line `from`; returns the ticket of the event.
     pub fn wait_for(&self, from: usize, what: &str, patience: Duration) -> Result<Value> {
         let ticket = wait::until(patience, what, || {
             let mut lines = self.lines().into_iter().skip(from);
-            let mut line = lines.find(|line| told(line).as_deref() == Some(what))?;
+            let mut line = lines.find(|line| ticket_event(line).as_deref() == Some(what))?;
             Some(line["ticket"].take())
         });
         ticket.with_context(|| {
-            let told = self.told_since(from);
-            format!("told: {told:#?}\nlog: {}", self.tail())
+            let events = self.ticket_events_since(from);
+            format!("ticket events: {events:#?}\nlog: {}", self.tail())
         })
     }
 
-    /// How many cycles have surely ended between two moments. Milliseconds since the Unix epoch.
+    /// A lower bound of the cycles that ended between two times, in milliseconds since the Unix epoch.
     ///
-    /// Heartbeats tell of cycles, and of two that end within one beat they tell only the second: when the first of them
-    /// ended is then unknown, and it is not counted unless both lie within.
+    /// A heartbeat reports only the last cycle since the one before, so it is unknown when earlier ones ended. Those are
+    /// counted only if heartbeats on both sides of them are within the times.
     pub fn cycles_between(&self, from_ms: i64, to_ms: i64) -> u64 {
         let lines = self.lines();
         let ended: Vec<(i64, u64)> = lines.iter().filter_map(ended_cycle).collect();
+        assert!(
+            !ended.is_empty(),
+            "no heartbeat in the log: {}",
+            self.tail()
+        );
         let of = |(_, cycle): &(i64, u64)| *cycle;
         let first_after = ended.iter().filter(|(at, _)| *at > from_ms).map(of).min();
         let last_before = ended.iter().filter(|(at, _)| *at <= to_ms).map(of).max();
@@ -79,37 +88,37 @@ impl Watched {
         }
     }
 
-    /// Waits for a heartbeat after line `from` of which this is true, and gives it.
+    /// Waits for a heartbeat after line `from` that matches.
     pub fn wait_for_heartbeat(
         &self,
         from: usize,
         what: &str,
         patience: Duration,
-        is_it: impl Fn(&Value) -> bool,
+        matches: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
         wait::until(patience, what, || {
             let lines = self.lines();
-            let beats = lines
+            let heartbeats = lines
                 .into_iter()
                 .skip(from)
                 .filter(|line| line["event"] == "heartbeat");
-            beats.into_iter().find(|beat| is_it(beat))
+            heartbeats.into_iter().find(|heartbeat| matches(heartbeat))
         })
         .with_context(|| self.tail())
     }
 
-    /// Its tickets, those resolved and pending included.
+    /// All tickets, including resolved and pending ones.
     pub fn tickets(&self) -> Result<Vec<Value>> {
         self.list(&["tickets", "list", "--all", "--json"])
     }
 
-    /// What was proposed to it, those that are over included; the latest first.
+    /// All proposals, including finished ones; the latest first.
     pub fn proposals(&self) -> Result<Vec<Value>> {
         self.list(&["actions", "list", "--all", "--json"])
     }
 
-    /// Runs another command of the operator, with the daemon's configuration and state.
-    pub fn ask(&self, command: &[&str]) -> Result<Output> {
+    /// Runs a command of the operator with the daemon's configuration and state.
+    pub fn run(&self, command: &[&str]) -> Result<Output> {
         let mut operator = Command::new(program("operator")?);
         operator
             .args(&self.args)
@@ -119,7 +128,7 @@ impl Watched {
     }
 
     fn list(&self, command: &[&str]) -> Result<Vec<Value>> {
-        let output = self.ask(command)?;
+        let output = self.run(command)?;
         if !output.status.success() {
             bail!(
                 "{}: {}",
@@ -150,23 +159,27 @@ fn state_dir(folder: &Path) -> String {
     folder.join("state").display().to_string()
 }
 
-/// When the cycle of a heartbeat ended, and its number.
+/// The time and the number of the cycle that a heartbeat reports.
 fn ended_cycle(line: &Value) -> Option<(i64, u64)> {
     let at: Timestamp = line["at"].as_str()?.parse().ok()?;
     Some((at.as_millisecond(), line["cycles"].as_u64()?))
 }
 
-/// A ticket event in a few words.
-fn told(line: &Value) -> Option<String> {
+/// A ticket event as text; `None` for other lines.
+fn ticket_event(line: &Value) -> Option<String> {
     if line["event"] != "ticket" {
         return None;
     }
     let ticket = &line["ticket"];
+    // An event that cannot be read must not look like no event.
+    let text = |value: &Value| value.as_str().map(str::to_owned).ok_or(line);
     let words = [
-        line["kind"].as_str()?,
-        ticket["severity"].as_str()?,
-        ticket["invariant"].as_str()?,
-        ticket["resource"].as_str().unwrap_or_default(),
+        text(&line["kind"]),
+        text(&ticket["severity"]),
+        text(&ticket["invariant"]),
+        Ok(ticket["resource"].as_str().unwrap_or_default().to_owned()),
     ];
+    let words: Result<Vec<String>, &Value> = words.into_iter().collect();
+    let words = words.expect("a ticket event has a kind, a severity and an invariant");
     Some(words.join(" ").trim_end().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The rate limiter: real processes, to be killed.
+//! The rate limiter: real processes that the user can kill.
 
 use std::{
     collections::BTreeMap,
@@ -8,20 +8,20 @@ use std::{
 use anyhow::Result;
 use operator_demo::{Cluster, Options, Process, cluster::program};
 
-use super::{Args, Show};
+use super::{Args, Demo};
 
-/// How long something that was killed stays dead before the demo starts it again.
-const DEAD_FOR: Duration = Duration::from_secs(20);
+/// How long a killed process stays dead before the demo restarts it.
+const RESTART_AFTER: Duration = Duration::from_secs(20);
 
 /// Redis, nodes, Prometheus and load.
-pub(crate) struct RateLimiter {
+pub(crate) struct RateLimiterDemo {
     cluster: Cluster,
     load: Process,
     rate: String,
     dead_since: BTreeMap<String, Instant>,
 }
 
-impl RateLimiter {
+impl RateLimiterDemo {
     pub(crate) fn start(args: &Args) -> Result<Self> {
         let cluster = Cluster::start(&args.folder, Options::default())?;
         Ok(Self {
@@ -32,24 +32,24 @@ impl RateLimiter {
         })
     }
 
-    fn revive(&mut self) -> Result<()> {
-        if self.has_been_dead("redis") {
+    fn restart_dead(&mut self) -> Result<()> {
+        if self.is_due_for_restart("redis") {
             self.cluster.start_redis()?;
         }
-        for place in 0..self.cluster.nodes.len() {
-            let name = self.cluster.nodes[place].id.clone();
-            if self.has_been_dead(&name) {
-                self.cluster.start_node(place)?;
+        for index in 0..self.cluster.nodes.len() {
+            let name = self.cluster.nodes[index].id.clone();
+            if self.is_due_for_restart(&name) {
+                self.cluster.start_node(index)?;
             }
         }
-        if self.has_been_dead("prometheus") {
+        if self.is_due_for_restart("prometheus") {
             self.cluster.start_prometheus()?;
         }
         Ok(())
     }
 
-    /// Whether the process of this name has been dead for long enough.
-    fn has_been_dead(&mut self, name: &str) -> bool {
+    /// Whether this process has been dead for [`RESTART_AFTER`].
+    fn is_due_for_restart(&mut self, name: &str) -> bool {
         let cluster = &mut self.cluster;
         let process = match name {
             "redis" => cluster.redis.as_mut(),
@@ -68,7 +68,7 @@ impl RateLimiter {
             .dead_since
             .entry(name.to_owned())
             .or_insert_with(Instant::now);
-        let over = since.elapsed() >= DEAD_FOR;
+        let over = since.elapsed() >= RESTART_AFTER;
         if over {
             self.dead_since.remove(name);
         }
@@ -76,9 +76,9 @@ impl RateLimiter {
     }
 }
 
-impl Show for RateLimiter {
-    fn tend(&mut self) -> Result<()> {
-        self.revive()?;
+impl Demo for RateLimiterDemo {
+    fn maintain(&mut self) -> Result<()> {
+        self.restart_dead()?;
         if self.load.has_ended() {
             self.load = start_load(&self.cluster, &self.rate)?;
         }
@@ -106,7 +106,7 @@ impl Show for RateLimiter {
         let operator = program("operator")?;
         let state = args.folder.join("state");
         Ok(format!(
-            "The cluster is up. Break it from another terminal; what is killed comes back after {} seconds.\n\
+            "The cluster is up. Break it from another terminal; killed processes restart after {} seconds.\n\
              \n\
              a node dies             kill -9 {pid}\n\
              a node hangs            kill -STOP {pid}    and back: kill -CONT {pid}\n\
@@ -118,7 +118,7 @@ impl Show for RateLimiter {
              All tickets             {} --state-dir {} tickets list --all\n\
              \n\
              ctrl-C stops everything.\n",
-            DEAD_FOR.as_secs(),
+            RESTART_AFTER.as_secs(),
             cluster.redis_port,
             operator.display(),
             state.display(),
@@ -126,7 +126,7 @@ impl Show for RateLimiter {
     }
 }
 
-/// Many keys, some of them far busier than others, as in the field.
+/// Many keys, some of them far busier than others, as in production.
 fn start_load(cluster: &Cluster, rate: &str) -> Result<Process> {
     let shape = [
         "--keys",

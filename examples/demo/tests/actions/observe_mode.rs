@@ -1,18 +1,18 @@
-//! A recording fake in place of a node: what reaches it in the mode `observe`, whatever is tried.
+//! A recording fake instead of a node: in the mode `observe`, no attempt to act reaches it.
 
 use std::path::PathBuf;
 
-use operator_demo::{Watched, wait};
+use operator_demo::{Operator, wait};
 use operator_plugin_kit::testing::fake::{Fake, Reply};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    people::{ask, find, propose, refused, ticket, undoing, wait_for},
+    commands::{ask, find_proposal, find_undo, propose, refused, ticket, wait_for},
     scene::{PATIENCE, write_config},
 };
 
-/// Every action of the plugin, with parameters that fit.
+/// Every action of the plugin, with valid parameters.
 const CALLS: [&[&str]; 7] = [
     &["reset_counter", "key=k"],
     &["update_limit", "key=k", "limit=1", "window_ms=1000"],
@@ -29,7 +29,7 @@ const CALLS: [&[&str]; 7] = [
     &["undrain_node", "node_id=node-1"],
 ];
 
-/// The rules are as lax as can be: that nothing runs is the doing of the mode alone, which is that of a newcomer.
+/// The rules are as permissive as possible, so that only the mode, which is the default, prevents actions.
 const RULES: &str = r#"
 [subjects.ratelimiter.actions]
 approve = "off"
@@ -59,7 +59,7 @@ const OBSERVES: &str = "refused by the rule `mode`: it is `observe`";
 /// A fake node without Redis, and an operator that watches it.
 struct Scene {
     fake: Fake,
-    operator: Watched,
+    operator: Operator,
     _temp: TempDir,
 }
 
@@ -68,42 +68,46 @@ impl Scene {
         Self::with("")
     }
 
-    /// With more rules.
     fn with(rules: &str) -> Self {
         let temp = tempfile::tempdir().expect("a folder");
         let fake = node();
-        let nobody = wait::free_port().expect("a free port");
+        let free_port = wait::free_port().expect("a free port");
         let settings = [
             format!("management_url={}", fake.url()),
             format!("prometheus_url={}", fake.url()),
-            format!("redis_url=redis://127.0.0.1:{nobody}"),
+            format!("redis_url=redis://127.0.0.1:{free_port}"),
         ];
         let folder: PathBuf = temp.path().to_owned();
         let config = write_config(&folder, &settings, &format!("{RULES}{rules}"));
         let args = ["--config".to_owned(), config.display().to_string()];
         let scene = Self {
             fake,
-            operator: Watched::start(&folder, &args).expect("an operator"),
+            operator: Operator::start(&folder, &args).expect("an operator"),
             _temp: temp,
         };
         scene.cycles(1);
         scene
     }
 
-    /// Waits for so many heartbeats, a second apart, that tell of cycles in which the fake was observed.
+    /// Waits for this many heartbeats, one per second, with cycles that observed the fake.
     fn cycles(&self, count: usize) {
         for _ in 0..count {
             let now = self.operator.lines().len();
-            let beat = self
-                .operator
-                .wait_for_heartbeat(now, "a cycle", PATIENCE, |beat| beat["observed"] == true);
-            beat.expect("a heartbeat");
+            let heartbeat =
+                self.operator
+                    .wait_for_heartbeat(now, "a cycle", PATIENCE, |heartbeat| {
+                        heartbeat["observed"] == true
+                    });
+            heartbeat.expect("a heartbeat");
         }
     }
 
-    /// Every request so far that was to change something.
+    /// Every request so far that would change something.
     fn changes(&self) -> Vec<String> {
-        assert!(!self.fake.requests().is_empty(), "it is observed");
+        assert!(
+            !self.fake.requests().is_empty(),
+            "the fake was never observed"
+        );
         self.fake.changes()
     }
 
@@ -115,7 +119,7 @@ impl Scene {
     }
 }
 
-/// Answers like a node as far as the plugin's reading and a drain go.
+/// Implements the part of a node that observing and draining need.
 fn node() -> Fake {
     let json = |body: &str| Reply::Body(200, body.to_owned());
     let health =
@@ -137,7 +141,7 @@ fn node() -> Fake {
     Fake::with_replies(&replies, Reply::Body(404, "{}".to_owned()))
 }
 
-/// Every way in which a person, a ticket or a clock can have one call run.
+/// Attempts to run one call in every way: directly, for a ticket, by proposal, delayed, and after another call.
 fn try_everything(scene: &Scene, ticket: &str, call: &[&str]) {
     let operator = &scene.operator;
     let with = |before: &[&str], after: &[&str]| {
@@ -182,7 +186,7 @@ fn in_observe_mode_nothing_reaches_the_service_by_any_path() {
         &["workflows", "run", "away_and_back", "--dry-run"],
     );
     ask(operator, &["workflows", "propose", "away_and_back"]);
-    // What was to run here and now is over; what was proposed waits.
+    // Direct runs are cancelled; proposals wait.
     let (waiting, over): (Vec<_>, Vec<_>) = all_of(operator)
         .into_iter()
         .partition(|(_, state)| state == "validated");
@@ -195,7 +199,7 @@ fn in_observe_mode_nothing_reaches_the_service_by_any_path() {
         let approve = ["actions", "approve", &id.to_string(), "--yes"];
         refused(operator, &approve, REFUSED, OBSERVES);
     }
-    // What was to run in a second has had its time, also in another daemon on the same state.
+    // Delayed calls have become due, also after a restart of the daemon on the same state.
     scene.cycles(3);
     scene.operator.process.kill().expect("a dead operator");
     scene.operator.restart().expect("another operator");
@@ -213,19 +217,17 @@ fn in_observe_mode_nothing_reaches_the_service_by_any_path() {
     );
 }
 
-fn all_of(operator: &Watched) -> Vec<(i64, String)> {
+fn all_of(operator: &Operator) -> Vec<(i64, String)> {
     let all = operator.proposals().expect("proposals");
     let of = |proposal: &Value| {
-        Some((
-            proposal["id"].as_i64()?,
-            proposal["state"].as_str()?.to_owned(),
-        ))
+        let state = proposal["state"].as_str().expect("a state");
+        (proposal["id"].as_i64().expect("an id"), state.to_owned())
     };
-    all.iter().filter_map(of).collect()
+    all.iter().map(of).collect()
 }
 
 #[test]
-fn what_was_let_run_stops_when_the_mode_becomes_observe() {
+fn running_workflows_stop_when_the_mode_becomes_observe() {
     let scene = Scene::new();
     let operator = &scene.operator;
     ask(operator, &["mode", "execute"]);
@@ -238,21 +240,21 @@ fn what_was_let_run_stops_when_the_mode_becomes_observe() {
     .expect("a drain");
     ask(operator, &["mode", "observe"]);
 
-    // Neither the workflow's last step nor what takes its first one back, nor what only waited for its time.
+    // Neither the workflow's last step, nor the undo of its first one, nor the delayed call may run.
     let stopped = wait_for(operator, 1, &["failed"]);
     let note = stopped["note"].as_str().expect("a note");
     assert!(note.starts_with("mode: it is `observe`"), "{note}");
     let lapsed = wait_for(operator, waits, &["validated"]);
     let note = lapsed["note"].as_str().expect("a note");
     assert!(note.starts_with("mode: it is `observe`"), "{note}");
-    let compensation = undoing(operator, 1);
+    let compensation = find_undo(operator, 1);
     assert_eq!(compensation["state"], "validated");
     scene.cycles(3);
     assert_eq!(scene.changes(), [drain]);
 }
 
 #[test]
-fn what_did_not_help_is_not_taken_back_while_the_mode_is_observe() {
+fn an_action_that_did_not_help_is_not_undone_in_observe_mode() {
     let scene = Scene::new();
     let operator = &scene.operator;
     let ticket = ticket(operator, "redis_disconnected");
@@ -262,9 +264,9 @@ fn what_did_not_help_is_not_taken_back_while_the_mode_is_observe() {
     ask(operator, &[&["invoke"], &call[..], &["--yes"]].concat());
     ask(operator, &["mode", "observe"]);
     wait_for(operator, 1, &["not_verified"]);
-    let undoing = find(operator, "what takes it back", |one| one["undoes"] == 1);
-    let id = undoing["id"].to_string();
-    assert_eq!(undoing["state"], "validated");
+    let undo = find_proposal(operator, "its undo", |one| one["undoes"] == 1);
+    let id = undo["id"].to_string();
+    assert_eq!(undo["state"], "validated");
     let approve = ["actions", "approve", &id, "--yes"];
     refused(operator, &approve, REFUSED, OBSERVES);
     scene.cycles(3);
@@ -272,7 +274,7 @@ fn what_did_not_help_is_not_taken_back_while_the_mode_is_observe() {
 }
 
 #[test]
-fn what_the_rules_do_not_let_be_taken_back_waits_for_a_person() {
+fn an_undo_that_the_rules_forbid_waits_for_approval() {
     let scene = Scene::with("[subjects.ratelimiter.actions.by_name.drain_node]\nundo = false\n");
     let operator = &scene.operator;
     let ticket = ticket(operator, "redis_disconnected");
@@ -282,7 +284,7 @@ fn what_the_rules_do_not_let_be_taken_back_waits_for_a_person() {
         &["drain_node", "node_id=node-1", "--ticket", &ticket],
     );
     wait_for(operator, 1, &["not_verified"]);
-    assert_eq!(undoing(operator, 1)["state"], "validated");
+    assert_eq!(find_undo(operator, 1)["state"], "validated");
     scene.cycles(3);
     assert_eq!(scene.changes(), ["POST /api/v1/nodes/node-1/drain"]);
 }

@@ -1,4 +1,4 @@
-//! What Go's libraries make of numbers, sizes, times and documents: PD is written in Go.
+//! Numbers, sizes, times and JSON documents formatted like Go's libraries do: PD is written in Go.
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Serialize, Serializer};
@@ -21,7 +21,7 @@ impl Serialize for Float {
     }
 }
 
-/// Indented by two spaces, `& < >` escaped, and a line end: what PD's handlers write.
+/// JSON indented by two spaces, with `& < >` escaped, and a final newline, as PD's handlers write it.
 pub(crate) fn pretty(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value)
         .expect("only maps with text keys and plain values are written");
@@ -38,7 +38,7 @@ pub(crate) fn pretty(value: &impl Serialize) -> String {
     escaped
 }
 
-/// Bytes as PD writes sizes: four significant digits and a binary unit, such as `71.29GiB`.
+/// A number of bytes as PD formats sizes: four significant digits and a binary unit, such as `71.29GiB`.
 pub(crate) fn size(bytes: f64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes;
@@ -63,7 +63,7 @@ pub(crate) fn size(bytes: f64) -> String {
     text + UNITS[unit]
 }
 
-/// The digits after the decimal point, without zeros at the end, and the point itself if any are left.
+/// The fraction digits without trailing zeros, with a leading point if any are left.
 fn fraction(nanos: i64) -> String {
     let text = format!(".{nanos:09}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -93,7 +93,7 @@ pub(crate) fn duration(nanos: Nanos) -> String {
     }
 }
 
-/// A duration that was written as Go does; none where it was not.
+/// Parses a duration in Go's format; `None` if it is invalid.
 pub(crate) fn parse_duration(text: &str) -> Option<Nanos> {
     let mut rest = text;
     let mut total = 0.0;
@@ -129,18 +129,18 @@ fn civil(at: Nanos) -> jiff::civil::DateTime {
     TimeZone::UTC.to_datetime(at)
 }
 
-/// RFC 3339 with as many digits as it takes.
+/// RFC 3339 with as many fraction digits as needed.
 pub(crate) fn rfc3339(at: Nanos) -> String {
     let shown = civil(at).strftime("%Y-%m-%dT%H:%M:%S").to_string();
     format!("{shown}{}Z", fraction(at.rem_euclid(SECOND)))
 }
 
-/// RFC 3339 to the second.
+/// RFC 3339 without a fraction.
 pub(crate) fn rfc3339_seconds(at: Nanos) -> String {
     rfc3339(at - at.rem_euclid(SECOND))
 }
 
-/// `Time.String` of a process that started at `origin`.
+/// Go's `Time.String` in a process that started at `origin`.
 pub(crate) fn time_with_monotonic(at: Nanos, origin: Nanos) -> String {
     let shown = civil(at).strftime("%Y-%m-%d %H:%M:%S").to_string();
     let since = at - origin;
@@ -193,14 +193,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_written_is_read(seconds in 0_i64..1_000_000) {
+        fn written_durations_are_parsed(seconds in 0_i64..1_000_000) {
             let nanos = seconds * SECOND;
             assert_eq!(parse_duration(&duration(nanos)), Some(nanos));
         }
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn invalid_durations_are_rejected() {
         for wrong in ["", "5", "m", "5 m", "1x"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }

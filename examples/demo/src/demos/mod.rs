@@ -1,4 +1,4 @@
-//! What can be shown.
+//! The demos to choose from.
 
 mod ratelimiter;
 mod tikv;
@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
-use self::{ratelimiter::RateLimiter, tikv::TikvShow};
+use self::{ratelimiter::RateLimiterDemo, tikv::TikvDemo};
 
-/// Which kind of cluster.
+/// The system to watch.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Subject {
     /// Redis, three rate limiter nodes and load.
@@ -19,22 +19,22 @@ pub(crate) enum Subject {
     Tikv,
 }
 
-/// Starts a cluster and a Prometheus on free loopback ports, and the operator on them.
+/// Starts a cluster and a Prometheus on free loopback ports, and an operator that watches them.
 #[derive(Parser)]
 pub(crate) struct Args {
-    /// What to show.
+    /// The system to watch.
     #[arg(long, value_enum, default_value = "ratelimiter")]
     subject: Subject,
     /// The plugin that watches the cluster.
     #[arg(long)]
     plugin: PathBuf,
-    /// Where everything is kept; emptied at the start.
+    /// Folder of all files; emptied at the start.
     #[arg(long)]
     pub(crate) folder: PathBuf,
-    /// Between two looks at the cluster.
+    /// Time between two observations of the cluster.
     #[arg(long, default_value = "1s")]
     interval: String,
-    /// Checks per second; of the rate limiter.
+    /// Checks per second; rate limiter only.
     #[arg(long, default_value = "300")]
     rate: String,
 }
@@ -52,19 +52,19 @@ impl Args {
     }
 }
 
-/// A cluster that is shown.
-pub(crate) trait Show {
-    /// Brings back what somebody killed.
-    fn tend(&mut self) -> Result<()>;
-    /// With what the operator is started, but for its state directory.
+/// A running cluster.
+pub(crate) trait Demo {
+    /// Restarts processes that have been dead for a while.
+    fn maintain(&mut self) -> Result<()>;
+    /// The operator's arguments, without its state directory.
     fn operator_args(&self, args: &Args) -> Result<Vec<String>>;
-    /// How to break it.
+    /// Commands that break it, for the user.
     fn instructions(&self, args: &Args) -> Result<String>;
 }
 
-pub(crate) fn start(args: &Args) -> Result<Box<dyn Show>> {
+pub(crate) fn start(args: &Args) -> Result<Box<dyn Demo>> {
     Ok(match args.subject {
-        Subject::Ratelimiter => Box::new(RateLimiter::start(args)?),
-        Subject::Tikv => Box::new(TikvShow::start(args)?),
+        Subject::Ratelimiter => Box::new(RateLimiterDemo::start(args)?),
+        Subject::Tikv => Box::new(TikvDemo::start(args)?),
     })
 }

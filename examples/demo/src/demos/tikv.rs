@@ -1,19 +1,19 @@
-//! TiKV: a simulated cluster, to be broken through the simulator's control API.
+//! TiKV: a simulated cluster that the user breaks through the simulator's control API.
 
 use std::{fs, time::Duration, time::Instant};
 
 use anyhow::Result;
 use operator_demo::{Process, Tikv, cluster::program};
 
-use super::{Args, Show};
+use super::{Args, Demo};
 
-/// How long Prometheus stays dead before the demo starts it again.
-const DEAD_FOR: Duration = Duration::from_secs(20);
-/// One store more than replicas, so that PD can repair.
+/// How long a killed Prometheus stays dead before the demo restarts it.
+const RESTART_AFTER: Duration = Duration::from_secs(20);
+/// One store more than replicas, so that PD can replace peers.
 const STORES: u32 = 4;
 const REGIONS: u32 = 200;
-/// What waits a minute or more otherwise. Nobody watches a demo for so long.
-const HASTY: [&str; 13] = [
+/// Invariants whose grace period is a minute or more by default, too long for a demo.
+const SHORTENED: [&str; 13] = [
     "store_down",
     "store_disconnected",
     "low_disk_space",
@@ -30,12 +30,12 @@ const HASTY: [&str; 13] = [
 ];
 
 /// The simulator and Prometheus.
-pub(crate) struct TikvShow {
+pub(crate) struct TikvDemo {
     cluster: Tikv,
     prometheus_dead_since: Option<Instant>,
 }
 
-impl TikvShow {
+impl TikvDemo {
     pub(crate) fn start(args: &Args) -> Result<Self> {
         Ok(Self {
             cluster: Tikv::start(&args.folder, STORES, REGIONS)?,
@@ -44,8 +44,8 @@ impl TikvShow {
     }
 }
 
-impl Show for TikvShow {
-    fn tend(&mut self) -> Result<()> {
+impl Demo for TikvDemo {
+    fn maintain(&mut self) -> Result<()> {
         if let Some(death) = self.cluster.simulator.death() {
             anyhow::bail!(death);
         }
@@ -55,7 +55,7 @@ impl Show for TikvShow {
             return Ok(());
         }
         let since = self.prometheus_dead_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= DEAD_FOR {
+        if since.elapsed() >= RESTART_AFTER {
             self.cluster.start_prometheus()?;
         }
         Ok(())
@@ -69,7 +69,7 @@ impl Show for TikvShow {
             args.interval,
             self.cluster.settings()
         );
-        for invariant in HASTY {
+        for invariant in SHORTENED {
             text += &format!("[subjects.tikv.invariants.{invariant}]\ngrace_period = \"5s\"\n");
         }
         let path = self.cluster.folder.join("operator.toml");
@@ -98,10 +98,10 @@ impl Show for TikvShow {
              leaders gather          curl -s -X POST {pd}/pd/api/v1/config -d '{{\"leader-schedule-limit\":0}}'; \
              {post}/stores/1/lead?share=0.8    and back: the limit to 4\n\
              a PD dies               {post}/pds/pd2/kill    and back: {post}/pds/pd2/start\n\
-             PD's lead changes       {post}/pds/pd1/lead    nothing is to happen\n\
+             PD's leader changes     {post}/pds/pd1/lead    no ticket may open\n\
              a store is taken out    {post}/stores/4/decommission    then: {post}/clock?rate=60\n\
              Prometheus dies         kill -9 {prometheus}\n\
-             everything is mended    {post}/heal\n\
+             undo all faults         {post}/heal\n\
              \n\
              The cluster             curl -s {control}/state\n\
              All tickets             {} --state-dir {} tickets list --all\n\

@@ -1,8 +1,8 @@
-//! What people ask of an operator, and what they wait for.
+//! Commands of the operator, and waiting for their effects.
 
 use std::process::Output;
 
-use operator_demo::{Watched, cluster::get, wait};
+use operator_demo::{Operator, cluster::get, wait};
 use serde_json::Value;
 
 use crate::scene::PATIENCE;
@@ -11,14 +11,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn asked(operator: &Watched, command: &[&str]) -> Output {
-    operator.ask(command).expect("an operator that can be run")
+fn output_of(operator: &Operator, command: &[&str]) -> Output {
+    operator.run(command).expect("an operator that can be run")
 }
 
-/// What a command that must succeed prints.
+/// Runs a command that must succeed; returns its output.
 #[track_caller]
-pub(crate) fn ask(operator: &Watched, command: &[&str]) -> String {
-    let output = asked(operator, command);
+pub(crate) fn ask(operator: &Operator, command: &[&str]) -> String {
+    let output = output_of(operator, command);
     assert!(
         output.status.success(),
         "{command:?}: {}{}",
@@ -28,40 +28,44 @@ pub(crate) fn ask(operator: &Watched, command: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// A command that must end with this code and this complaint.
+/// Runs a command that must fail with this exit code and message.
 #[track_caller]
-pub(crate) fn refused(operator: &Watched, command: &[&str], code: i32, complaint: &str) {
-    let output = asked(operator, command);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
-    assert!(said.contains(complaint), "{command:?}: {said}");
+pub(crate) fn refused(operator: &Operator, command: &[&str], code: i32, complaint: &str) {
+    let output = output_of(operator, command);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
+    assert!(stderr.contains(complaint), "{command:?}: {stderr}");
 }
 
-/// Proposes a call; its number.
+/// Proposes a call; returns its id.
 #[track_caller]
-pub(crate) fn propose(operator: &Watched, call: &[&str]) -> i64 {
+pub(crate) fn propose(operator: &Operator, call: &[&str]) -> i64 {
     let command = [&["actions", "propose", "--json"], call].concat();
     let proposal: Value = serde_json::from_str(&ask(operator, &command)).expect("a proposal");
     proposal["id"].as_i64().expect("a number")
 }
 
 #[track_caller]
-pub(crate) fn approve(operator: &Watched, id: i64) {
+pub(crate) fn approve(operator: &Operator, id: i64) {
     let id = id.to_string();
     ask(operator, &["actions", "approve", &id, "--yes"]);
 }
 
-/// A call that is proposed, approved, run by the daemon and proven.
+/// Proposes and approves a call, and waits until the daemon has run and verified it.
 #[track_caller]
-pub(crate) fn act(operator: &Watched, call: &[&str]) {
+pub(crate) fn run_action(operator: &Operator, call: &[&str]) {
     let id = propose(operator, call);
     approve(operator, id);
     wait_for(operator, id, &["verified"]);
 }
 
-/// Waits until there is such a proposal.
+/// Waits for a matching proposal.
 #[track_caller]
-pub(crate) fn find(operator: &Watched, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn find_proposal(
+    operator: &Operator,
+    what: &str,
+    is_it: impl Fn(&Value) -> bool,
+) -> Value {
     let found = wait::until(PATIENCE, what, || {
         let all = operator.proposals().expect("proposals");
         all.into_iter().find(|proposal| is_it(proposal))
@@ -71,24 +75,24 @@ pub(crate) fn find(operator: &Watched, what: &str, is_it: impl Fn(&Value) -> boo
 
 /// Waits until a proposal is in one of these states.
 #[track_caller]
-pub(crate) fn wait_for(operator: &Watched, id: i64, states: &[&str]) -> Value {
-    find(operator, &format!("@{id} is {states:?}"), |proposal| {
+pub(crate) fn wait_for(operator: &Operator, id: i64, states: &[&str]) -> Value {
+    find_proposal(operator, &format!("@{id} is {states:?}"), |proposal| {
         let state = proposal["state"].as_str().unwrap_or_default();
         proposal["id"] == id && states.contains(&state)
     })
 }
 
-/// Waits for what takes a proposal back.
+/// Waits for the proposal that undoes another one.
 #[track_caller]
-pub(crate) fn undoing(operator: &Watched, id: i64) -> Value {
-    find(operator, &format!("what takes @{id} back"), |proposal| {
+pub(crate) fn find_undo(operator: &Operator, id: i64) -> Value {
+    find_proposal(operator, &format!("the undo of @{id}"), |proposal| {
         proposal["undoes"] == id
     })
 }
 
-/// The number of the ticket of an invariant, as `#7`; waits until there is one.
+/// Waits for an open ticket of an invariant; returns its id in the form `#7`.
 #[track_caller]
-pub(crate) fn ticket(operator: &Watched, invariant: &str) -> String {
+pub(crate) fn ticket(operator: &Operator, invariant: &str) -> String {
     let id = wait::until(PATIENCE, invariant, || {
         let tickets = operator.tickets().expect("tickets");
         let mut of = tickets.iter().filter(|one| one["invariant"] == invariant);
@@ -97,9 +101,9 @@ pub(crate) fn ticket(operator: &Watched, invariant: &str) -> String {
     format!("#{}", id.expect("a ticket"))
 }
 
-/// `operator tickets show` tells all of this, in this order.
+/// Asserts that the output of `operator tickets show` contains all of this, in this order.
 #[track_caller]
-pub(crate) fn tells(story: &str, words: &[&str]) {
+pub(crate) fn assert_in_order(story: &str, words: &[&str]) {
     let mut from = 0;
     for word in words {
         let found = story[from..].find(word);
@@ -107,7 +111,7 @@ pub(crate) fn tells(story: &str, words: &[&str]) {
     }
 }
 
-/// The status with which a node answers a check of a key.
+/// Checks a key on a node; returns the HTTP status.
 pub(crate) fn check(node: &str, key: &str) -> u16 {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -120,7 +124,7 @@ pub(crate) fn check(node: &str, key: &str) -> u16 {
     answer.expect("an answer").status().as_u16()
 }
 
-/// The limits of their own that keys have, as one node tells them: `[key, requests in a window, seconds]`.
+/// The limits set for keys, as one node lists them: `[key, requests per window, seconds]`.
 pub(crate) fn limits(node: &str) -> Vec<Value> {
     let limits = get(&format!("{node}/api/v1/limits")).expect("limits");
     let limits: Value = serde_json::from_str(&limits).expect("JSON");
