@@ -37,9 +37,9 @@ impl PrometheusView {
         let by_node =
             format!("histogram_quantile(0.99, sum by (le, node_id, instance) ({BUCKETS}))");
         let mut by_node = server.query(&by_node, deadline.remaining())?;
-        by_node
-            .iter_mut()
-            .for_each(|sample| sample.value *= 1_000.0);
+        for sample in &mut by_node {
+            sample.value *= 1_000.0;
+        }
         let checks = format!("sum by (result) ({CHECKS})");
         let checks = server.query(&checks, deadline.remaining())?;
         let (requests_per_second, block_rate_percent) = rates(&checks);
