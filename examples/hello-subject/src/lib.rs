@@ -1,4 +1,4 @@
-//! The smallest honest plugin: it watches a file, and says so when the file is gone or too old.
+//! A minimal plugin: it watches a file, and reports a violation when the file is too old.
 
 use std::{fs, path::PathBuf};
 
@@ -12,11 +12,11 @@ use operator_plugin_api::{
 #[derive(Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde", deny_unknown_fields)]
 struct Config {
-    /// The file that someone must keep touching.
+    /// The file that must be written to regularly.
     #[schemars(extend("x-env" = "HELLO_FILE", "x-path" = "read"))]
     #[serde(default = "default_file")]
     file: PathBuf,
-    /// How old it may be. Seconds.
+    /// The maximum age of the file. Seconds.
     #[serde(default = "default_max_age_s")]
     max_age_s: u32,
 }
@@ -32,7 +32,7 @@ fn default_max_age_s() -> u32 {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde")]
 struct Data {
-    /// Milliseconds since the last write; absent when the file could not be looked at.
+    /// Milliseconds since the last write; absent if the file could not be read.
     age_ms: Option<i64>,
     max_age_ms: i64,
 }
@@ -46,7 +46,7 @@ impl Subject for Hello {
     fn describe() -> Description {
         Description {
             subject: "hello",
-            description: "A file that must be written to now and then",
+            description: "A file that must be written to regularly",
             invariants: vec![Invariant {
                 name: "stale".into(),
                 description: "The file was written to within max_age_s.".into(),
@@ -54,7 +54,7 @@ impl Subject for Hello {
                 grace_period_ms: 0,
                 keep_firing_for_ms: 0,
                 suggested_actions: Vec::new(),
-                runbook: "Find out what has stopped writing the file.".into(),
+                runbook: "Find out why the file is no longer written.".into(),
             }],
             slos: Vec::new(),
         }
@@ -95,7 +95,7 @@ impl Subject for Hello {
             None => report.unknown.push(Unknown {
                 invariant: "stale".into(),
                 resource: None,
-                reason: "the file could not be looked at".into(),
+                reason: "the file could not be read".into(),
             }),
             Some(age) if age > data.max_age_ms => report.violations.push(Violation {
                 invariant: "stale".into(),
