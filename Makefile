@@ -27,7 +27,7 @@ test: test-servers
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api -p operator-plugin-fakes --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api -p operator-plugin-fakes -p operator-plugin-kit --no-deps --locked
 
 ## Every plugin of this repository through the whole suite.
 conformance:
