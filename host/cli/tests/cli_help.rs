@@ -4,9 +4,10 @@ mod command;
 
 use command::{operator, text};
 
-const COMMANDS: [&[&str]; 44] = [
+const COMMANDS: [&[&str]; 45] = [
     &[],
     &["run"],
+    &["status"],
     &["observe"],
     &["check"],
     &["actions"],

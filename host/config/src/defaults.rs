@@ -91,3 +91,7 @@ fn plugin_dirs(environment: &Environment) -> Vec<PathBuf> {
     ];
     own.into_iter().chain(shared.map(PathBuf::from)).collect()
 }
+
+#[cfg(test)]
+#[path = "tests/defaults.rs"]
+mod tests;

@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use super::{
@@ -123,12 +122,7 @@ impl Draft {
         text: &str,
         environment: &Environment,
     ) -> Result<(), Faults> {
-        let mut reading = Reading {
-            path: Arc::from(path),
-            text,
-            origins: Origins::default(),
-            faults: Vec::new(),
-        };
+        let mut reading = Reading::new(path, text);
         file::apply(&mut self.config, environment, &mut reading).map_err(Faults::one)?;
         self.origins = reading.origins;
         self.faults = reading.faults;

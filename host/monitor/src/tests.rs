@@ -1,4 +1,4 @@
-//! The life of tickets, as examples and as laws.
+//! The life of tickets, as examples and as properties.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -528,7 +528,7 @@ fn any_outcome() -> impl Strategy<Value = CycleOutcome> {
 
 proptest! {
     #[test]
-    fn laws_of_reconciliation(
+    fn properties_of_reconciliation(
         grace in 0_u64..40,
         keep in 0_u64..40,
         cycles in proptest::collection::vec((1_u64..400, any_outcome()), 1..60),
