@@ -82,7 +82,7 @@ fn retention(mut section: Section<'_>, config: &mut Config, reading: &mut Readin
     section.finish(reading);
 }
 
-/// The file that is to be read, and who said so; none when there is none.
+/// The file that is to be read, and what names it; none when there is none.
 pub(super) fn find(
     flag: Option<&Path>,
     environment: &Environment,

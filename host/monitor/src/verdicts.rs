@@ -263,7 +263,7 @@ const LONGEST_MESSAGE: usize = 2_000;
 /// Longer resources are cut. Characters.
 const LONGEST_RESOURCE: usize = 500;
 
-/// A key as tickets have it: an empty resource is no resource.
+/// A key as tickets have it: an empty resource counts as none.
 fn key(invariant: &str, resource: Option<&str>) -> TicketKey {
     let resource = resource.filter(|resource| !resource.is_empty());
     let resource = resource.map(|resource| bounded(resource, LONGEST_RESOURCE));

@@ -266,7 +266,7 @@ impl Watch {
         }
         self.count_death(memory, error).await;
         if matches!(error, CallError::Load(_)) {
-            // The private copy is gone or spoilt; the file is examined anew.
+            // The private copy is gone or corrupt; the file is examined again.
             memory.plugin = None;
             memory.observer = None;
         }

@@ -1,4 +1,4 @@
-//! How every loop is doing: written by the loops, read by whoever reports on them.
+//! How every loop is doing: written by the loops, read by those that report on them.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -127,7 +127,7 @@ impl Entry {
         error.is_some() && !(is_known && before == Some(TurnResult::Failed))
     }
 
-    /// It panicked, or ended though nobody asked it to.
+    /// It panicked, or ended before the shutdown.
     pub(crate) fn fail(&self, message: &str) {
         let mut state = locked(&self.state);
         if !state.is_broken {

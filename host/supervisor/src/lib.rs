@@ -2,7 +2,7 @@
 //! knows how each is doing.
 //!
 //! A loop is a function that gives a future for every start. What must survive a restart lives outside of that future. The
-//! loop reports each of its turns through its [`Turns`], and everybody reads the result from the [`Board`].
+//! loop reports each of its turns through its [`Turns`], and others read the result from the [`Board`].
 
 mod board;
 mod fault;

@@ -158,7 +158,7 @@ impl Supervised {
     }
 }
 
-/// That nobody is left who could ask for an end is an end.
+/// Also when the sender is gone.
 async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

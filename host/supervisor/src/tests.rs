@@ -25,9 +25,9 @@ struct Lab {
 fn lab() -> Lab {
     let (stop, stopped) = watch::channel(false);
     let reports: Arc<Mutex<Vec<String>>> = Arc::default();
-    let told = reports.clone();
+    let sink = reports.clone();
     let supervisor = Supervisor::new(stopped, move |_, message| {
-        told.lock().expect("no panic").push(message);
+        sink.lock().expect("no panic").push(message);
     });
     Lab {
         board: supervisor.board().clone(),

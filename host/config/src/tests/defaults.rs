@@ -135,5 +135,5 @@ fn what_is_shown_is_what_is_written() {
             compared += 1;
         }
     }
-    assert!(compared > 50, "only {compared} settings were compared");
+    assert!(compared > 40, "only {compared} settings were compared");
 }

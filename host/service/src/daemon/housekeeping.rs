@@ -15,7 +15,7 @@ pub(super) const LONGEST_TURN: Duration = Duration::from_mins(1);
 /// A daemon that has not reported for this long, and has not ended in good order, is gone.
 const GONE: Duration = Duration::from_hours(24);
 
-/// What is kept, and for how long. What the gate's limits look back at is kept in any case.
+/// How long things are kept. What the limits of the gate count is kept in any case.
 pub(super) fn retention(config: &Config) -> Retention {
     let memories = config
         .subjects
