@@ -12,16 +12,15 @@ use std::{
 };
 
 use operator_plugin_api::{Deadline, Source};
+use operator_plugin_kit::{Endpoint, Fault, Http, Prometheus, observing::timed};
 
 use crate::{
     config::Settings,
-    endpoint::Endpoint,
-    http::{Fault, Http},
     management::{self, ClusterView, Management},
     memory::Memory,
     observation::{ApiForm, Listed},
     probe::{self, Allowed, Probed, Target, Told},
-    prometheus::{self, PrometheusView},
+    prometheus::PrometheusView,
     redis_link::RedisFault,
     redis_view::{self, RedisView},
     roster::{Heard, NodeListing, Roster},
@@ -36,6 +35,8 @@ const MANAGEMENT_TIMEOUT: Duration = Duration::from_millis(900);
 /// Of a node that has just answered its `/health`.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(1);
 const PROMETHEUS_TIMEOUT: Duration = Duration::from_millis(900);
+
+const PANICKED: &str = "reading it panicked";
 
 /// With what to look.
 pub(crate) struct Looker<'a> {
@@ -107,24 +108,27 @@ impl Looker<'_> {
             let probes = scope.spawn(move || self.probe_all(targets, Some(answered)));
             let managed = scope.spawn(move || timed(|| self.manage(targets, &answers)));
             let redis = scope.spawn(|| timed(|| self.redis()));
-            let (prometheus, prometheus_ms) = timed(|| {
+            let (prometheus, prometheus_took) = timed(|| {
                 let deadline = Deadline::after(self.end.at_most(PROMETHEUS_TIMEOUT));
-                prometheus::look(self.http, &self.settings.prometheus, deadline)
+                let server = Prometheus::new(self.http, &self.settings.prometheus);
+                PrometheusView::read(server, deadline)
             });
-            let (redis, redis_ms) = redis
+            let (redis, redis_took) = redis.join().unwrap_or_else(|_| {
+                let fault = RedisFault::Refused(PANICKED.into());
+                (Err(fault), Duration::ZERO)
+            });
+            let (managed, managed_took) = managed
                 .join()
-                .unwrap_or_else(|_| (Err(RedisFault::Refused("reading it panicked".into())), 0.0));
-            let (managed, managed_ms) = managed
-                .join()
-                .unwrap_or_else(|_| (Err(Fault::NoAnswer("reading it panicked".into())), 0.0));
+                .unwrap_or_else(|_| (Err(Fault::NoAnswer(PANICKED.into())), Duration::ZERO));
+            let redis_error = redis.as_ref().err().map(RedisFault::message);
             let sources = vec![
-                source("management", missing(&managed), managed_ms),
-                source("redis", error_of(&redis, RedisFault::message), redis_ms),
-                source(
-                    "prometheus",
-                    error_of(&prometheus, ToString::to_string),
-                    prometheus_ms,
-                ),
+                Source::new("management")
+                    .error(missing(&managed))
+                    .took(managed_took),
+                Source::new("redis").error(redis_error).took(redis_took),
+                Source::new("prometheus")
+                    .error(prometheus.as_ref().err())
+                    .took(prometheus_took),
             ];
             let (listing, cluster) = managed.ok().unzip();
             Seen {
@@ -303,10 +307,6 @@ fn missing(managed: &Managed) -> Option<String> {
     }
 }
 
-fn error_of<T, E>(answer: &Result<T, E>, message: impl Fn(&E) -> String) -> Option<String> {
-    answer.as_ref().err().map(message)
-}
-
 /// Each node by its id, or by where it was asked while that is all that is known.
 fn node_sources(seen: &Seen) -> Vec<Source> {
     let source_of = |probed: &Probed| {
@@ -328,25 +328,11 @@ fn node_sources(seen: &Seen) -> Vec<Source> {
             .err()
             .or(told)
             .map(ToString::to_string);
-        source(&name, error, probed.took_ms)
+        Source::new(name).error(error).took(probed.took)
     };
     let mut sources: Vec<Source> = seen.probes.iter().map(source_of).collect();
     // The answer of a node comes before its silence at another address.
     sources.sort_by(|a, b| (&a.name, a.error.is_some()).cmp(&(&b.name, b.error.is_some())));
     sources.dedup_by(|a, b| a.name == b.name);
     sources
-}
-
-fn source(name: &str, error: Option<String>, took_ms: f64) -> Source {
-    Source {
-        name: name.into(),
-        error,
-        took_ms,
-    }
-}
-
-fn timed<T>(ask: impl FnOnce() -> T) -> (T, f64) {
-    let asked = Instant::now();
-    let answer = ask();
-    (answer, asked.elapsed().as_secs_f64() * 1_000.0)
 }

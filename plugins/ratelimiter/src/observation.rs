@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::thresholds::Thresholds;
+use crate::thresholds::ObservedThresholds;
 
 /// All that was seen of the rate limiter in one cycle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,8 +43,9 @@ pub struct Data {
     pub false_block_rate_percent: Option<f64>,
     /// Checks a second, over all nodes.
     pub requests_per_second: Option<f64>,
-    /// What the invariants are judged by.
-    pub thresholds: Thresholds,
+    /// The thresholds that the invariants are judged by.
+    #[serde(default)]
+    pub thresholds: ObservedThresholds,
 }
 
 /// A form of the management API.

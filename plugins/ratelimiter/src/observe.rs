@@ -7,11 +7,11 @@ use std::{
 };
 
 use operator_plugin_api::{Deadline, Error, ErrorKind, Observation, now_ms};
+use operator_plugin_kit::{Http, observing::budget};
 
 use crate::{
     check::is_suspicious,
     config::Settings,
-    http::Http,
     look::{Looker, Seen},
     memory::Memory,
     observation::{Counter, Data, HotKey, Latency, Limits, Node, NodeMetrics, Redis, Totals},
@@ -22,8 +22,6 @@ use crate::{
     summary,
 };
 
-/// Of a deadline, this much is left for putting the answer together.
-const MARGIN_PERCENT: u32 = 15;
 /// Hot keys that are told.
 const HOT_KEYS: usize = 10;
 
@@ -38,14 +36,7 @@ pub(crate) fn observe(
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    let left = deadline.remaining() * (100 - MARGIN_PERCENT) / 100;
-    if left.is_zero() {
-        return Err(Error::retryable(
-            ErrorKind::Deadline,
-            "observe: the deadline has passed before anything was asked",
-        ));
-    }
-    let end = Deadline::after(left.min(Duration::from_millis(settings.observe_timeout_ms)));
+    let end = budget(deadline, Duration::from_millis(settings.observe_timeout_ms))?;
     let seen = Looker {
         settings,
         http,
@@ -118,13 +109,10 @@ impl Assembly<'_> {
             .note_told(tellers.map(|(id, _)| id.as_str()), self.now);
         let mut data = self.data(&before.roster, &after.roster, counters, limits);
         self.remember_keys(&mut data, &mut after);
-        let observation = Observation {
-            observed_at_ms: now_ms(),
-            summary: summary::line(&data),
-            slis: summary::slis(&data),
-            data,
-            sources: self.seen.sources,
-        };
+        let (summary, slis) = (summary::line(&data), summary::slis(&data));
+        let mut observation = Observation::new(data).summary(summary);
+        observation.slis = slis;
+        observation.sources = self.seen.sources;
         (observation, after)
     }
 
@@ -222,7 +210,7 @@ impl Assembly<'_> {
             requests_per_second: prometheus
                 .and_then(|p| p.requests_per_second)
                 .or(own.requests_per_second),
-            thresholds: self.settings.thresholds,
+            thresholds: self.settings.thresholds.into(),
             nodes,
             node_metrics,
         }
@@ -267,9 +255,7 @@ impl Assembly<'_> {
             Ok(view) => Latency {
                 p50_ms: view.p50_ms,
                 p99_ms: view.p99_ms,
-                p99_ms_by_node: prometheus::by_node(view.p99_ms_by_node.clone(), |at| {
-                    roster.id_at(at)
-                }),
+                p99_ms_by_node: prometheus::by_node(&view.p99_ms_by_node, |at| roster.id_at(at)),
                 error: None,
             },
             Err(fault) => Latency {

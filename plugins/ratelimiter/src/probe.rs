@@ -3,11 +3,9 @@
 use std::{collections::HashMap, thread, time::Duration};
 
 use operator_plugin_api::Deadline;
+use operator_plugin_kit::{Answer, Endpoint, Fault, Http, endpoint::segment};
 
 use crate::{
-    endpoint::Endpoint,
-    http::{Answer, Fault, Http},
-    management::segment,
     observation::NodeMetrics,
     wire::{Health, NodeMetricsV1},
 };
@@ -28,7 +26,7 @@ pub(crate) struct Target {
 pub(crate) struct Probed {
     pub(crate) target: Target,
     pub(crate) health: Result<Health, Fault>,
-    pub(crate) took_ms: f64,
+    pub(crate) took: Duration,
 }
 
 /// Asks for the node's health, and once more if no answer came: one slow answer is no dead node.
@@ -42,7 +40,7 @@ pub(crate) fn probe(http: &Http, target: &Target, timeout: Duration, end: Deadli
     Probed {
         target: target.clone(),
         health,
-        took_ms: asked.elapsed().as_secs_f64() * 1_000.0,
+        took: asked.elapsed(),
     }
 }
 

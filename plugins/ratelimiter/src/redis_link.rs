@@ -11,9 +11,8 @@ use std::{
 };
 
 use operator_plugin_api::Deadline;
+use operator_plugin_kit::http::UNRESOLVED_HOST;
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, Parser, Pipeline, Value};
-
-use crate::http::NO_SUCH_HOST;
 
 /// The most that is read for one pipeline of answers: far above 5,000 counts, far below what would hurt.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -172,7 +171,7 @@ fn away(error: &io::Error) -> RedisFault {
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
-        io::ErrorKind::NotFound => NO_SUCH_HOST.into(),
+        io::ErrorKind::NotFound => UNRESOLVED_HOST.into(),
         kind => kind.to_string(),
     };
     RedisFault::Away(why)

@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use operator_plugin_kit::Endpoint;
+
 use crate::{
-    endpoint::Endpoint,
     observation::{ApiForm, Listed, Node},
     probe::{Probed, Target},
     redis_view::Registered,
@@ -92,7 +93,11 @@ impl Roster {
             })
             .collect();
         for (id, node) in &self.nodes {
-            let by_address = || node.address.as_deref().and_then(Endpoint::of_address);
+            let by_address = || {
+                node.address
+                    .as_deref()
+                    .and_then(Endpoint::parse_reported_address)
+            };
             if let Some(endpoint) = node.answers_at.clone().or_else(by_address) {
                 push_new(&mut targets, endpoint, id);
             }
@@ -115,7 +120,10 @@ impl Roster {
         let listed = listed.map(|node| (&node.id, &node.address));
         let registered = heard.registry.iter().map(|node| (&node.id, &node.address));
         for (id, address) in listed.chain(registered).filter(|(id, _)| !answered(id)) {
-            if let Some(endpoint) = address.as_deref().and_then(Endpoint::of_address) {
+            if let Some(endpoint) = address
+                .as_deref()
+                .and_then(Endpoint::parse_reported_address)
+            {
                 push_new(&mut targets, endpoint, id);
             }
         }

@@ -8,10 +8,9 @@ use std::{
 };
 
 use operator_plugin_api::Deadline;
+use operator_plugin_kit::{Endpoint, Http};
 
 use crate::{
-    endpoint::Endpoint,
-    http::Http,
     keys::{Keys, matches},
     management::CounterList,
     observation::{Counter, Limits},

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use operator_plugin_kit::text::{grouped, share_percent};
+
 use crate::observation::{Data, Node, NodeMetrics};
 
 /// Rates by the nodes' own measure.
@@ -79,18 +81,6 @@ pub(crate) fn line(data: &Data) -> String {
     line
 }
 
-/// Thousands set apart by commas.
-fn grouped(digits: &str) -> String {
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 pub(crate) fn slis(data: &Data) -> BTreeMap<String, Option<f64>> {
     [
         ("latency_p50_ms", data.latency.p50_ms),
@@ -115,7 +105,7 @@ fn meant_to_serve(data: &Data) -> impl Iterator<Item = &Node> {
 /// The share of nodes that answer, of those that are meant to; unknown while one of them could not be asked.
 fn node_availability(data: &Data) -> Option<f64> {
     let answers: Option<Vec<bool>> = meant_to_serve(data).map(|node| node.answered).collect();
-    share(&answers?)
+    share_percent(&answers?)
 }
 
 /// The share of nodes that reach Redis, of those that answer.
@@ -125,16 +115,7 @@ fn redis_connectivity(data: &Data) -> Option<f64> {
     }
     let answering = data.nodes.iter().filter(|node| node.answered == Some(true));
     let connected: Option<Vec<bool>> = answering.map(|node| node.redis_connected).collect();
-    share(&connected?)
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "there are far fewer than 2^52 nodes"
-)]
-fn share(of: &[bool]) -> Option<f64> {
-    let good = of.iter().filter(|good| **good).count();
-    (!of.is_empty()).then(|| 100.0 * good as f64 / of.len() as f64)
+    share_percent(&connected?)
 }
 
 #[cfg(test)]

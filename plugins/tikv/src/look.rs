@@ -9,15 +9,14 @@ mod told;
 use std::{
     sync::{Mutex, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use operator_plugin_api::{Deadline, Source};
+use operator_plugin_kit::{Endpoint, Fault, Http, observing::timed};
 
 use crate::{
     config::{LogSource, Settings},
-    endpoint::Endpoint,
-    http::Http,
     log::{LogEvidence, LogTail},
     meter::{Measured, Meter},
     pd::{
@@ -53,7 +52,7 @@ pub(crate) struct Asked {
     pub(crate) endpoint: Endpoint,
     pub(crate) version: Option<String>,
     pub(crate) members: Result<wire::Members, PdError>,
-    took_ms: f64,
+    took: Duration,
 }
 
 impl Asked {
@@ -134,18 +133,19 @@ impl Looker<'_> {
                     .map(|source| timed(|| self.read_log(source)))
             });
             let (asked, health, told) = self.look_at_pd();
-            let (metrics, metrics_ms) = metrics
+            let (metrics, metrics_took) = metrics
                 .join()
-                .unwrap_or_else(|_| (Err(PANICKED.into()), 0.0));
+                .unwrap_or_else(|_| (Err(PANICKED.into()), Duration::ZERO));
             let log = log
                 .join()
-                .unwrap_or_else(|_| Some((Err(PANICKED.into()), 0.0)));
+                .unwrap_or_else(|_| Some((Err(PANICKED.into()), Duration::ZERO)));
             let mut sources: Vec<_> = asked.iter().map(pd_source).collect();
-            sources.push(source("pd health", said(&health).as_ref(), 0.0));
+            sources.push(Source::new("pd health").error(health.as_ref().err()));
             sources.extend(told_sources(told.as_ref()));
-            sources.push(source("prometheus", metrics.as_ref().err(), metrics_ms));
-            if let Some((log, took_ms)) = &log {
-                sources.push(source("log", log.as_ref().err(), *took_ms));
+            let prometheus = Source::new("prometheus").error(metrics.as_ref().err());
+            sources.push(prometheus.took(metrics_took));
+            if let Some((log, took)) = &log {
+                sources.push(Source::new("log").error(log.as_ref().err()).took(*took));
             }
             Seen {
                 asked,
@@ -158,7 +158,7 @@ impl Looker<'_> {
         })
     }
 
-    fn look_at_pd(&self) -> (Vec<Asked>, Health, Option<(Told, f64)>) {
+    fn look_at_pd(&self) -> (Vec<Asked>, Health, Option<(Told, Duration)>) {
         let mut asked = self.ask_all(&self.settings.pd);
         if !asked.iter().any(Asked::is_there) {
             asked.extend(self.ask_all(self.members));
@@ -190,7 +190,7 @@ impl Looker<'_> {
                     endpoint: endpoint.clone(),
                     version: None,
                     members: Err(panicked()),
-                    took_ms: 0.0,
+                    took: Duration::ZERO,
                 })
             });
             asked.collect()
@@ -200,7 +200,7 @@ impl Looker<'_> {
     /// Whether it is there first, which is quick: only who is there is waited for.
     fn ask_whom(&self, endpoint: &Endpoint) -> Asked {
         let pd = self.pd(endpoint);
-        let ((version, members), took_ms) = timed(|| {
+        let ((version, members), took) = timed(|| {
             let status = pd.get::<wire::ServerStatus>("/status", self.end.at_most(STATUS_TIMEOUT));
             match status {
                 Err(error) if !error.is_from_pd() => (None, Err(error)),
@@ -214,7 +214,7 @@ impl Looker<'_> {
             endpoint: endpoint.clone(),
             version,
             members,
-            took_ms,
+            took,
         }
     }
 
@@ -247,43 +247,22 @@ fn leads(asked: &Asked) -> bool {
     let mut urls = urls
         .into_iter()
         .flatten()
-        .filter_map(|url| Endpoint::of_member(url));
+        .filter_map(|url| Endpoint::parse_reported(url));
     urls.any(|url| url.authority() == asked.endpoint.authority())
 }
 
 const PANICKED: &str = "reading it panicked";
 
 fn panicked() -> PdError {
-    PdError::from(crate::http::Fault::NoAnswer(PANICKED.into()))
+    PdError::from(Fault::NoAnswer(PANICKED.into()))
 }
 
 fn not_asked() -> PdError {
-    PdError::from(crate::http::Fault::NotSent("no PD answers".into()))
-}
-
-fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
-    let since = Instant::now();
-    let result = run();
-    (result, since.elapsed().as_secs_f64() * 1_000.0)
-}
-
-fn source(name: &str, error: Option<&String>, took_ms: f64) -> Source {
-    Source {
-        name: name.into(),
-        error: error.cloned(),
-        took_ms,
-    }
+    PdError::from(Fault::NotSent("no PD answers".into()))
 }
 
 fn pd_source(asked: &Asked) -> Source {
-    let error = asked.members.as_ref().err().map(ToString::to_string);
-    source(
-        &format!("pd {}", asked.endpoint.authority()),
-        error.as_ref(),
-        asked.took_ms,
-    )
-}
-
-fn said<T>(got: &Got<T>) -> Option<String> {
-    got.as_ref().err().map(ToString::to_string)
+    Source::new(format!("pd {}", asked.endpoint.authority()))
+        .error(asked.members.as_ref().err())
+        .took(asked.took)
 }

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{endpoint::Endpoint, look::LongLists};
+use operator_plugin_kit::Endpoint;
+
+use crate::look::LongLists;
 
 /// A leader begins with heartbeats that its predecessor wrote down, which it does every 5 minutes. A store that it has not heard
 /// of itself by then, and half a minute more, is believed to be away.

@@ -7,12 +7,9 @@ use std::{
 };
 
 use operator_plugin_api::Deadline;
+use operator_plugin_kit::{Http, Prometheus};
 
-use crate::{
-    config::Settings,
-    http::Http,
-    prometheus::{self, Metrics},
-};
+use crate::{config::Settings, prometheus::Metrics};
 
 /// Quantiles over a thousand stores are work, and the rest does not wait for them.
 const TIMEOUT: Duration = Duration::from_millis(3_600);
@@ -99,7 +96,9 @@ impl Drop for Meter {
 fn measure(settings: &Settings, http: &Http, end: Deadline) -> Answer {
     let at = Instant::now();
     let deadline = Deadline::after(end.at_most(TIMEOUT));
-    let metrics = prometheus::look(http, settings, deadline)?;
+    let server = Prometheus::new(http, &settings.prometheus)
+        .bearer_token(settings.prometheus_token.as_deref());
+    let metrics = Metrics::read(server, deadline).map_err(|fault| fault.to_string())?;
     Ok(Measured {
         metrics: Arc::new(metrics),
         at,
@@ -125,7 +124,7 @@ mod tests {
             ..Config::default()
         };
         let settings = Settings::new(config).expect("valid");
-        Meter::new(Arc::new(settings), Arc::new(Http::new()))
+        Meter::new(Arc::new(settings), Arc::new(crate::http()))
     }
 
     fn measured(took: Duration, ago: Duration) -> Measured {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::log::LogEvidence;
+use crate::{log::LogEvidence, thresholds::ObservedThresholds};
 
 /// All that was seen of the cluster in one cycle.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,9 @@ pub struct Data {
     pub config: PdConfig,
     /// What the log shows; null when no log is configured or it could not be read.
     pub log: Option<LogEvidence>,
+    /// The thresholds that the invariants are judged by. Observations of version 0.1.0 have none.
+    #[serde(default)]
+    pub thresholds: ObservedThresholds,
 }
 
 /// The placement driver.

@@ -7,11 +7,10 @@ use std::{
 };
 
 use operator_plugin_api::{Deadline, Error, ErrorKind, Observation, now_ms};
+use operator_plugin_kit::{Endpoint, Http, observing::budget};
 
 use crate::{
     config::Settings,
-    endpoint::Endpoint,
-    http::Http,
     log::LogTail,
     look::{Got, Looker, Seen, Told},
     memory::{Memory, note},
@@ -22,10 +21,9 @@ use crate::{
     },
     pd::{operator, regions::Listed, units::time_ms, wire},
     read, summary,
+    thresholds::Thresholds,
 };
 
-/// Of a deadline, this much is left for putting the answer together.
-const MARGIN_PERCENT: u32 = 15;
 /// Operators that are told one by one.
 const MAX_OPERATORS: usize = 100;
 /// PD has at most a handful of members.
@@ -40,13 +38,7 @@ pub(crate) fn observe(
     log: &Mutex<LogTail>,
     deadline: Deadline,
 ) -> Result<Observation<Data>, Error> {
-    let left = deadline.remaining() * (100 - MARGIN_PERCENT) / 100;
-    if left.is_zero() {
-        return Err(Error::retryable(
-            ErrorKind::Deadline,
-            "observe: the deadline has passed before anything was asked",
-        ));
-    }
+    let end = budget(deadline, Duration::from_millis(settings.observe_timeout_ms))?;
     let (members, long_lists) = {
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         (memory.members.clone(), memory.long_lists.clone())
@@ -58,7 +50,7 @@ pub(crate) fn observe(
         long_lists: &long_lists,
         meter,
         log,
-        end: Deadline::after(left.min(Duration::from_millis(settings.observe_timeout_ms))),
+        end,
     };
     let seen = looker.look();
     let now = Instant::now();
@@ -68,7 +60,7 @@ pub(crate) fn observe(
         return Err(nothing(&seen));
     }
     learn(&mut memory, &seen, now);
-    Ok(assemble(seen, &memory, now))
+    Ok(assemble(seen, settings.thresholds, &memory, now))
 }
 
 fn nothing(seen: &Seen) -> Error {
@@ -103,7 +95,7 @@ fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
             .iter()
             .filter_map(|member| member.client_urls.as_ref()?.first());
         memory.members = urls
-            .filter_map(|url| Endpoint::of_member(url))
+            .filter_map(|url| Endpoint::parse_reported(url))
             .take(MAX_MEMBERS)
             .collect();
     }
@@ -129,9 +121,15 @@ fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
     }
 }
 
-fn assemble(seen: Seen, memory: &Memory, now: Instant) -> Observation<Data> {
+fn assemble(
+    seen: Seen,
+    thresholds: Thresholds,
+    memory: &Memory,
+    now: Instant,
+) -> Observation<Data> {
     let mut data = Data {
         pd: read::pd(&seen),
+        thresholds: thresholds.into(),
         ..Data::default()
     };
     data.pd.leader_changed_ago_ms = memory.leader.changed_ago(now).map(ms);
@@ -153,13 +151,11 @@ fn assemble(seen: Seen, memory: &Memory, now: Instant) -> Observation<Data> {
     }
     data.cluster_metrics.qps = summary::qps(data.store_metrics.as_ref());
     data.log = seen.log.and_then(Result::ok);
-    Observation {
-        observed_at_ms: now_ms(),
-        summary: summary::line(&data),
-        slis: summary::slis(&data),
-        data,
-        sources: seen.sources,
-    }
+    let (summary, slis) = (summary::line(&data), summary::slis(&data));
+    let mut observation = Observation::new(data).summary(summary);
+    observation.slis = slis;
+    observation.sources = seen.sources;
+    observation
 }
 
 /// What the one PD told, each part by itself.

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use operator_plugin_api::{ActionResult, Call, Deadline, Error, ErrorKind, Outcome, now_ms};
+use operator_plugin_kit::{Answer, Change, Endpoint, Fault, Http, RequestOptions};
 use serde_json::{Map, Value, json};
 
 use super::request::Action;
 use crate::{
-    endpoint::Endpoint,
-    http::{Answer, Change, Fault, Http},
     keys::matches,
     observation::{ApiForm, Block, Limits},
     wire::{BlockList, LimitsV1},
@@ -38,7 +37,8 @@ impl Invoker<'_> {
     pub(crate) fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
         let action = Action::parse(call)?;
         if call.dry_run {
-            return self.rehearse(call, &action);
+            let change = supported(call, action.request(self.form.unwrap_or(ApiForm::V1)))?;
+            return Ok(change.dry_run(self.endpoints.first()));
         }
         let mut last = Fault::NotSent("no node is known".into());
         for endpoint in &self.endpoints {
@@ -61,42 +61,12 @@ impl Invoker<'_> {
                 answer => return Ok(result(call, endpoint, answer, before)),
             }
         }
-        Ok(ActionResult {
-            outcome: Outcome::Failed,
-            message: format!(
-                "`{}` was sent to nobody: no node can be asked ({last})",
-                call.action
-            ),
-            details: json!({"fault": Fault::NotSent(String::new()).code()}),
-        })
-    }
-
-    fn rehearse(&self, call: &Call, action: &Action) -> Result<ActionResult, Error> {
-        let change = supported(call, action.request(self.form.unwrap_or(ApiForm::V1)))?;
-        let to = self
-            .endpoints
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let body = change
-            .body
-            .as_ref()
-            .map(|body| format!(" with {body}"))
-            .unwrap_or_default();
-        Ok(ActionResult {
-            outcome: Outcome::Done,
-            message: format!(
-                "would send {} {}{body} to {to}; nothing was done",
-                change.method, change.path
-            ),
-            details: json!({
-                "dry_run": true,
-                "method": change.method.as_str(),
-                "path": change.path,
-                "body": change.body,
-                "to": to,
-            }),
-        })
+        let message = format!(
+            "`{}` was not sent: no node is available ({last})",
+            call.action
+        );
+        let code = Fault::NotSent(String::new()).code();
+        Ok(ActionResult::failed(message).details(json!({"fault": code})))
     }
 
     /// Reads the limits: that tells the form, and what `update_limit` is going to replace.
@@ -162,10 +132,10 @@ impl Invoker<'_> {
         change: &Change,
         deadline: Deadline,
     ) -> Result<Answer, Fault> {
-        // A twentieth is left for saying what came of it.
-        let left = deadline.remaining() * 19 / 20;
-        self.http
-            .send(endpoint, change, self.token, left.min(ASK), left)
+        // A twentieth is left for reporting the outcome.
+        let options = RequestOptions::new(deadline.remaining() * 19 / 20);
+        let options = options.bearer_token(self.token);
+        self.http.send(endpoint, change, options)
     }
 }
 
@@ -199,31 +169,28 @@ fn result(
     before: Map<String, Value>,
 ) -> ActionResult {
     let mut details = before;
+    let action = &call.action;
     let (outcome, message) = match answer.and_then(|answer| answer.ok::<Value>()) {
         Ok(answer) => {
             details.insert("answer".into(), answer);
-            let message = format!("{endpoint} accepted `{}`", call.action);
-            (Outcome::Done, message)
+            (Outcome::Done, format!("{endpoint} accepted `{action}`"))
         }
         Err(fault) => {
             let (outcome, verb) = match fault {
-                // It was understood and refused.
+                // The service understood the request and refused it.
                 Fault::Status(400..500, _) => (Outcome::Failed, "refused"),
-                // A 3xx, or a success that is not the service's: whoever answered is no rate limiter.
-                Fault::Status(300..400, _) | Fault::NotSent(_) => (Outcome::Failed, "did not take"),
-                // It began and may have got anywhere.
+                // A 3xx is not an answer of the service: another server is behind this address.
+                Fault::Status(300..400, _) | Fault::NotSent(_) => {
+                    (Outcome::Failed, "did not accept")
+                }
+                // The service may have begun.
                 Fault::Status(..) | Fault::TimedOut(_) | Fault::NoAnswer(_) | Fault::Garbage(_) => {
                     (Outcome::Unknown, "may or may not have done")
                 }
             };
             details.insert("fault".into(), fault.code().into());
-            let message = format!("{endpoint} {verb} `{}`: {fault}", call.action);
-            (outcome, message)
+            (outcome, format!("{endpoint} {verb} `{action}`: {fault}"))
         }
     };
-    ActionResult {
-        outcome,
-        message,
-        details: Value::Object(details),
-    }
+    ActionResult::new(outcome, message).details(details)
 }

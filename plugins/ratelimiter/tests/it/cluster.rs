@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use operator_plugin_kit::testing::process::Process;
 use ratelimiter::Listed;
 use serde_json::json;
 
-use crate::support::{Cluster, Process, binary, wait_for};
+use crate::support::{Cluster, binary, wait_for};
 
 /// What is left unknown without Prometheus.
 const WITHOUT_PROMETHEUS: &str = "high_latency";

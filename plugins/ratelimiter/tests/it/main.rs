@@ -8,7 +8,6 @@
 mod actions;
 mod broken;
 mod cluster;
-mod fake;
 mod older;
 mod soak;
 mod support;

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Cluster, Process, binary, wait_for};
+use operator_plugin_kit::testing::process::Process;
+
+use crate::support::{Cluster, binary, wait_for};
 
 #[test]
 #[ignore = "takes as long as it is told to"]

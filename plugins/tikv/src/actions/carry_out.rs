@@ -3,6 +3,7 @@
 use std::{cell::Cell, time::Duration};
 
 use operator_plugin_api::{ActionResult, Call, Deadline, Error, ErrorKind, Outcome};
+use operator_plugin_kit::{Change, Endpoint, Http};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -13,8 +14,6 @@ use super::{
     request::{Action, Schedule},
 };
 use crate::{
-    endpoint::Endpoint,
-    http::{Change, Http},
     look::{Got, evict_leader},
     pd::{
         Pd,
@@ -44,7 +43,7 @@ pub(crate) fn invoke(
     };
     endpoints.extend(members.iter().filter(|member| !known(member)).cloned());
     if call.dry_run {
-        return Ok(rehearse(&action, &endpoints));
+        return Ok(action.request().dry_run(endpoints.first()));
     }
     let asker = Asker {
         http,
@@ -82,35 +81,6 @@ pub(crate) fn invoke(
     ))
 }
 
-fn rehearse(action: &Action, endpoints: &[Endpoint]) -> ActionResult {
-    let change = action.request();
-    let to = endpoints
-        .first()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let body = change
-        .body
-        .as_ref()
-        .map(|body| format!(" with {body}"))
-        .unwrap_or_default();
-    let message = format!(
-        "would send {} {}{body} to {to}; nothing was done",
-        change.method, change.path
-    );
-    let details = json!({
-        "dry_run": true,
-        "method": change.method.as_str(),
-        "path": change.path,
-        "body": change.body,
-        "to": to,
-    });
-    ActionResult {
-        outcome: Outcome::Done,
-        message,
-        details,
-    }
-}
-
 fn result(
     outcome: Outcome,
     message: String,
@@ -120,11 +90,7 @@ fn result(
     if let Value::Object(more) = more {
         details.extend(more);
     }
-    ActionResult {
-        outcome,
-        message,
-        details: Value::Object(details),
-    }
+    ActionResult::new(outcome, message).details(details)
 }
 
 /// In PD's own words.

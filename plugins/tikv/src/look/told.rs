@@ -7,17 +7,15 @@ use std::{
 };
 
 use operator_plugin_api::Source;
+use operator_plugin_kit::RequestOptions;
 
-use super::{Got, Looker, MEMBERS_TIMEOUT, panicked, said, source};
-use crate::{
-    http::MAX_BODY_BYTES,
-    pd::{
-        Pd,
-        error::PdError,
-        parse,
-        regions::{Listed, listed},
-        wire,
-    },
+use super::{Got, Looker, MEMBERS_TIMEOUT, panicked};
+use crate::pd::{
+    Pd,
+    error::PdError,
+    parse,
+    regions::{Listed, listed},
+    wire,
 };
 
 /// What is read of a list of regions: its length, and the first few.
@@ -107,7 +105,8 @@ impl Looker<'_> {
 
     fn region_check(&self, pd: Pd<'_>, check: &str) -> Got<(Listed, Instant)> {
         let path = format!("/regions/check/{check}");
-        let answer = pd.answer(&path, self.end.at_most(MEMBERS_TIMEOUT), LIST_HEAD_BYTES)?;
+        let options = RequestOptions::new(self.end.at_most(MEMBERS_TIMEOUT));
+        let answer = pd.answer(&path, options.max_body_bytes(LIST_HEAD_BYTES))?;
         let list = listed(&answer.body)
             .ok_or_else(|| PdError::foreign(200, "answered with no list of regions"))?;
         Ok((list, Instant::now()))
@@ -116,7 +115,7 @@ impl Looker<'_> {
 
 /// The stores, and PD's clock.
 fn stores(pd: Pd<'_>, timeout: Duration) -> Got<(wire::Stores, Option<i64>)> {
-    let answer = pd.answer("/stores", timeout, MAX_BODY_BYTES)?;
+    let answer = pd.answer("/stores", RequestOptions::new(timeout))?;
     Ok((parse(&answer)?, answer.date_ms))
 }
 
@@ -133,30 +132,30 @@ pub(crate) fn evict_leader(pd: Pd<'_>, timeout: Duration) -> Got<Vec<u64>> {
     }
 }
 
-/// What was asked of the one PD, by what it is about.
-pub(super) fn told_sources(told: Option<&(Told, f64)>) -> Vec<Source> {
-    let Some((told, took_ms)) = told else {
-        let nobody = "no PD that answers knows a leader".to_owned();
-        return vec![source("pd cluster", Some(&nobody), 0.0)];
+/// The requests to the one PD, by their subject.
+pub(super) fn told_sources(told: Option<&(Told, Duration)>) -> Vec<Source> {
+    let Some((told, took)) = told else {
+        let error = "no PD that answers knows a leader";
+        return vec![Source::new("pd cluster").error(Some(error))];
     };
-    let checks = told.checks.values().find_map(said);
+    let checks = told.checks.values().find_map(error_of);
+    let schedulers = error_of(&told.schedulers).or(error_of(&told.paused));
     let parts = [
-        ("pd stores", said(&told.stores)),
-        ("pd regions", said(&told.stats).or(checks)),
-        ("pd operators", said(&told.operators)),
-        (
-            "pd schedulers",
-            said(&told.schedulers)
-                .or(said(&told.paused))
-                .or(said(&told.evict_leader)),
-        ),
+        ("pd stores", error_of(&told.stores)),
+        ("pd regions", error_of(&told.stats).or(checks)),
+        ("pd operators", error_of(&told.operators)),
+        ("pd schedulers", schedulers.or(error_of(&told.evict_leader))),
         (
             "pd config",
-            said(&told.schedule).or(said(&told.replication)),
+            error_of(&told.schedule).or(error_of(&told.replication)),
         ),
-        ("pd hotspot", said(&told.hot)),
+        ("pd hotspot", error_of(&told.hot)),
     ];
     parts
-        .map(|(name, error)| source(name, error.as_ref(), *took_ms))
+        .map(|(name, error)| Source::new(name).error(error).took(*took))
         .into()
+}
+
+fn error_of<T>(got: &Got<T>) -> Option<&PdError> {
+    got.as_ref().err()
 }

@@ -6,9 +6,8 @@
 //! - plain text of the router (404), or nothing (405);
 //! - `Too Many Requests` (429).
 
+use operator_plugin_kit::Fault;
 use serde_json::Value;
-
-use crate::http::Fault;
 
 /// How much of another program's own message is repeated.
 const MAX_MESSAGE_CHARS: usize = 300;
@@ -197,8 +196,8 @@ impl From<Fault> for PdError {
     fn from(fault: Fault) -> Self {
         let kind = match fault {
             Fault::NotSent(_) => PdErrorKind::NotSent,
-            Fault::NoAnswer(_) => PdErrorKind::NoAnswer,
-            Fault::Garbage(_) => PdErrorKind::Foreign,
+            Fault::NoAnswer(_) | Fault::TimedOut(_) => PdErrorKind::NoAnswer,
+            Fault::Garbage(_) | Fault::Status(..) => PdErrorKind::Foreign,
         };
         Self::new(kind, None, None, &fault.to_string())
     }

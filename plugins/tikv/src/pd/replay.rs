@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use operator_plugin_kit::Answer;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{accepted, error::PdErrorKind, operator, parse, regions::listed, wire};
-use crate::http::Answer;
 
 #[derive(Deserialize)]
 struct Samples {

@@ -9,10 +9,9 @@ use std::{
 };
 
 use operator_plugin_api::{ActionResult, Call, Deadline, Error, ErrorKind, Outcome, Subject};
+use operator_plugin_kit::testing::fake::{Fake, Reply, Request};
 use serde_json::{Value, json};
 use tikv::{Config, Tikv};
-
-use crate::fake::{Fake, Reply, Request};
 
 fn invoke(
     urls: &[String],
@@ -24,13 +23,9 @@ fn invoke(
         pd_urls: urls.to_vec(),
         ..Config::default()
     };
-    Tikv::create(config).unwrap().invoke(&Call {
-        action: action.into(),
-        params,
-        deadline: Deadline::after(Duration::from_secs(3)),
-        idempotency_key: "1".into(),
-        dry_run,
-    })
+    let deadline = Deadline::after(Duration::from_secs(3));
+    let call = Call::new(action, params, deadline).dry_run(dry_run);
+    Tikv::create(config).unwrap().invoke(&call)
 }
 
 fn body(status: u16, body: impl ToString) -> Reply {

@@ -3,28 +3,19 @@
 use std::time::{Duration, Instant};
 
 use operator_plugin_api::{Deadline, ErrorKind, Subject};
+use operator_plugin_kit::testing::{
+    fake::{Fake, Reply},
+    verdicts,
+};
 use tikv::{Config, Tikv};
 
-use crate::{
-    cluster::{Cluster, Watch, verdicts},
-    fake::{Fake, Reply},
-};
+use crate::cluster::{Cluster, Watch};
 
 fn ways() -> Vec<(&'static str, Reply)> {
-    let html = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>";
-    vec![
-        ("500", Reply::Body(500, "{\"oops\":1}".into())),
-        ("html", Reply::Raw(html.into())),
-        ("no http", Reply::Raw("hello\r\n\r\n".into())),
-        ("half a body", Reply::Half),
-        ("stall", Reply::Stall),
-        ("drip", Reply::Drip),
-        (
-            "wrong shape",
-            Reply::Body(200, r#"{"stores":7,"version":[],"data":{}}"#.into()),
-        ),
-        ("null", Reply::Body(200, "null".into())),
-    ]
+    let other_shape = r#"{"stores":7,"version":[],"data":{}}"#;
+    let mut ways = Reply::broken();
+    ways.push(("another shape", Reply::Body(200, other_shape.into())));
+    ways
 }
 
 /// A port on which nobody listens.

@@ -7,10 +7,12 @@ use std::{
 };
 
 use operator_plugin_api::{CheckReport, Deadline, Observation, Subject};
+use operator_plugin_kit::testing::{
+    fake::{Fake, Reply, Request},
+    verdicts,
+};
 use serde_json::{Value, json};
 use tikv::{Config, Data, Tikv};
-
-use crate::fake::{Fake, Reply, Request};
 
 const V1: &str = "/pd/api/v1";
 
@@ -246,19 +248,4 @@ impl Watch {
     pub(crate) fn verdicts(&self) -> Vec<String> {
         verdicts(&self.look().1)
     }
-}
-
-pub(crate) fn verdicts(report: &CheckReport) -> Vec<String> {
-    let whole = |resource: &Option<String>| resource.clone().unwrap_or_else(|| "*".into());
-    let violated = report
-        .violations
-        .iter()
-        .map(|v| format!("{} {} violated", v.invariant, whole(&v.resource)));
-    let unknown = report
-        .unknown
-        .iter()
-        .map(|u| format!("{} {} unknown", u.invariant, whole(&u.resource)));
-    let mut verdicts: Vec<_> = violated.chain(unknown).collect();
-    verdicts.sort();
-    verdicts
 }

@@ -2,13 +2,11 @@
 
 use std::{thread, time::Duration};
 
+use operator_plugin_kit::testing::fake::{Fake, Reply};
 use serde_json::{Value, json};
 use tikv::{Config, StoreState};
 
-use crate::{
-    cluster::{Cluster, Watch},
-    fake::{Fake, Reply},
-};
+use crate::cluster::{Cluster, Watch};
 
 #[test]
 fn a_healthy_cluster_is_seen_whole_and_nothing_is_wrong() {
@@ -89,7 +87,7 @@ fn each_fault_is_its_own_verdict() {
     );
 
     let full = after(|c| store(c, 1, |s| s["status"]["available"] = json!("10GiB")));
-    assert_eq!(full, ["low_disk_space store-2 violated"]);
+    assert_eq!(full, ["low_disk_space store-2 violated critical"]);
     let regions = r#"{"count":2,"regions":[{"id":18,"leader":{"role_name":"Voter","store_id":1}},{"id":19,"leader":{"role_name":""}}]}"#;
     let down = after(|c| c.set("GET /regions/check/down-peer", regions));
     assert_eq!(down, ["under_replicated down-peer violated"]);

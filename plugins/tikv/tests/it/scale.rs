@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use operator_plugin_kit::testing::verdicts;
 use tikv::Config;
 
-use crate::cluster::{Cluster, Watch, verdicts};
+use crate::cluster::{Cluster, Watch};
 
 /// The largest that this process ever was. MiB.
 fn peak_mib() -> u64 {

@@ -9,13 +9,7 @@ use tikv::Tikv;
 use crate::simulated::{Simulated, wait_for};
 
 fn invoke(sim: &Simulated, action: &str, params: Value) -> ActionResult {
-    let call = Call {
-        action: action.into(),
-        params,
-        deadline: Deadline::after(Duration::from_mins(1)),
-        idempotency_key: "1".into(),
-        dry_run: false,
-    };
+    let call = Call::new(action, params, Deadline::after(Duration::from_mins(1)));
     let result = Tikv::create(sim.config()).unwrap().invoke(&call);
     result.unwrap_or_else(|error| panic!("{action}: {error}"))
 }

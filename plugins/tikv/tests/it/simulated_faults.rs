@@ -1,9 +1,10 @@
 //! Each fault is really made in a simulated cluster, is seen as what it is, and is gone when it is mended.
 
+use operator_plugin_kit::testing::verdicts;
 use serde_json::json;
 
 use crate::{
-    cluster::{Watch, verdicts},
+    cluster::Watch,
     simulated::{Simulated, unmeasured, wait_for, wait_for_verdicts},
 };
 
@@ -94,7 +95,7 @@ fn faults_of_disks_and_regions_and_plans_are_told_apart() {
     wait_for_verdicts(&watch, &[]);
     sim.control("/stores/1/fill?available=0.1");
     sim.control("/clock?advance=30s");
-    wait_for_verdicts(&watch, &["low_disk_space store-1 violated"]);
+    wait_for_verdicts(&watch, &["low_disk_space store-1 violated critical"]);
     sim.control("/stores/1/heal");
     sim.control("/clock?advance=30s");
     wait_for_verdicts(&watch, &[]);

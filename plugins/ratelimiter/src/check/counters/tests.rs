@@ -1,5 +1,7 @@
 //! Each verdict at its boundaries.
 
+use operator_plugin_api::CheckReport;
+
 use super::*;
 use crate::check::samples::{counter, healthy};
 
@@ -222,10 +224,10 @@ fn what_is_not_counted_is_unknown() {
 }
 
 fn report(change: impl FnOnce(&mut Data)) -> CheckReport {
-    let (mut data, mut report) = (healthy(), CheckReport::default());
+    let (mut data, mut findings) = (healthy(), Findings::default());
     change(&mut data);
-    check(&data, &mut report);
-    report
+    check(&data, &mut findings);
+    findings.report()
 }
 
 #[test]
@@ -265,5 +267,14 @@ fn a_thousand_broken_keys_are_fifty_entries_and_a_sum() {
     assert_eq!(over.len(), 51);
     assert_eq!(over[0].resource.as_deref(), Some("k0000"));
     assert_eq!(over[50].resource, None);
-    assert!(over[50].message.starts_with("950 more keys"));
+    assert!(over[50].message.starts_with("950 more resources"));
+}
+
+#[test]
+fn without_its_thresholds_drift_is_unknown() {
+    let mut data = healthy();
+    data.thresholds.counter_drift_floor = None;
+    let counter = counted((100, 100), (100, 100));
+    assert_eq!(word(&drift(&counter, &data)), "unknown");
+    assert_eq!(word(&ghost(&counter, &data)), "holds");
 }
