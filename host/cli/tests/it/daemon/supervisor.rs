@@ -1,27 +1,20 @@
 //! The loops of the daemon: one that panics is started again and nothing is lost, one that is held up is a ticket of the
 //! operator's own, and `operator status` shows both.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::unnecessary_debug_formatting,
-    reason = "helpers of tests fail like tests; a path in quotes is one in TOML"
-)]
-
-mod acting;
-mod common;
-mod daemon;
-
 use std::{
     collections::BTreeSet,
     fs,
     time::{Duration, Instant},
 };
 
-use acting::{BROKEN, Scene, WHOLE};
-use common::wait_for;
-use daemon::{Daemon, text};
 use rustix::process::Signal;
 use serde_json::Value;
+
+use crate::support::{
+    acting::{BROKEN, Scene, WHOLE},
+    common::wait_for,
+    daemon::{Daemon, text},
+};
 
 const RULES: &str = "verify_window = \"1s\"\ncooldown = \"0s\"";
 const STALLED: &str = "operator.loop_stalled";
