@@ -5,7 +5,7 @@ use std::{collections::HashSet, thread, time::Duration};
 use operator_plugin_api::{CheckReport, Descriptor, ErrorKind};
 
 use super::{
-    fuzz,
+    configurations, fuzz,
     strange::{self, empty},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     loader::{Method, Said},
 };
 
-pub(super) const CASES: [Case; 14] = [
+pub(super) const CASES: [Case; 15] = [
     Case {
         id: "check.deterministic",
         expects: "the same observation always gets the same report, a second later and in another process too",
@@ -43,6 +43,12 @@ pub(super) const CASES: [Case; 14] = [
         expects: "a report does not depend on what another instance has seen",
         mend: "keep state in the subject, not in statics",
         run: no_cross_instance_memory,
+    },
+    Case {
+        id: "check.pure-config",
+        expects: "a report does not depend on the configuration of the instance that checks",
+        mend: "put the settings that check needs, such as thresholds, into the observation, and read them from there",
+        run: configurations::same_verdict,
     },
     Case {
         id: "check.healthy-clean",
@@ -166,7 +172,7 @@ fn in_shape(descriptor: &Descriptor, report: &CheckReport) -> Ran {
     Ok(())
 }
 
-fn texts(lab: &Lab) -> Result<Vec<String>, Stop> {
+pub(super) fn texts(lab: &Lab) -> Result<Vec<String>, Stop> {
     let all: Vec<_> = lab
         .golden
         .all()
@@ -204,7 +210,7 @@ fn deterministic(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn same(one: &[Said], other: &[Said], what: &str) -> Ran {
+pub(super) fn same(one: &[Said], other: &[Said], what: &str) -> Ran {
     match one.iter().zip(other).find(|(one, other)| one != other) {
         None => Ok(()),
         Some((one, other)) => Err(Stop::fail(format!(

@@ -4,6 +4,7 @@ mod actions;
 mod check;
 mod concurrency;
 mod config;
+mod configurations;
 mod describe;
 mod fuzz;
 mod invoke;
