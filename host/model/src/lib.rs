@@ -35,7 +35,9 @@ pub use retention::Retention;
 pub use rules::{ActionOverride, ActionRules, Approve, Workflow, matches as pattern_matches};
 pub use ruling::{Consequence, HeldBack, Rule, RuleRefusal, Ruling};
 pub use sandbox::{Lack, Sandbox};
-pub use secrets::{Secrets, is_secret_at, masked, shown_database, without_secrets};
+pub use secrets::{
+    DatabaseSecrets, Secrets, is_secret_at, masked, shown_database, without_secrets,
+};
 pub use text::bounded;
 pub use ticket::{
     EventKind, Mark, OPERATOR, Ticket, TicketChange, TicketEvent, TicketId, TicketKey, TicketState,

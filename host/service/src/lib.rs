@@ -25,7 +25,7 @@ pub use operator_actions::{
 };
 pub use operator_monitor::{Event, Hub, Status, Tally};
 pub use operator_store::{
-    AuditFilter, Cancelled, Engaged, ProposalFilter, QUIET, Quarantined, TicketFilter,
+    AuditFilter, Cancelled, Engaged, ProposalFilter, Quarantined, TicketFilter, log_filter,
 };
 pub use plugins::{Inspected, Listed};
 pub use subjects::{Checked, SubjectHealth};

@@ -623,17 +623,79 @@ async fn a_path_may_hold_what_means_something_in_a_url() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// Addresses at which there is no database, with a password in every place where one can be.
+fn unreachable(password: &str) -> [String; 7] {
+    [
+        format!("postgres://ada:{password}@127.0.0.1:1/operator"),
+        format!("postgres://ada:{password}@127.0.0.1:1/operator?sslmode=require"),
+        format!("postgres://127.0.0.1:1/operator?password={password}"),
+        format!("postgres://127.0.0.1:1/operator?sslpassword={password}"),
+        format!("postgres://127.0.0.1:1/operator?options={password}"),
+        format!("postgres:///operator?host=/does/not/exist&password={password}"),
+        format!("postgres://ada:{password}@127.0.0.1:1/operator?sslmode={password}"),
+    ]
+}
+
+/// Addresses that nothing can be made of.
+fn malformed(password: &str) -> [String; 7] {
+    [
+        format!("postgres://ada:{password}"),
+        format!("postgres://ada:{password}@"),
+        format!("ada:{password}@127.0.0.1:1/operator"),
+        format!("host=127.0.0.1 password={password}"),
+        format!("postgres:ada:{password}@127.0.0.1:1/operator"),
+        format!("sqlite:postgres://ada:{password}@127.0.0.1:1/operator"),
+        password.to_owned(),
+    ]
+}
+
+async fn refusal(address: &str) -> String {
+    let error = Store::open(address).await.expect_err(address);
+    format!("{error}\n{error:?}")
+}
+
 #[tokio::test]
 async fn a_database_that_cannot_be_opened_is_named_without_its_password() {
     for address in ["sqlite:", "sqlite::memory:"] {
         let refused = Store::open(address).await;
         assert!(matches!(refused, Err(StoreError::Address(_))));
     }
-    let refused = Store::open("postgres://ada:canary@127.0.0.1:1/operator").await;
-    let message = refused.unwrap_err().to_string();
-    assert!(
-        message.contains("postgres://ada:***@127.0.0.1:1/operator"),
-        "{message}"
-    );
-    assert!(!message.contains("canary"));
+    let message = refusal("postgres://ada:canary@127.0.0.1:1/operator").await;
+    let shown = "postgres://ada:***@127.0.0.1:1/operator: ";
+    assert!(message.contains(shown), "{message}");
+    for password in ["canary", "x%40canary", "canary%2Fx", "q!7"] {
+        for address in unreachable(password).iter().chain(&malformed(password)) {
+            let message = refusal(address).await;
+            assert!(!message.contains(password), "{address}: {message}");
+            assert!(!message.contains("canary"), "{address}: {message}");
+        }
+    }
+    // Raw, where the driver reads something else than was meant.
+    for password in [
+        "a@canary",
+        "1/canary",
+        "a?canary",
+        "a#canary",
+        "canary canary",
+    ] {
+        for address in &unreachable(password)[2..6] {
+            let message = refusal(address).await;
+            assert!(!message.contains("canary"), "{address}: {message}");
+        }
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn no_error_of_opening_repeats_a_password(password in "[a-zA-Z0-9!$*()_.~+-]{4,16}") {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let innocent = runtime.block_on(refusal("postgres://ada:***@127.0.0.1:1/operator?***"));
+        proptest::prop_assume!(!innocent.contains(&password));
+        for address in unreachable(&password).iter().chain(&malformed(&password)) {
+            let message = runtime.block_on(refusal(address));
+            proptest::prop_assert!(!message.contains(&password), "{address}: {message}");
+        }
+    }
 }
