@@ -12,9 +12,10 @@ DEMO_PROGRAMS_tikv := pd-sim
 .PHONY: demo test lint conformance plugins servers test-servers bench soak clean
 
 ## A live cluster, watched; ctrl-C ends all of it. SUBJECT=ratelimiter (the default) or tikv.
-demo: servers plugins
-	$(CARGO) build --release --locked -p operator -p $(DEMO_PROGRAMS_$(SUBJECT)) -p operator-demo
-	target/release/operator-demo --subject $(SUBJECT) --plugin target/lib$(SUBJECT).$(LIBRARY) --folder target/demo
+demo: servers
+	$(CARGO) build --profile demo --locked -p operator -p operator-demo -p $(SUBJECT)-plugin -p $(DEMO_PROGRAMS_$(SUBJECT))
+	chmod go-w target target/demo target/demo/lib$(SUBJECT).$(LIBRARY)
+	target/demo/operator-demo --subject $(SUBJECT) --plugin target/demo/lib$(SUBJECT).$(LIBRARY) --folder target/demo-files
 
 ## Everything that is proven by running it.
 test: test-servers
@@ -27,7 +28,9 @@ test: test-servers
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api -p operator-plugin-fakes --no-deps --locked
+	# The daemon alone: without the loader's feature that only the conformance suite has.
+	$(CARGO) clippy -p operator-service --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p operator-plugin-api -p operator-plugin-fakes -p operator-plugin-kit --no-deps --locked
 
 ## Every plugin of this repository through the whole suite.
 conformance:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs the given programs from the system's packages where they are missing, without starting them as services.
+# Installs the given programs from the system's packages if they are missing, without starting them as services.
 set -eu
 
-# A package whose programs are not on the path is known by its folder.
+# Debian keeps the programs of some packages outside of the path, in a folder named after the package.
 is_there() {
     command -v "$1" >/dev/null 2>&1 || ls "/usr/lib/$1"/*/bin >/dev/null 2>&1
 }
@@ -14,7 +14,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "these programs are missing, and this is no system with apt-get; please install them:$missing" >&2
+    echo "these programs are missing, and apt-get is not available; please install them:$missing" >&2
     exit 1
 fi
 as_root=
@@ -30,6 +30,6 @@ if [ ! -e "$forbid" ]; then
     trap '$as_root rm -f "$forbid"' EXIT
 fi
 $as_root apt-get update -q
-# Each program is named like its package.
+# Each package has the name of its program.
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive $as_root apt-get install -q -y --no-install-recommends $missing

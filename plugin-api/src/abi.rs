@@ -58,7 +58,7 @@ impl From<PluginError> for Error {
     }
 }
 
-/// A JSON document, or why there is none.
+/// A JSON document, or an error.
 pub type Reply = RResult<RString, PluginError>;
 
 /// A configured subject. Requests and replies are JSON; see [`crate::document`].

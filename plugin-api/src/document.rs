@@ -37,7 +37,7 @@ impl Severity {
     }
 }
 
-/// What a plugin says of itself before it has been configured.
+/// A plugin's description of itself, before it is configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Descriptor {
     /// Name of the kind of system that is watched, for example `postgres`: lower case letters, digits, `-` and `_`.
@@ -45,37 +45,37 @@ pub struct Descriptor {
     /// One sentence for people.
     pub description: String,
     /// JSON Schema (draft 2020-12) of the configuration that `create` accepts. Properties may carry `default`,
-    /// `x-env` (the environment variable that serves where the configuration is silent) and `x-secret: true`.
+    /// `x-env` (the environment variable that is used where the configuration has no value) and `x-secret: true`.
     pub config_schema: Value,
     /// JSON Schema of [`Observation::data`].
     #[serde(default)]
     pub observation_schema: Value,
-    /// Every invariant that `check` can report. The host refuses reports about others.
+    /// Every invariant that `check` can report. The host rejects reports about others.
     pub invariants: Vec<Invariant>,
     /// Service level objectives over the SLIs of an observation.
     #[serde(default)]
     pub slos: Vec<Slo>,
 }
 
-/// A statement about the subject that is meant to hold always.
+/// A statement about the subject that should always hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Invariant {
     /// Unique within the plugin: lower case letters, digits and `_`.
     pub name: String,
-    /// What holds when all is well, and what its breach means, in a sentence or two.
+    /// What holds in a healthy subject, and what a violation means, in a sentence or two.
     pub description: String,
-    /// How bad a breach is, unless a violation or the operator's configuration says otherwise.
+    /// How bad a violation is, unless the violation or the operator's configuration overrides it.
     pub severity: Severity,
-    /// How long a breach must last before its ticket opens. Milliseconds; 0 opens at once.
+    /// How long a violation must last before its ticket opens. Milliseconds; 0 opens at once.
     #[serde(default)]
     pub grace_period_ms: u64,
     /// How long the invariant must hold again before its ticket resolves. Milliseconds; 0 resolves at once.
     #[serde(default)]
     pub keep_firing_for_ms: u64,
-    /// Names of actions that are meant to mend a breach, best first.
+    /// Names of actions that are meant to repair a violation, best first.
     #[serde(default)]
     pub suggested_actions: Vec<String>,
-    /// What a person should look at and do, as Markdown.
+    /// What a person should examine and do, as Markdown.
     #[serde(default)]
     pub runbook: String,
 }
@@ -107,7 +107,7 @@ pub enum Objective {
     AtLeast,
 }
 
-/// What was seen of a subject at one moment.
+/// The state of a subject at one moment, as far as it could be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observation<D = Value> {
     /// When the observation was complete.
@@ -125,7 +125,7 @@ pub struct Observation<D = Value> {
     pub sources: Vec<Source>,
 }
 
-/// One place that an observation was read from, and how that went.
+/// One place that an observation was read from, and whether it answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
     /// Short and stable, for example `prometheus` or `node-2`.
@@ -138,22 +138,22 @@ pub struct Source {
     pub took_ms: f64,
 }
 
-/// The judgement over one observation. An invariant that is in neither list holds.
+/// The judgement of one observation. An invariant that is in neither list holds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckReport {
-    /// Invariants that are broken, at most one entry per invariant and resource.
+    /// Invariants that are violated, at most one entry per invariant and resource.
     pub violations: Vec<Violation>,
     /// Invariants that could not be evaluated.
     #[serde(default)]
     pub unknown: Vec<Unknown>,
 }
 
-/// One broken invariant on one resource.
+/// One violated invariant on one resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Violation {
     /// Name of a declared invariant.
     pub invariant: String,
-    /// What it is broken on (a node, a key); absent when it is the subject as a whole. Stable from cycle to cycle.
+    /// Where it is violated (a node, a key); absent when it is the subject as a whole. Stable from cycle to cycle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     /// Overrides the invariant's severity for this violation.
@@ -161,7 +161,7 @@ pub struct Violation {
     pub severity: Option<Severity>,
     /// One sentence with the numbers that show it.
     pub message: String,
-    /// The numbers themselves, for whoever diagnoses it.
+    /// The numbers themselves, for diagnosis.
     #[serde(default)]
     pub evidence: Value,
 }
@@ -171,7 +171,7 @@ pub struct Violation {
 pub struct Unknown {
     /// Name of a declared invariant.
     pub invariant: String,
-    /// The resource that is not known; absent when nothing at all is known about the invariant.
+    /// The resource that is unknown; absent when nothing is known about the invariant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     /// What was missing, in a sentence.
@@ -193,10 +193,10 @@ pub struct ActionDefinition {
     pub risk: Risk,
     /// Whether running it twice with the same parameters is the same as running it once.
     pub idempotent: bool,
-    /// What takes it back.
+    /// The action that undoes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inverse: Option<Inverse>,
-    /// Names of the invariants whose breach it is meant to mend.
+    /// Names of the invariants whose violation it is meant to repair.
     #[serde(default)]
     pub mends: Vec<String>,
     /// Whether `invoke` honours `dry_run`.
@@ -214,7 +214,7 @@ pub enum Risk {
     Low,
     /// Can hurt some users, or one part of the subject, for a while.
     Medium,
-    /// Can hurt all users, or cannot be taken back.
+    /// Can hurt all users, or cannot be undone.
     High,
 }
 
@@ -229,7 +229,7 @@ impl Risk {
     }
 }
 
-/// The action that takes another one back.
+/// The action that undoes another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Inverse {
     /// Name of an action of the same plugin.
@@ -251,21 +251,21 @@ pub enum InverseParam {
     Value(Value),
 }
 
-/// The answer of `list_actions`.
+/// The reply of `list_actions`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionList {
     /// Every action that `invoke` accepts.
     pub actions: Vec<ActionDefinition>,
 }
 
-/// What `observe` is asked.
+/// The request of `observe`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ObserveRequest {
     /// How long the call may take, from its arrival. Milliseconds. The host ends a plugin that takes longer.
     pub deadline_ms: u64,
 }
 
-/// What `invoke` is asked.
+/// The request of `invoke`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InvokeRequest {
     /// Name of an action from `list_actions`.
@@ -274,9 +274,9 @@ pub struct InvokeRequest {
     pub params: Value,
     /// How long the call may take, from its arrival. Milliseconds.
     pub deadline_ms: u64,
-    /// The same for every attempt at one execution, so that a subject that can may recognise a repeat.
+    /// The same for every attempt at one execution, so that a subject can recognise a repeat.
     pub idempotency_key: String,
-    /// Say what would be done and do nothing.
+    /// Report what would be done and do nothing.
     #[serde(default)]
     pub dry_run: bool,
 }

@@ -2,22 +2,22 @@
 
 use std::fmt;
 
-/// What went wrong in a plugin, for the host to tell apart.
+/// The class of a plugin's error, by which the host decides what to do.
 ///
-/// As the answer to an action, only [`Config`](Self::Config), [`Invalid`](Self::Invalid),
+/// As the reply to an action, only [`Config`](Self::Config), [`Invalid`](Self::Invalid),
 /// [`Unsupported`](Self::Unsupported) and [`Refused`](Self::Refused) mean that nothing was done. After any other kind the
 /// outcome counts as unknown: the request may have reached the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The configuration is not usable; nothing was done. The message names the key and the mend.
+    /// The configuration is not usable; nothing was done. The message names the key and the fix.
     Config,
-    /// The subject could not be reached, or went away before it answered.
+    /// The subject could not be reached, or the connection broke before it answered.
     Unavailable,
     /// The subject did not answer within the deadline.
     Deadline,
     /// The call's arguments are not valid; nothing was done.
     Invalid,
-    /// The plugin does not offer what was asked, such as an unknown extension; nothing was done.
+    /// The plugin does not support the request, such as an unknown extension; nothing was done.
     Unsupported,
     /// The subject refused; nothing was done.
     Refused,
@@ -62,21 +62,21 @@ impl ErrorKind {
     }
 }
 
-/// An error of a plugin: what kind, one sentence for people, and whether trying again can help.
+/// An error of a plugin: its kind, one sentence for people, and whether trying again can help.
 ///
-/// Its message must not hold a secret: it ends in logs and tickets.
+/// Its message must not contain a secret: it ends up in logs and tickets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// For the host to tell apart.
+    /// The class of the error.
     pub kind: ErrorKind,
-    /// Names the operation and its object, and the mend where there is one.
+    /// Names the operation and its object, and the fix where there is one.
     pub message: String,
     /// Whether the same call can succeed later without a change.
     pub retryable: bool,
 }
 
 impl Error {
-    /// An error that trying again does not mend.
+    /// An error that trying again does not fix.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -85,7 +85,7 @@ impl Error {
         }
     }
 
-    /// An error that may be gone at the next try.
+    /// An error that may be gone on the next attempt.
     pub fn retryable(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             retryable: true,

@@ -1,4 +1,4 @@
-//! The glue between [`Subject`] and the ABI: JSON in and out, and a net under every call.
+//! The glue between [`Subject`] and the ABI: JSON in and out, with panics caught in every call.
 
 use std::{
     any::Any,
@@ -23,10 +23,10 @@ use crate::{
     subject::{Call, Deadline, Subject},
 };
 
-/// A subject as the host holds it.
+/// A subject behind the ABI.
 struct Exported<S: Subject> {
     subject: ManuallyDrop<S>,
-    /// For answering `check` when an observation cannot be read.
+    /// Names that `check` reports as unknown when an observation cannot be read.
     invariants: Vec<String>,
 }
 
@@ -151,14 +151,13 @@ pub fn now_ms() -> i64 {
 }
 
 fn all_unknown(invariants: &[String], error: &Error) -> CheckReport {
-    let unknown = invariants.iter().map(|invariant| Unknown {
-        invariant: invariant.clone(),
-        resource: None,
-        reason: format!("the observation cannot be read: {error}"),
-    });
+    let reason = format!("the observation cannot be read: {error}");
+    let unknown = invariants
+        .iter()
+        .map(|invariant| Unknown::new(invariant, &reason));
     CheckReport {
-        violations: Vec::new(),
         unknown: unknown.collect(),
+        ..CheckReport::default()
     }
 }
 
@@ -172,7 +171,7 @@ fn reply<T: Serialize>(call: &str, run: impl FnOnce() -> Result<T, Error>) -> Re
         serde_json::to_string(&run()?).map_err(|error| {
             Error::new(
                 ErrorKind::Internal,
-                format!("{call}: the answer is no JSON: {error}"),
+                format!("{call}: the answer is not JSON: {error}"),
             )
         })
     })
@@ -205,9 +204,52 @@ fn panic_message(payload: &(dyn Any + Send)) -> &str {
 /// Makes a `cdylib` crate an Operator plugin: `export_subject!(MySubject);`, once, where `MySubject` implements
 /// [`Subject`].
 ///
-/// A plugin that needs more than every plugin may do asks for it here, as [`Needs`](crate::manifest::Needs):
-/// `export_subject!(MySubject, exec = "kubectl, which lists the pods", memory_mib = 8192, open_files = 4096);`. The text
-/// is plain: without backslashes, quotes and line breaks.
+/// A plugin that needs more than every plugin may do requests it with named arguments, in any order:
+///
+/// | argument | requests |
+/// |---|---|
+/// | `exec = "kubectl, which lists the pods"` | to start programs: which, and why; plain text without backslashes, quotes and line breaks |
+/// | `memory_mib = 8192` | address space, in MiB |
+/// | `open_files = 4096` | open files and connections |
+///
+/// ```
+/// # use operator_plugin_api::{schemars::{self, JsonSchema}, serde::{Deserialize, Serialize}, *};
+/// # struct Pods;
+/// # #[derive(Serialize, Deserialize, JsonSchema)]
+/// # #[serde(crate = "operator_plugin_api::serde")]
+/// # struct Nothing {}
+/// # impl Subject for Pods {
+/// #     type Config = Nothing;
+/// #     type Data = Nothing;
+/// #     fn describe() -> Description { Description::new("pods", "Pods") }
+/// #     fn create(_: Nothing) -> Result<Self, Error> { Ok(Self) }
+/// #     fn observe(&self, _: Deadline) -> Result<Observation<Nothing>, Error> { Ok(Observation::new(Nothing {})) }
+/// #     fn check(&self, _: &Observation<Nothing>) -> CheckReport { CheckReport::default() }
+/// # }
+/// export_subject!(Pods, memory_mib = 8192, exec = "kubectl, which lists the pods");
+/// # fn main() {}
+/// ```
+///
+/// The names and the values are checked when the plugin is compiled:
+///
+/// ```compile_fail
+/// # use operator_plugin_api::{schemars::{self, JsonSchema}, serde::{Deserialize, Serialize}, *};
+/// # struct Pods;
+/// # #[derive(Serialize, Deserialize, JsonSchema)]
+/// # #[serde(crate = "operator_plugin_api::serde")]
+/// # struct Nothing {}
+/// # impl Subject for Pods {
+/// #     type Config = Nothing;
+/// #     type Data = Nothing;
+/// #     fn describe() -> Description { Description::new("pods", "Pods") }
+/// #     fn create(_: Nothing) -> Result<Self, Error> { Ok(Self) }
+/// #     fn observe(&self, _: Deadline) -> Result<Observation<Nothing>, Error> { Ok(Observation::new(Nothing {})) }
+/// #     fn check(&self, _: &Observation<Nothing>) -> CheckReport { CheckReport::default() }
+/// # }
+/// // `memory` is not an argument of export_subject!; the arguments are exec, memory_mib and open_files
+/// export_subject!(Pods, memory = 8192, exec = "kubectl, which lists the pods");
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! export_subject {
     ($subject:ty $(, $need:ident = $value:literal)* $(,)?) => {
@@ -281,21 +323,52 @@ macro_rules! export_subject {
                 "}",
             ]);
 
-            $(
-                const _: () = ::core::assert!(
-                    $crate::manifest::is_need(::core::stringify!($need), ::core::stringify!($value)),
-                    "a need is exec = \"plain text\", memory_mib = 64 to 1048576 or open_files = 32 to 1048576"
-                );
-            )*
+            $($crate::__check_need!($need = $value);)*
             const _: () = ::core::assert!(
                 $crate::manifest::are_different(&[$(::core::stringify!($need)),*]),
-                "a need is named twice"
+                "export_subject!: an argument is given twice"
             );
         }
     };
+    ($subject:ty, $($arguments:tt)*) => {
+        ::core::compile_error!(
+            "export_subject!: after the subject come arguments of the form NAME = LITERAL, such as memory_mib = 8192"
+        );
+    };
 }
 
-/// A manifest's `needs`, with the comma before it; nothing where nothing is needed.
+/// Checks one argument of [`export_subject!`] by its name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __check_need {
+    (exec = $value:literal) => {
+        const _: () = ::core::assert!(
+            $crate::manifest::is_exec(::core::stringify!($value)),
+            "export_subject!: `exec` must be plain text without backslashes, quotes and line breaks, and not blank"
+        );
+    };
+    (memory_mib = $value:literal) => {
+        const _: () = ::core::assert!(
+            $crate::manifest::is_memory_mib(::core::stringify!($value)),
+            "export_subject!: `memory_mib` must be a whole number from 64 to 1048576"
+        );
+    };
+    (open_files = $value:literal) => {
+        const _: () = ::core::assert!(
+            $crate::manifest::is_open_files(::core::stringify!($value)),
+            "export_subject!: `open_files` must be a whole number from 32 to 1048576"
+        );
+    };
+    ($other:ident = $value:literal) => {
+        ::core::compile_error!(::core::concat!(
+            "`",
+            ::core::stringify!($other),
+            "` is not an argument of export_subject!; the arguments are exec, memory_mib and open_files"
+        ));
+    };
+}
+
+/// The manifest's `needs`, with the comma before it; empty without arguments.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __needs {

@@ -1,9 +1,13 @@
 //! All that an author of an Operator subject plugin depends on.
 //!
-//! Implement [`Subject`] for a type of your own and write [`export_subject!`] once, in a crate of type `cdylib`. The
-//! host loads the library, and sees of it nothing but the JSON [`document`]s.
+//! Implement [`Subject`] for your own type and write [`export_subject!`] once, in a crate of type `cdylib`. The host loads
+//! the library and sees nothing of it but the JSON [`document`]s.
+//!
+//! Build documents with their constructors and setters ([`Invariant::new`], [`Violation::new`], [`ActionDefinition::new`],
+//! ...): a field that a later version adds then breaks nothing.
 
 pub mod abi;
+mod construct;
 pub mod document;
 pub mod error;
 pub mod export;
@@ -15,9 +19,9 @@ pub use error::{Error, ErrorKind};
 pub use export::now_ms;
 pub use subject::{Call, Deadline, Description, Subject};
 
-/// What an author's types derive `JsonSchema` from.
+/// For deriving `JsonSchema` on an author's types.
 pub use schemars;
-/// What an author's types derive `Serialize` and `Deserialize` from.
+/// For deriving `Serialize` and `Deserialize` on an author's types.
 pub use serde;
 pub use serde_json;
 

@@ -1,6 +1,6 @@
-//! The manifest: what a host reads of a plugin file before it runs any of its code.
+//! The manifest: what a host reads from a plugin file before it runs any of its code.
 //!
-//! It is one JSON object in a section of its own ([`SECTION_ELF`], [`SECTION_MACHO`]), padded with spaces.
+//! It is one JSON object in a separate section ([`SECTION_ELF`], [`SECTION_MACHO`]), padded with spaces.
 
 use std::ops::RangeInclusive;
 
@@ -13,7 +13,7 @@ pub const SECTION_MACHO: &str = "__DATA,__op_manifest";
 /// Bytes that a manifest fills. Fixed so that it can be built in a constant.
 pub const MANIFEST_LEN: usize = 1024;
 
-/// What a plugin file says of itself.
+/// A plugin file's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The plugin's crate name.
@@ -30,16 +30,16 @@ pub struct Manifest {
     pub target: String,
     /// `unwind`, or `abort`, which a host refuses: a panic would end the process that loaded it.
     pub panic: String,
-    /// What it asks for.
+    /// What the plugin needs beyond the defaults.
     #[serde(default, skip_serializing_if = "Needs::is_empty")]
     pub needs: Needs,
 }
 
-/// What a plugin asks for beyond what every plugin in a worker may do and use. Whoever configures the subject grants it,
-/// or the subject is not watched.
+/// What a plugin needs beyond what every plugin in a worker may do and use. The subject's configuration must grant it;
+/// otherwise the subject is not watched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
-    /// To start programs: which, and why.
+    /// Permission to start programs: which, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<String>,
     /// Address space. MiB.
@@ -51,7 +51,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Whether it asks for nothing.
+    /// Whether the defaults are enough.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -64,9 +64,9 @@ impl Manifest {
     }
 }
 
-/// How much address space can be asked for and granted. MiB. Below, no plugin comes up; above, it is no limit.
+/// How much address space can be requested and granted. MiB. With less no plugin starts; more is not a limit.
 pub const MEMORY_MIB: RangeInclusive<u32> = 64..=1 << 20;
-/// How many open files can be asked for and granted.
+/// How many open files can be requested and granted.
 pub const OPEN_FILES: RangeInclusive<u32> = 32..=1 << 20;
 
 /// Version of this SDK.
@@ -76,21 +76,25 @@ pub const RUSTC_VERSION: &str = env!("OPERATOR_RUSTC");
 /// Target triple that this SDK was built for.
 pub const TARGET: &str = env!("OPERATOR_TARGET");
 
-/// Whether a need, as it is written in [`crate::export_subject`], has a name and a value that a host understands and can
-/// grant.
-///
-/// Evaluated at compile time.
+/// Whether an `exec` argument of [`crate::export_subject`] is plain text. Evaluated at compile time.
 #[doc(hidden)]
-pub const fn is_need(name: &str, value: &str) -> bool {
-    match name.as_bytes() {
-        b"exec" => is_plain_text(value.as_bytes()),
-        b"memory_mib" => is_within(number(value.as_bytes()), &MEMORY_MIB),
-        b"open_files" => is_within(number(value.as_bytes()), &OPEN_FILES),
-        _ => false,
-    }
+pub const fn is_exec(literal: &str) -> bool {
+    is_plain_text(literal.as_bytes())
 }
 
-/// A literal between quotes that is the same in JSON, and says something.
+/// Whether a `memory_mib` argument of [`crate::export_subject`] can be granted. Evaluated at compile time.
+#[doc(hidden)]
+pub const fn is_memory_mib(literal: &str) -> bool {
+    is_within(number(literal.as_bytes()), &MEMORY_MIB)
+}
+
+/// Whether an `open_files` argument of [`crate::export_subject`] can be granted. Evaluated at compile time.
+#[doc(hidden)]
+pub const fn is_open_files(literal: &str) -> bool {
+    is_within(number(literal.as_bytes()), &OPEN_FILES)
+}
+
+/// A string literal that is the same in JSON, and not blank.
 const fn is_plain_text(literal: &[u8]) -> bool {
     let last = literal.len() - 1;
     if last < 2 || literal[0] != b'"' || literal[last] != b'"' {
@@ -111,7 +115,7 @@ const fn is_within(number: u32, bounds: &RangeInclusive<u32>) -> bool {
     *bounds.start() <= number && number <= *bounds.end()
 }
 
-/// The number of a literal of at most nine digits; else none that can be granted.
+/// The value of a literal of at most nine digits; otherwise 0, which is never granted.
 const fn number(literal: &[u8]) -> u32 {
     let (mut at, mut number) = (0, 0);
     while at < literal.len() {
@@ -124,20 +128,34 @@ const fn number(literal: &[u8]) -> u32 {
     number
 }
 
-/// Whether no need is named twice.
+/// Whether no name occurs twice. Evaluated at compile time.
 #[doc(hidden)]
-pub const fn are_different(needs: &[&str]) -> bool {
+pub const fn are_different(names: &[&str]) -> bool {
     let mut one = 0;
-    while one < needs.len() {
+    while one < names.len() {
         let mut other = one + 1;
-        while other < needs.len() {
-            // Their first letters tell them apart.
-            if needs[one].as_bytes()[0] == needs[other].as_bytes()[0] {
+        while other < names.len() {
+            if are_equal(names[one].as_bytes(), names[other].as_bytes()) {
                 return false;
             }
             other += 1;
         }
         one += 1;
+    }
+    true
+}
+
+/// `==` of slices cannot be used in a constant.
+const fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
     }
     true
 }
@@ -154,7 +172,7 @@ pub const fn join(parts: &[&str]) -> [u8; MANIFEST_LEN] {
         let bytes = parts[part].as_bytes();
         assert!(
             at + bytes.len() <= MANIFEST_LEN,
-            "the manifest is too long: shorten what the plugin says of its needs"
+            "the manifest is too long: shorten the text of `exec`"
         );
         let mut byte = 0;
         while byte < bytes.len() {

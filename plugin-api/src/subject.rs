@@ -15,33 +15,34 @@ use crate::{
 ///
 /// Calls block: the host runs them where blocking is allowed, one at a time for each subject. A panic anywhere becomes
 /// an [`ErrorKind::Panic`]. Nothing here may start a runtime that outlives the call, write outside the process, or print
-/// what is secret; what is printed ends in the plugin's log.
+/// secrets; what is printed goes to the plugin's log.
 pub trait Subject: Sized + Send + Sync + 'static {
-    /// The configuration: an object of named keys. Derive `#[serde(deny_unknown_fields)]`, so that a mistyped key is refused.
+    /// The configuration: an object of named keys. Derive `#[serde(deny_unknown_fields)]`, so that a mistyped key is rejected.
     type Config: DeserializeOwned + JsonSchema;
-    /// What an observation holds. What may be unknown is an `Option`.
+    /// The data of an observation. What may be unknown is an `Option`.
     type Data: Serialize + DeserializeOwned + JsonSchema;
 
-    /// What the plugin says of itself. The schemas are derived from the types.
+    /// Describes the plugin. The schemas are derived from the types.
     fn describe() -> Description;
 
-    /// Validates the configuration. Never connects: the subject may be down, and that is for `observe` to say.
+    /// Validates the configuration. Never connects: the subject may be down, which `observe` reports.
     fn create(config: Self::Config) -> Result<Self, Error>;
 
-    /// Looks at the subject, without changing it.
+    /// Reads the state of the subject, without changing it.
     ///
-    /// A source that does not answer is named in [`Observation::sources`]; an error is for when nothing at all was seen.
+    /// A source that does not answer is named in [`Observation::sources`]; an error means that nothing could be read.
     fn observe(&self, deadline: Deadline) -> Result<Observation<Self::Data>, Error>;
 
-    /// Judges an observation: no I/O, no clock, no memory of earlier calls. What is missing is unknown, never healthy.
+    /// Judges an observation: no I/O, no clock, no memory of earlier calls, and nothing of the configuration, so that every
+    /// instance gives the same report. What is missing is unknown, never healthy.
     fn check(&self, observation: &Observation<Self::Data>) -> CheckReport;
 
-    /// What can be done to the subject.
+    /// The actions that `invoke` accepts.
     fn actions(&self) -> Vec<ActionDefinition> {
         Vec::new()
     }
 
-    /// Does one of [`Subject::actions`]. Arguments that do not fit are refused before anything is done.
+    /// Runs one of [`Subject::actions`]. Invalid arguments are rejected before anything is done.
     fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
         Err(Error::new(
             ErrorKind::Invalid,
@@ -49,7 +50,7 @@ pub trait Subject: Sized + Send + Sync + 'static {
         ))
     }
 
-    /// Answers an extension that this ABI does not know.
+    /// Handles an extension that this ABI does not know.
     fn extension(&self, id: &str, payload: &str) -> Result<String, Error> {
         let _ = payload;
         Err(Error::new(
@@ -59,7 +60,7 @@ pub trait Subject: Sized + Send + Sync + 'static {
     }
 }
 
-/// What an author says of the plugin; the SDK adds the schemas.
+/// An author's description of the plugin; the SDK adds the schemas.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
     /// See [`crate::document::Descriptor::subject`].
@@ -72,7 +73,7 @@ pub struct Description {
     pub slos: Vec<Slo>,
 }
 
-/// When a call must be over.
+/// When a call must return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
@@ -87,7 +88,7 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// The time left, but no more than this: for a step that must not use all of it.
+    /// The time left, capped at `duration`: for a step that must not use all of it.
     pub fn at_most(self, duration: Duration) -> Duration {
         self.remaining().min(duration)
     }
@@ -100,18 +101,18 @@ pub struct Call {
     pub action: String,
     /// The raw parameters; see [`Call::params`].
     pub params: Value,
-    /// When the call must be over.
+    /// When the call must return.
     pub deadline: Deadline,
     /// The same for every attempt at one execution.
     pub idempotency_key: String,
-    /// Say what would be done and do nothing.
+    /// Report what would be done and do nothing.
     pub dry_run: bool,
 }
 
 impl Call {
     /// The parameters as the type that the action's schema was derived from.
     ///
-    /// Derive `#[serde(deny_unknown_fields)]` on it; bounds beyond its types are the caller's to check.
+    /// Derive `#[serde(deny_unknown_fields)]` on it; the caller checks bounds that its types do not express.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, Error> {
         let wrong = |why: String| {
             let message = format!("parameters of `{}`: {why}", self.action);

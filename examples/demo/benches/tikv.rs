@@ -1,26 +1,26 @@
-//! `make bench`: what a cycle costs with 1,000 stores and a million regions, beside what it costs with three stores.
+//! `make bench`: the cost of a cycle with 1,000 stores and a million regions, compared with three stores.
 
 use std::{fs, io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use operator_demo::{Tikv, Watched, cluster::program, wait};
+use operator_demo::{Operator, Tikv, cluster::program, wait};
 use serde_json::Value;
 
-/// Cycles measured, once everything is known.
+/// Measured cycles, counted once nothing is unknown.
 const CYCLES: usize = 20;
 /// Rates need two scrapes.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// ms.
-const MOST_CYCLE: f64 = 500.0;
+const MAX_CYCLE_MS: f64 = 500.0;
 /// KiB.
-const MOST_MEMORY: u64 = 64 << 10;
+const MAX_MEMORY_KIB: u64 = 64 << 10;
 
 struct Measured {
-    /// ms: the middle one and the longest.
+    /// Median and maximum, in ms.
     cycle: (f64, f64),
-    /// KiB, at the most.
+    /// Peak, in KiB.
     memory: u64,
-    /// To PD, per cycle.
+    /// Requests to PD per cycle.
     requests: f64,
 }
 
@@ -36,9 +36,9 @@ fn main() -> Result<()> {
              {} KiB; {:.1} requests to PD",
             measured.memory, measured.requests
         )?;
-        ensure!(longest < MOST_CYCLE, "a cycle takes {longest} ms");
+        ensure!(longest < MAX_CYCLE_MS, "a cycle takes {longest} ms");
         ensure!(
-            measured.memory < MOST_MEMORY,
+            measured.memory < MAX_MEMORY_KIB,
             "the worker has {} KiB",
             measured.memory
         );
@@ -53,8 +53,8 @@ fn main() -> Result<()> {
 fn measure(stores: u32, regions: u32) -> Result<Measured> {
     let temp = tempfile::tempdir()?;
     let cluster = Tikv::start(temp.path(), stores, regions)?;
-    let operator = Watched::start(temp.path(), &operator_args(temp.path(), &cluster)?)?;
-    let known = |beat: &Value| beat["observed"] == true && beat["unknown"] == 0;
+    let operator = Operator::start(temp.path(), &operator_args(temp.path(), &cluster)?)?;
+    let known = |heartbeat: &Value| heartbeat["observed"] == true && heartbeat["unknown"] == 0;
     operator.wait_for_heartbeat(0, "everything is known", PATIENCE, known)?;
     let (from, before) = (operator.lines().len(), cluster.pd_requests()?);
     let cycles = wait::until(PATIENCE, "enough cycles", || {
@@ -89,20 +89,25 @@ fn operator_args(folder: &Path, cluster: &Tikv) -> Result<Vec<String>> {
     Ok(vec!["--config".to_owned(), path.display().to_string()])
 }
 
-/// How long each cycle has taken since then, by the heartbeats. ms.
-fn took(operator: &Watched, from: usize) -> Vec<f64> {
+/// The duration of each cycle since line `from`, as reported by heartbeats. ms.
+fn took(operator: &Operator, from: usize) -> Vec<f64> {
     let lines = operator.lines().into_iter().skip(from);
-    let beats = lines.filter(|line| line["event"] == "heartbeat");
-    let mut beats: Vec<(u64, f64)> = beats
-        .filter_map(|beat| Some((beat["cycles"].as_u64()?, beat["took_ms"].as_f64()?)))
+    let heartbeats = lines.filter(|line| line["event"] == "heartbeat");
+    let mut heartbeats: Vec<(u64, f64)> = heartbeats
+        .filter_map(|heartbeat| {
+            Some((
+                heartbeat["cycles"].as_u64()?,
+                heartbeat["took_ms"].as_f64()?,
+            ))
+        })
         .collect();
-    beats.dedup_by_key(|(cycle, _)| *cycle);
-    beats.into_iter().map(|(_, took)| took).collect()
+    heartbeats.dedup_by_key(|(cycle, _)| *cycle);
+    heartbeats.into_iter().map(|(_, took)| took).collect()
 }
 
-/// The most that the operator's worker has ever had. KiB.
+/// The peak memory of the operator's worker. KiB.
 fn worker_memory(operator: u32) -> Result<u64> {
-    // Whichever thread started it is its parent.
+    // A child is listed under the thread that started it.
     let mut workers = Vec::new();
     for thread in fs::read_dir(format!("/proc/{operator}/task"))? {
         let children = fs::read_to_string(thread?.path().join("children"))?;

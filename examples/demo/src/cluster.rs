@@ -1,4 +1,4 @@
-//! The cluster: Redis, nodes, Prometheus, load.
+//! A rate limiter cluster: Redis, nodes, Prometheus and load.
 
 use std::{
     fs,
@@ -9,20 +9,20 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Process, prometheus, redis, wait, wait::answering};
+use crate::{Process, prometheus, redis, wait, wait::until_ready};
 
-/// What kind of cluster.
+/// Parameters of a cluster.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many nodes.
+    /// Number of nodes.
     pub nodes: usize,
-    /// What a node does while Redis is away: `deny` or `allow`.
+    /// What nodes do while Redis is unavailable: `deny` or `allow`.
     pub on_redis_error: &'static str,
     /// Whether there is a Prometheus.
     pub prometheus: bool,
-    /// Requests per window for a key without a limit of its own.
+    /// Requests per window for a key that has no limit set.
     pub default_limit: u64,
-    /// The window of such a key. Milliseconds.
+    /// The window of a key that has no limit set. Milliseconds.
     pub default_window_ms: u64,
 }
 
@@ -41,17 +41,17 @@ impl Default for Options {
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Where logs and data are.
+    /// The folder of logs and data.
     pub folder: PathBuf,
     /// Redis's port.
     pub redis_port: u16,
-    /// Redis, while it runs.
+    /// The Redis process, if one was started.
     pub redis: Option<Process>,
     /// The nodes, in the order of their names: `node-1`, `node-2`, ...
     pub nodes: Vec<Node>,
     /// Prometheus's port; 0 without one.
     pub prometheus_port: u16,
-    /// Prometheus, while it runs.
+    /// The Prometheus process, if one was started.
     pub prometheus: Option<Process>,
     options: Options,
 }
@@ -63,28 +63,28 @@ pub struct Node {
     pub id: String,
     /// Its port.
     pub port: u16,
-    /// It, while it runs.
+    /// Its process, if one was started.
     pub process: Option<Process>,
 }
 
 impl Node {
-    /// Where it is reached.
+    /// Its base URL.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
 
-/// Whether the node at this URL says that it serves.
+/// Whether the node at this URL reports itself as healthy.
 fn is_healthy(url: &str) -> bool {
     get(&format!("{url}/health")).is_ok_and(|body| body.contains("\"healthy\""))
 }
 
 impl Cluster {
-    /// Starts a cluster whose files are in `folder`, and waits until all of it answers.
+    /// Starts a cluster whose files are in `folder`, and waits until all parts are ready.
     pub fn start(folder: &Path, options: Options) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let mut cluster = Self {
-            // Servers are started in it.
+            // Absolute, because it becomes the working directory of the servers.
             folder: folder.canonicalize()?,
             redis_port: wait::free_port()?,
             redis: None,
@@ -109,7 +109,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// What kind of cluster it is.
+    /// The parameters it was started with.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -124,14 +124,14 @@ impl Cluster {
             .current_dir(&self.folder);
         self.redis = Some(Process::start("redis", &self.folder, &mut command)?);
         let port = self.redis_port;
-        answering(&mut self.redis, || {
+        until_ready(&mut self.redis, || {
             redis::command(port, "PING").is_ok_and(|answer| answer == "+PONG")
         })
     }
 
-    /// Starts a node, by its place in the list, and waits until it serves.
-    pub fn start_node(&mut self, place: usize) -> Result<()> {
-        let node = &mut self.nodes[place];
+    /// Starts a node, by its index in the list, and waits until it is healthy.
+    pub fn start_node(&mut self, index: usize) -> Result<()> {
+        let node = &mut self.nodes[index];
         let mut command = Command::new(program("ratelimiter-service")?);
         command
             .args([
@@ -150,7 +150,7 @@ impl Cluster {
             .arg("--enable-chaos");
         node.process = Some(Process::start(&node.id, &self.folder, &mut command)?);
         let url = node.url();
-        answering(&mut node.process, || is_healthy(&url))
+        until_ready(&mut node.process, || is_healthy(&url))
     }
 
     /// Starts a Prometheus that scrapes every node once a second.
@@ -169,17 +169,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// Where Prometheus is reached.
+    /// The URL of Prometheus.
     pub fn prometheus_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.prometheus_port)
     }
 
-    /// Where Redis is reached.
+    /// The URL of Redis.
     pub fn redis_url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.redis_port)
     }
 
-    /// What the operator's plugin is told with `--set`.
+    /// The plugin's configuration, as arguments of `--set`.
     pub fn settings(&self) -> Vec<String> {
         vec![
             format!("management_url={}", self.nodes[0].url()),
@@ -197,27 +197,27 @@ impl Cluster {
         Process::start(name, &self.folder, command.args(args))
     }
 
-    /// Switches faults on or off on every node: a JSON object as `/api/v1/chaos` takes it.
-    pub fn chaos(&self, faults: &str) -> Result<()> {
-        (0..self.nodes.len()).try_for_each(|place| self.chaos_at(place, faults))
+    /// Sets the active faults of every node: a JSON object in the format of `/api/v1/chaos`.
+    pub fn set_faults(&self, faults: &str) -> Result<()> {
+        (0..self.nodes.len()).try_for_each(|index| self.set_faults_on(index, faults))
     }
 
-    /// The same on one node, by its place in the list.
-    pub fn chaos_at(&self, place: usize, faults: &str) -> Result<()> {
-        let node = &self.nodes[place];
+    /// Sets the active faults of one node, by its index in the list.
+    pub fn set_faults_on(&self, index: usize, faults: &str) -> Result<()> {
+        let node = &self.nodes[index];
         let response = ureq::put(format!("{}/api/v1/chaos", node.url()))
             .header("content-type", "application/json")
             .send(faults)?;
         ensure!(
             response.status().is_success(),
-            "{} refuses {faults}",
+            "{} rejected {faults}",
             node.id
         );
         Ok(())
     }
 }
 
-/// The body of an answer that is a success.
+/// The body of a successful GET request.
 pub fn get(url: &str) -> Result<String> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(Duration::from_secs(1)))
@@ -226,11 +226,11 @@ pub fn get(url: &str) -> Result<String> {
     Ok(agent.get(url).call()?.body_mut().read_to_string()?)
 }
 
-/// A program that was built beside this one.
+/// The path of a program that was built into the same folder as this one.
 pub fn program(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     let folder = here.parent().context("a folder")?;
-    // Tests lie one folder deeper.
+    // Test binaries are one folder deeper.
     let folder = if folder.ends_with("deps") {
         folder.parent().context("a folder")?
     } else {
@@ -239,7 +239,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
     let path = folder.join(name);
     ensure!(
         path.exists(),
-        "{} is not there: `cargo build --workspace` builds it",
+        "{} does not exist: build it with `cargo build --workspace`",
         path.display()
     );
     Ok(path)

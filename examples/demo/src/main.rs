@@ -1,6 +1,6 @@
 //! `make demo`: a cluster to watch and to break, until ctrl-C.
 
-mod show;
+mod demos;
 
 use std::{
     fs,
@@ -13,9 +13,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use demos::{Args, Demo};
 use operator_demo::cluster::program;
 use rustix::process::{Pid, Signal, kill_process};
-use show::{Args, Show};
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 
 fn main() -> Result<()> {
@@ -25,14 +25,14 @@ fn main() -> Result<()> {
         fs::remove_dir_all(&args.folder)
             .with_context(|| format!("empty {}", args.folder.display()))?;
     }
-    say(args.announcement());
-    let mut shown = show::start(&args)?;
-    say(&shown.instructions(&args)?);
-    let mut operator = start_operator(&args, shown.as_ref())?;
-    let running = tend_until(shown.as_mut(), &signals, &mut operator);
+    print(args.announcement());
+    let mut demo = demos::start(&args)?;
+    print(&demo.instructions(&args)?);
+    let mut operator = start_operator(&args, demo.as_ref())?;
+    let running = run_until_stopped(demo.as_mut(), &signals, &mut operator);
     end(&mut operator)?;
-    drop(shown);
-    say("everything is stopped");
+    drop(demo);
+    print("everything is stopped");
     running
 }
 
@@ -50,21 +50,25 @@ fn listen() -> Result<Receiver<i32>> {
     Ok(receiver)
 }
 
-/// Until a signal comes or the operator ends.
-fn tend_until(shown: &mut dyn Show, signals: &Receiver<i32>, operator: &mut Child) -> Result<()> {
+/// Runs until a signal arrives or the operator ends.
+fn run_until_stopped(
+    demo: &mut dyn Demo,
+    signals: &Receiver<i32>,
+    operator: &mut Child,
+) -> Result<()> {
     while let Err(RecvTimeoutError::Timeout) = signals.recv_timeout(Duration::from_millis(250)) {
         if operator.try_wait()?.is_some() {
             break;
         }
-        shown.tend()?;
+        demo.maintain()?;
     }
     Ok(())
 }
 
-/// The operator has the terminal for its lines, but not the terminal's ctrl-C: that is for the demo to pass on.
-fn start_operator(args: &Args, shown: &dyn Show) -> Result<Child> {
+/// The operator writes to the terminal, but is in another process group: ctrl-C reaches only the demo, which then ends it.
+fn start_operator(args: &Args, demo: &dyn Demo) -> Result<Child> {
     Command::new(program("operator")?)
-        .args(shown.operator_args(args)?)
+        .args(demo.operator_args(args)?)
         .arg("--state-dir")
         .arg(args.folder.join("state"))
         .process_group(0)
@@ -72,7 +76,7 @@ fn start_operator(args: &Args, shown: &dyn Show) -> Result<Child> {
         .context("start the operator")
 }
 
-/// The operator ends first, so that it does not see the cluster go.
+/// Called before the cluster stops, so that the operator does not report that as faults.
 fn end(operator: &mut Child) -> Result<()> {
     if operator.try_wait()?.is_none() {
         let pid = i32::try_from(operator.id()).ok().and_then(Pid::from_raw);
@@ -82,8 +86,8 @@ fn end(operator: &mut Child) -> Result<()> {
     Ok(())
 }
 
-fn say(text: &str) {
+fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    // Nobody is left to be told that the terminal is gone.
+    // If the terminal is gone, there is nowhere to report it.
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }

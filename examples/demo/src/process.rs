@@ -1,4 +1,4 @@
-//! A child process that ends with the value that holds it.
+//! A child process that is killed when its value is dropped.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use crate::wait;
 /// How long a process may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A child in a process group of its own, so that a terminal's ctrl-C reaches only whoever started it.
+/// A child in its own process group, so that ctrl-C in a terminal reaches only the parent.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -25,7 +25,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command; what it prints goes into `folder/NAME.log`.
+    /// Starts a command; its output goes to `folder/NAME.log`.
     pub fn start(name: &str, folder: &Path, command: &mut Command) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::options()
@@ -57,7 +57,7 @@ impl Process {
         &self.name
     }
 
-    /// All that it has printed.
+    /// Its output so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -74,7 +74,7 @@ impl Process {
         kill_process_group(pid, signal).with_context(|| format!("signal {}", self.name))
     }
 
-    /// SIGKILL, and wait for the end.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) -> Result<()> {
         if !self.has_ended() {
             self.signal(Signal::KILL)?;
@@ -83,10 +83,10 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, SIGKILL if that does not help, and how it ended.
+    /// Sends SIGTERM, then SIGKILL if it does not end in time; returns its exit status.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         if !self.has_ended() {
-            // A stopped process would not see the SIGTERM.
+            // A stopped process does not handle SIGTERM.
             self.signal(Signal::CONT)?;
             self.signal(Signal::TERM)?;
             let ended = wait::until(GRACE, "the process ends", || self.has_ended().then_some(()));
@@ -97,7 +97,7 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
-    /// Says why it ended, if it has.
+    /// Describes how it ended, if it has.
     pub fn death(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         let how = match status.signal() {

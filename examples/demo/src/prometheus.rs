@@ -1,13 +1,13 @@
-//! A Prometheus.
+//! Starts a Prometheus.
 
 use std::{fs, path::Path, process::Command};
 
 use anyhow::Result;
 
-use crate::{Process, cluster::get, wait::answering};
+use crate::{Process, cluster::get, wait::until_ready};
 
-/// Starts it on this loopback port, to scrape these entries of `scrape_configs`, each indented by two spaces, every so many
-/// seconds, and waits until it answers. Its data stays in `folder`.
+/// Starts Prometheus on this loopback port and waits until it is ready. `scrape` is the content of `scrape_configs`,
+/// indented by two spaces; `seconds` is the scrape interval. The data is stored in `folder`.
 pub fn start(folder: &Path, port: u16, seconds: u32, scrape: &str) -> Result<Process> {
     let config = folder.join("prometheus.yml");
     let text = format!(
@@ -25,6 +25,6 @@ pub fn start(folder: &Path, port: u16, seconds: u32, scrape: &str) -> Result<Pro
         .current_dir(folder);
     let mut started = Some(Process::start("prometheus", folder, &mut command)?);
     let ready = format!("http://127.0.0.1:{port}/-/ready");
-    answering(&mut started, || get(&ready).is_ok())?;
-    started.ok_or_else(|| anyhow::anyhow!("prometheus was taken away"))
+    until_ready(&mut started, || get(&ready).is_ok())?;
+    started.ok_or_else(|| anyhow::anyhow!("prometheus is gone"))
 }

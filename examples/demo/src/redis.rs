@@ -1,4 +1,4 @@
-//! As much of Redis's protocol as is needed to ask it something by hand.
+//! A minimal Redis client for single commands.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-/// Sends one inline command to the Redis on this loopback port, and gives the first line of its answer.
+/// Sends one inline command to the Redis on this loopback port; returns the first line of the reply.
 pub fn command(port: u16, line: &str) -> Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;

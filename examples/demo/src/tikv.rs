@@ -1,4 +1,4 @@
-//! A TiKV cluster as `pd-sim` shows it, and a Prometheus that scrapes it.
+//! A TiKV cluster simulated by `pd-sim`, and a Prometheus that scrapes it.
 
 use std::{
     fs,
@@ -16,33 +16,32 @@ use crate::{
     prometheus, wait,
 };
 
-/// A million regions take their time.
+/// Enough to create a million regions.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running cluster.
 #[derive(Debug)]
 pub struct Tikv {
-    /// Where logs and data are.
+    /// The folder of logs and data.
     pub folder: PathBuf,
-    /// Where the PDs are reached, in the order of their names: `pd0`, `pd1`, `pd2`.
+    /// The URLs of the PDs, in the order of their names: `pd0`, `pd1`, `pd2`.
     pub pd_urls: Vec<String>,
-    /// Where the cluster is broken and mended.
+    /// The URL of the control API, which injects faults and undoes them.
     pub control_url: String,
     /// Prometheus's port.
     pub prometheus_port: u16,
-    /// Prometheus, while it runs.
+    /// The Prometheus process, if one was started.
     pub prometheus: Option<Process>,
-    /// The cluster.
+    /// The simulator process.
     pub simulator: Process,
     stores: u32,
 }
 
 impl Tikv {
-    /// Starts a cluster of this many stores and regions and three PDs, with its files in `folder`, and waits until all of it
-    /// answers.
+    /// Starts a cluster of this many stores and regions and three PDs, and waits until it is ready. `folder` has its files.
     pub fn start(folder: &Path, stores: u32, regions: u32) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-        // Servers are started in it.
+        // Absolute, because it becomes the working directory of the servers.
         let folder = folder.canonicalize()?;
         let (simulator, ready) = start_simulator(&folder, stores, regions)?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -60,25 +59,25 @@ impl Tikv {
         Ok(cluster)
     }
 
-    /// Starts a Prometheus that scrapes every store and every PD; the simulator tells it where they are.
+    /// Starts a Prometheus that scrapes every store and every PD, which it discovers through the simulator.
     pub fn start_prometheus(&mut self) -> Result<()> {
         let targets = format!("{}/prometheus/targets", self.control_url);
         let scrape = format!(
             "  - job_name: tikv\n    http_sd_configs: [{{url: '{targets}', refresh_interval: 1s}}]\n"
         );
-        // Many stores are scraped as in the field.
+        // Many stores are scraped at the interval that is usual in production.
         let seconds = if self.stores > 100 { 15 } else { 1 };
         let started = prometheus::start(&self.folder, self.prometheus_port, seconds, &scrape)?;
         self.prometheus = Some(started);
         Ok(())
     }
 
-    /// Where Prometheus is reached.
+    /// The URL of Prometheus.
     pub fn prometheus_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.prometheus_port)
     }
 
-    /// What the plugin is told, as lines of TOML.
+    /// The plugin's configuration, as lines of TOML.
     pub fn settings(&self) -> String {
         format!(
             "pd_urls = {:?}\nprometheus_url = {:?}\n",
@@ -87,17 +86,17 @@ impl Tikv {
         )
     }
 
-    /// Asks the control API for something, such as `stores/2/kill`.
-    pub fn control(&self, deed: &str) -> Result<()> {
-        post(&format!("{}/{deed}", self.control_url), "")
+    /// Sends a request to the control API, such as `stores/2/kill`.
+    pub fn control(&self, action: &str) -> Result<()> {
+        post(&format!("{}/{action}", self.control_url), "")
     }
 
-    /// Asks PD for something, such as `schedulers`, with this body.
+    /// Sends a POST request to PD, such as `schedulers`, with this body.
     pub fn pd(&self, path: &str, body: &str) -> Result<()> {
         post(&format!("{}/pd/api/v1/{path}", self.pd_urls[0]), body)
     }
 
-    /// How many requests the PDs have had.
+    /// The number of requests that the PDs have received.
     pub fn pd_requests(&self) -> Result<u64> {
         let state: Value = serde_json::from_str(&get(&format!("{}/state", self.control_url))?)?;
         state["pd_requests"]
@@ -105,7 +104,7 @@ impl Tikv {
             .context("a number of requests")
     }
 
-    /// Lets a store have leaders again.
+    /// Removes the scheduler that evicts leaders from a store.
     pub fn stop_evicting(&self, store: u64) -> Result<()> {
         let scheduler = format!("evict-leader-scheduler-{store}");
         let url = format!("{}/pd/api/v1/schedulers/{scheduler}", self.pd_urls[0]);
@@ -141,9 +140,9 @@ fn post(url: &str, body: &str) -> Result<()> {
         .build()
         .into();
     let mut response = agent.post(url).send(body)?;
-    let said = response.body_mut().read_to_string()?;
+    let reply = response.body_mut().read_to_string()?;
     if !response.status().is_success() {
-        bail!("{url} {body}: {} {said}", response.status());
+        bail!("{url} {body}: {} {reply}", response.status());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Waiting for a state.
+//! Waiting for conditions.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -9,28 +9,28 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::Process;
 
-/// How long a server may take until it answers.
+/// How long a server may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks.
+/// Time between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Looks until there is something, for no longer than `patience`.
-pub fn until<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+/// Polls until `probe` returns a value, for at most `patience`.
+pub fn until<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
     let end = Instant::now() + patience;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = probe() {
             return Ok(found);
         }
         if Instant::now() >= end {
-            bail!("waited {patience:?} in vain: {what}");
+            bail!("timed out after {patience:?}: {what}");
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-/// Waits until a server answers; if it ends instead, says why.
-pub fn answering(server: &mut Option<Process>, mut answers: impl FnMut() -> bool) -> Result<()> {
-    let ready = until(PATIENCE, "the server answers", || {
+/// Waits until a server is ready; if it ends instead, the error describes how.
+pub fn until_ready(server: &mut Option<Process>, mut answers: impl FnMut() -> bool) -> Result<()> {
+    let ready = until(PATIENCE, "the server is ready", || {
         let death = server.as_mut().and_then(Process::death);
         match death {
             Some(death) => Some(Err(anyhow!(death))),
@@ -40,7 +40,7 @@ pub fn answering(server: &mut Option<Process>, mut answers: impl FnMut() -> bool
     ready?
 }
 
-/// A loopback port that nobody listens on.
+/// A free loopback port.
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())

@@ -1,10 +1,10 @@
-//! The smallest honest plugin: it watches a file, and says so when the file is gone or too old.
+//! The smallest complete plugin: it watches a file and reports when the file is too old.
 
 use std::{fs, path::PathBuf};
 
 use operator_plugin_api::{
     CheckReport, Deadline, Description, Error, Invariant, Observation, Severity, Source, Subject,
-    Unknown, Violation, export_subject, now_ms,
+    Unknown, Violation, export_subject,
     schemars::{self, JsonSchema},
     serde::{Deserialize, Serialize},
 };
@@ -12,7 +12,7 @@ use operator_plugin_api::{
 #[derive(Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde", deny_unknown_fields)]
 struct Config {
-    /// The file that someone must keep touching.
+    /// The file that must be touched regularly.
     #[schemars(extend("x-env" = "HELLO_FILE", "x-path" = "read"))]
     #[serde(default = "default_file")]
     file: PathBuf,
@@ -32,7 +32,7 @@ fn default_max_age_s() -> u32 {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde")]
 struct Data {
-    /// Milliseconds since the last write; absent when the file could not be looked at.
+    /// Milliseconds since the last write; absent when it could not be read.
     age_ms: Option<i64>,
     max_age_ms: i64,
 }
@@ -44,20 +44,13 @@ impl Subject for Hello {
     type Data = Data;
 
     fn describe() -> Description {
-        Description {
-            subject: "hello",
-            description: "A file that must be written to now and then",
-            invariants: vec![Invariant {
-                name: "stale".into(),
-                description: "The file was written to within max_age_s.".into(),
-                severity: Severity::Warning,
-                grace_period_ms: 0,
-                keep_firing_for_ms: 0,
-                suggested_actions: Vec::new(),
-                runbook: "Find out what has stopped writing the file.".into(),
-            }],
-            slos: Vec::new(),
-        }
+        let stale = Invariant::new(
+            "stale",
+            Severity::Warning,
+            "The file was written to within max_age_s.",
+        )
+        .runbook("Find out what has stopped writing the file.");
+        Description::new("hello", "A file that must be written to regularly").invariants([stale])
     }
 
     fn create(config: Config) -> Result<Self, Error> {
@@ -70,43 +63,32 @@ impl Subject for Hello {
             .as_ref()
             .ok()
             .map(|at| at.elapsed().map_or(0, |age| age.as_millis() as i64));
-        Ok(Observation {
-            observed_at_ms: now_ms(),
-            summary: age_ms.map_or("the file is not there".into(), |age| {
-                format!("{age} ms old")
-            }),
-            data: Data {
-                age_ms,
-                max_age_ms: i64::from(self.0.max_age_s) * 1000,
-            },
-            slis: [("age_ms".to_owned(), age_ms.map(|age| age as f64))].into(),
-            sources: vec![Source {
-                name: "file".into(),
-                error: written.err().map(|error| error.to_string()),
-                took_ms: 0.0,
-            }],
-        })
+        let data = Data {
+            age_ms,
+            max_age_ms: i64::from(self.0.max_age_s) * 1000,
+        };
+        let summary = age_ms.map_or("the file is not there".into(), |age| {
+            format!("{age} ms old")
+        });
+        Ok(Observation::new(data)
+            .summary(summary)
+            .sli("age_ms", age_ms.map(|age| age as f64))
+            .source(Source::new("file").error(written.err())))
     }
 
     fn check(&self, observation: &Observation<Data>) -> CheckReport {
         let data = &observation.data;
         let mut report = CheckReport::default();
         match data.age_ms {
-            None => report.unknown.push(Unknown {
-                invariant: "stale".into(),
-                resource: None,
-                reason: "the file could not be looked at".into(),
-            }),
-            Some(age) if age > data.max_age_ms => report.violations.push(Violation {
-                invariant: "stale".into(),
-                resource: None,
-                severity: None,
-                message: format!(
-                    "last written {age} ms ago, {} ms are allowed",
-                    data.max_age_ms
-                ),
-                evidence: Default::default(),
-            }),
+            None => report.unknown.push(Unknown::new(
+                "stale",
+                "the age of the file could not be read",
+            )),
+            Some(age) if age > data.max_age_ms => {
+                let most = data.max_age_ms;
+                let message = format!("last written {age} ms ago, {most} ms are allowed");
+                report.violations.push(Violation::new("stale", message));
+            }
             Some(_) => {}
         }
         report

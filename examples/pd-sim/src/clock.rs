@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use crate::world::Nanos;
 
-/// How fast the clock may run, in seconds per second.
+/// The highest speed, in seconds per second.
 pub(crate) const MAX_RATE: f64 = 3_600.0;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Clock {
     started: Instant,
@@ -17,18 +16,17 @@ pub(crate) struct Clock {
     /// After `started`.
     since: Nanos,
     rate: f64,
-    /// Wall and cluster time both stand here.
+    /// Fixes both wall and cluster time.
     #[cfg(test)]
     standing: Option<Nanos>,
 }
 
-/// One reading.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading {
     /// The cluster's time.
     pub(crate) now: Nanos,
-    /// Wall time less the cluster's: what turns a time of the cluster into one that whoever reads it can compare with
-    /// its own clock, so that ages are right however fast this clock runs.
+    /// Wall time minus cluster time. Reported times are shifted by it, so that clients that compare them with their own
+    /// clocks see the right ages at any speed of this clock.
     pub(crate) offset: Nanos,
 }
 
@@ -46,7 +44,7 @@ impl Clock {
         }
     }
 
-    /// A clock that always shows the same.
+    /// A clock that stands still.
     #[cfg(test)]
     pub(crate) fn standing(at: Nanos) -> Self {
         Self {
@@ -89,7 +87,7 @@ impl Clock {
 
 fn scaled(nanos: Nanos, rate: f64) -> Nanos {
     if (rate - 1.0).abs() < f64::EPSILON {
-        // Exact, so that times stay the same from one answer to the next.
+        // Exact, so that times are identical from one reply to the next.
         return nanos;
     }
     #[expect(
@@ -111,13 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_the_usual_rate_times_stay_what_they_were() {
+    fn at_rate_one_times_are_exact() {
         let clock = Clock::new(1.0);
         assert_eq!(clock.read().offset, clock.read().offset);
     }
 
     #[test]
-    fn a_jump_is_a_jump() {
+    fn the_clock_can_jump() {
         let mut clock = Clock::new(1.0);
         let before = clock.read().offset;
         clock.advance(300_000_000_000);
@@ -125,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn another_rate_begins_where_the_clock_stands() {
+    fn a_new_rate_continues_from_the_current_time() {
         let mut clock = Clock::new(0.0);
         let before = clock.read().now;
         clock.set_rate(1.0);

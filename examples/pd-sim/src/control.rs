@@ -1,4 +1,5 @@
-//! The control API: breaks the cluster, mends it, and turns its clock. And what Prometheus needs to find the stores.
+//! The control API: injects faults into the cluster, undoes them, and advances its clock. It also serves the stores'
+//! metrics.
 
 mod targets;
 
@@ -14,40 +15,39 @@ use serde_json::{Value, json};
 
 use crate::api::Query;
 use crate::args;
-use crate::go;
+use crate::go_format;
 use crate::metrics;
 use crate::sim::Sim;
 use crate::world::members;
-use crate::world::store::{Life, Store};
+use crate::world::store::{Store, StoreProcess};
 use crate::world::{Nanos, StoreId, World};
 
-/// How far one request may turn the clock.
-const FARTHEST: Nanos = 7 * 24 * 3_600 * crate::world::SECOND;
+/// The largest clock jump per request.
+const MAX_ADVANCE: Nanos = 7 * 24 * 3_600 * crate::world::SECOND;
 
-/// Who is controlled.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
     sim: Arc<Sim>,
     url: Arc<str>,
 }
 
-/// A refusal says what is wrong and what would be right.
-struct Refusal(StatusCode, String);
+/// The error message names the problem and a correct example.
+struct ControlError(StatusCode, String);
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ControlError {
     fn into_response(self) -> Response {
         (self.0, axum::Json(json!({"error": self.1}))).into_response()
     }
 }
 
-type Answer = Result<axum::Json<Value>, Refusal>;
+type HandlerResult = Result<axum::Json<Value>, ControlError>;
 
-fn wrong(text: impl Into<String>) -> Refusal {
-    Refusal(StatusCode::BAD_REQUEST, text.into())
+fn bad_request(text: impl Into<String>) -> ControlError {
+    ControlError(StatusCode::BAD_REQUEST, text.into())
 }
 
-fn unknown(text: impl Into<String>) -> Refusal {
-    Refusal(StatusCode::NOT_FOUND, text.into())
+fn not_found(text: impl Into<String>) -> ControlError {
+    ControlError(StatusCode::NOT_FOUND, text.into())
 }
 
 pub(crate) fn router(sim: Arc<Sim>, url: &str) -> Router {
@@ -59,17 +59,17 @@ pub(crate) fn router(sim: Arc<Sim>, url: &str) -> Router {
         .route("/state", get(state))
         .route("/clock", post(clock))
         .route("/heal", post(heal))
-        .route("/stores/{id}/{deed}", post(to_store))
-        .route("/pds/{name}/{deed}", post(to_pd))
-        .route("/regions/{deed}", post(to_regions))
-        .route("/operators/{deed}", post(to_operators))
-        .route("/requests/{deed}", post(to_requests))
+        .route("/stores/{id}/{action}", post(to_store))
+        .route("/pds/{name}/{action}", post(to_pd))
+        .route("/regions/{action}", post(to_regions))
+        .route("/operators/{action}", post(to_operators))
+        .route("/requests/{action}", post(to_requests))
         .route("/metrics/stores/{id}", get(store_metrics))
         .route("/prometheus/targets", get(targets::targets))
         .with_state(control)
 }
 
-async fn state(State(control): State<Control>) -> Answer {
+async fn state(State(control): State<Control>) -> HandlerResult {
     let rate = control.sim.clock().rate();
     let mut state = describe(&control.sim.world(), rate);
     state["pd_requests"] = control.sim.requests.load(Ordering::Relaxed).into();
@@ -83,20 +83,20 @@ fn describe(world: &World, rate: f64) -> Value {
             "id": store.id,
             "state": store.state_name(world.now, down_after).name(),
             "runs": store.is_running(),
-            "leaders": world.regions.tally(store.id).leaders,
-            "regions": world.regions.tally(store.id).regions,
+            "leaders": world.regions.totals_of(store.id).leaders,
+            "regions": world.regions.totals_of(store.id).regions,
         })
     };
     let member = |(place, member): (usize, &members::Member)| {
         json!({
             "name": member.name,
             "url": member.client_url,
-            "runs": member.life == members::Life::Running,
+            "runs": member.process == members::PdProcess::Running,
             "leads": world.members.leader == Some(place),
         })
     };
     json!({
-        "time": go::rfc3339(world.now),
+        "time": go_format::rfc3339(world.now),
         "rate": rate,
         "pds": world.members.present().map(member).collect::<Vec<Value>>(),
         "stores": world.stores.values().map(store).collect::<Vec<Value>>(),
@@ -106,16 +106,16 @@ fn describe(world: &World, rate: f64) -> Value {
 }
 
 /// `?rate=60` seconds per second, `?advance=5m` at once.
-async fn clock(State(control): State<Control>, query: Query) -> Answer {
+async fn clock(State(control): State<Control>, query: Query) -> HandlerResult {
     let rate = query.first("rate").map(args::rate).transpose();
-    let rate = rate.map_err(|error| wrong(format!("rate: {error}")))?;
+    let rate = rate.map_err(|error| bad_request(format!("rate: {error}")))?;
     let advance = query.first("advance").map(|text| {
-        let nanos = go::parse_duration(text).filter(|nanos| *nanos <= FARTHEST);
-        nanos.ok_or_else(|| wrong(format!("advance: `{text}`; write 5m, at most 168h")))
+        let nanos = go_format::parse_duration(text).filter(|nanos| *nanos <= MAX_ADVANCE);
+        nanos.ok_or_else(|| bad_request(format!("advance: `{text}`; write 5m, at most 168h")))
     });
     let advance = advance.transpose()?;
     if rate.is_none() && advance.is_none() {
-        return Err(wrong("write rate=60 or advance=5m"));
+        return Err(bad_request("write rate=60 or advance=5m"));
     }
     {
         let mut clock = control.sim.clock();
@@ -129,28 +129,28 @@ async fn clock(State(control): State<Control>, query: Query) -> Answer {
     state(State(control)).await
 }
 
-async fn heal(State(control): State<Control>) -> Answer {
+async fn heal(State(control): State<Control>) -> HandlerResult {
     control.sim.world().heal();
     done("everything is undone")
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what a handler ends with")]
-fn done(text: &str) -> Answer {
+fn done(text: &str) -> HandlerResult {
     tracing::info!("{text}");
     Ok(axum::Json(json!({"done": text})))
 }
 
-/// A number that a query must give.
-fn number(query: &Query, name: &str, example: &str) -> Result<f64, Refusal> {
+/// A number that a query must contain.
+fn number(query: &Query, name: &str, example: &str) -> Result<f64, ControlError> {
     let number = query.number::<f64>(name);
     let number = number.filter(|number| number.is_finite() && *number >= 0.0);
-    number.ok_or_else(|| wrong(format!("write {name}={example}")))
+    number.ok_or_else(|| bad_request(format!("write {name}={example}")))
 }
 
-fn share(query: &Query, name: &str, example: &str) -> Result<f64, Refusal> {
+fn share(query: &Query, name: &str, example: &str) -> Result<f64, ControlError> {
     let share = number(query, name, example)?;
     if share > 1.0 {
-        return Err(wrong(format!(
+        return Err(bad_request(format!(
             "{name} is a share from 0 to 1, such as {example}"
         )));
     }
@@ -159,20 +159,20 @@ fn share(query: &Query, name: &str, example: &str) -> Result<f64, Refusal> {
 
 async fn to_store(
     State(control): State<Control>,
-    Path((id, deed)): Path<(StoreId, String)>,
+    Path((id, action)): Path<(StoreId, String)>,
     query: Query,
-) -> Answer {
+) -> HandlerResult {
     let mut world = control.sim.world();
     if !world.stores.contains_key(&id) {
-        return Err(unknown(format!("there is no store {id}")));
+        return Err(not_found(format!("no store {id}")));
     }
-    match deed.as_str() {
-        "kill" => world.end_store(id, Life::Killed),
-        "stop" => world.end_store(id, Life::Stopped),
-        "start" => world.begin_store(id),
+    match action.as_str() {
+        "kill" => world.stop_store(id, StoreProcess::Killed),
+        "stop" => world.stop_store(id, StoreProcess::Stopped),
+        "start" => world.start_store(id),
         "restart" => {
-            world.end_store(id, Life::Killed);
-            world.begin_store(id);
+            world.stop_store(id, StoreProcess::Killed);
+            world.start_store(id);
         }
         "heal" => world.heal_store(id),
         "lead" => {
@@ -180,20 +180,25 @@ async fn to_store(
             world.gather_leaders(id, share);
         }
         "decommission" => {
-            let refused = |refusal| wrong(format!("PD refuses: {refusal:?}"));
+            let refused = |refusal| bad_request(format!("PD rejects it: {refusal:?}"));
             world.take_offline(id, false).map_err(refused)?;
         }
-        ailment => ail(&mut world, id, ailment, &query)?,
+        fault => inject_fault(&mut world, id, fault, &query)?,
     }
-    done(&format!("store {id}: {deed}"))
+    done(&format!("store {id}: {action}"))
 }
 
-/// What a running store can suffer from.
-fn ail(world: &mut World, id: StoreId, ailment: &str, query: &Query) -> Result<(), Refusal> {
+/// Injects a fault into a running store.
+fn inject_fault(
+    world: &mut World,
+    id: StoreId,
+    fault: &str,
+    query: &Query,
+) -> Result<(), ControlError> {
     let Some(store) = world.stores.get_mut(&id) else {
         return Ok(());
     };
-    match ailment {
+    match fault {
         "fill" if query.has("available") => {
             let left = share(query, "available", "0.1")?;
             store.foreign = 0.0;
@@ -205,13 +210,13 @@ fn ail(world: &mut World, id: StoreId, ailment: &str, query: &Query) -> Result<(
             let used = share(query, "used", "0.75")?;
             store.used = Some(used * store.capacity);
         }
-        "slow" => store.ailments.latency_ms = number(query, "ms", "200")?,
-        "write-stall" => store.ailments.write_stall_us = number(query, "us", "500000")?,
-        "raft-lag" => store.ailments.raft_lag = number(query, "entries", "9000")?,
-        "busy" => store.ailments.busy_per_second = number(query, "per_second", "5")?,
+        "slow" => store.faults.latency_ms = number(query, "ms", "200")?,
+        "write-stall" => store.faults.write_stall_us = number(query, "us", "500000")?,
+        "raft-lag" => store.faults.raft_lag = number(query, "entries", "9000")?,
+        "busy" => store.faults.busy_per_second = number(query, "per_second", "5")?,
         _ => {
-            return Err(unknown(format!(
-                "`{ailment}` is nothing that can be done to a store; there are kill, stop, start, restart, fill, slow, \
+            return Err(not_found(format!(
+                "`{fault}` is not an action on a store; use kill, stop, start, restart, fill, slow, \
                  write-stall, raft-lag, busy, lead, decommission, heal"
             )));
         }
@@ -221,43 +226,43 @@ fn ail(world: &mut World, id: StoreId, ailment: &str, query: &Query) -> Result<(
 
 async fn to_pd(
     State(control): State<Control>,
-    Path((name, deed)): Path<(String, String)>,
+    Path((name, action)): Path<(String, String)>,
     query: Query,
-) -> Answer {
+) -> HandlerResult {
     let mut world = control.sim.world();
     let now = world.now;
-    let missing = || unknown(format!("there is no PD named {name}"));
+    let missing = || not_found(format!("no PD named {name}"));
     let place = world.members.find(&name).ok_or_else(missing)?;
-    match deed.as_str() {
-        "kill" => world.members.list[place].life = members::Life::Killed,
-        "hang" => world.members.list[place].life = members::Life::Hung,
-        "start" => world.members.list[place].life = members::Life::Running,
+    match action.as_str() {
+        "kill" => world.members.list[place].process = members::PdProcess::Killed,
+        "hang" => world.members.list[place].process = members::PdProcess::Hung,
+        "start" => world.members.list[place].process = members::PdProcess::Running,
         "lead" => {
             let text = query.first("deaf_for").unwrap_or("0s");
-            let deaf = go::parse_duration(text);
-            let deaf = deaf.ok_or_else(|| wrong(format!("deaf_for: `{text}`; write 5m")))?;
-            world.faults.next_reign_is_deaf_for = deaf;
+            let deaf = go_format::parse_duration(text);
+            let deaf = deaf.ok_or_else(|| bad_request(format!("deaf_for: `{text}`; write 5m")))?;
+            world.faults.heartbeat_delay_after_leader_change = deaf;
             if !world.members.hand_over(Some(place), now) {
-                return Err(wrong(format!("{name} cannot lead")));
+                return Err(bad_request(format!("{name} cannot lead")));
             }
         }
-        _ => return Err(unknown("what can be done to a PD: kill, hang, start, lead")),
+        _ => return Err(not_found("actions on a PD: kill, hang, start, lead")),
     }
-    done(&format!("{name}: {deed}"))
+    done(&format!("{name}: {action}"))
 }
 
 /// `?count=3`, or `?id=14` for one.
 async fn to_regions(
     State(control): State<Control>,
-    Path(deed): Path<String>,
+    Path(action): Path<String>,
     query: Query,
-) -> Answer {
+) -> HandlerResult {
     let mut world = control.sim.world();
     let count = query.number("count").unwrap_or(1);
     let picked = world.pick_regions(query.number("id"), count);
-    match deed.as_str() {
+    match action.as_str() {
         "heal" => world.heal_regions(),
-        _ if picked.is_empty() => return Err(unknown("there is no such region")),
+        _ if picked.is_empty() => return Err(not_found("no such region")),
         "lose-leader" => world.lose_leaders(&picked),
         "lose-peer" => world.lose_peers(&picked),
         "heat" => {
@@ -271,31 +276,31 @@ async fn to_regions(
             world.heat(&picked, per_minute);
         }
         _ => {
-            let text = "what can be done to regions: lose-leader, lose-peer, heat, heal";
-            return Err(unknown(text));
+            let text = "actions on regions: lose-leader, lose-peer, heat, heal";
+            return Err(not_found(text));
         }
     }
-    done(&format!("regions: {deed}"))
+    done(&format!("regions: {action}"))
 }
 
-async fn to_operators(State(control): State<Control>, Path(deed): Path<String>) -> Answer {
-    let stall = match deed.as_str() {
+async fn to_operators(State(control): State<Control>, Path(action): Path<String>) -> HandlerResult {
+    let stall = match action.as_str() {
         "stall" => true,
         "heal" => false,
-        _ => return Err(unknown("what can be done to operators: stall, heal")),
+        _ => return Err(not_found("actions on operators: stall, heal")),
     };
     control.sim.world().faults.operators_stall = stall;
-    done(&format!("operators: {deed}"))
+    done(&format!("operators: {action}"))
 }
 
-async fn to_requests(State(control): State<Control>, Path(deed): Path<String>) -> Answer {
-    let refuse = match deed.as_str() {
+async fn to_requests(State(control): State<Control>, Path(action): Path<String>) -> HandlerResult {
+    let refuse = match action.as_str() {
         "refuse" => true,
         "heal" => false,
-        _ => return Err(unknown("what can be done to requests: refuse, heal")),
+        _ => return Err(not_found("actions on requests: refuse, heal")),
     };
     control.sim.world().faults.too_many_requests = refuse;
-    done(&format!("requests: {deed}"))
+    done(&format!("requests: {action}"))
 }
 
 async fn store_metrics(State(control): State<Control>, Path(id): Path<StoreId>) -> Response {

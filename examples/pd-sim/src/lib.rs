@@ -1,4 +1,4 @@
-//! A TiKV cluster as PD and Prometheus show it, for machines without TiKV. The binary is thin: it runs [`run`].
+//! A simulated TiKV cluster as PD and Prometheus see it, for machines without TiKV. The binary only calls [`run`].
 
 #![allow(
     clippy::struct_field_names,
@@ -9,12 +9,12 @@ mod api;
 mod args;
 mod clock;
 mod control;
-mod go;
-mod listen;
+mod go_format;
 mod metrics;
 mod release;
+mod server;
 mod sim;
 mod world;
 
 pub use self::args::Args;
-pub use self::listen::run;
+pub use self::server::run;

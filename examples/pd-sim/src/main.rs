@@ -1,4 +1,4 @@
-//! `pd-sim`: a TiKV cluster as PD shows it.
+//! `pd-sim`: a simulated TiKV cluster.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

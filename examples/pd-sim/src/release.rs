@@ -1,12 +1,12 @@
-//! The release of PD that is shown: answers differ between releases.
+//! The PD release to simulate: replies differ between releases.
 
 use std::str::FromStr;
 
-/// A release, with the text that names it in answers.
+/// A release, with its name in replies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Release {
     number: (u32, u32, u32),
-    /// With its `v`.
+    /// With the leading `v`.
     pub(crate) shown: String,
 }
 
@@ -20,8 +20,8 @@ impl Release {
         self.since(26, 3, 0)
     }
 
-    /// Whether an unknown region is a 404, not an answer of zeros.
-    pub(crate) fn tells_unknown_regions(&self) -> bool {
+    /// Whether an unknown region is a 404 rather than a reply of zeros.
+    pub(crate) fn unknown_region_is_404(&self) -> bool {
         self.since(9, 0, 0)
     }
 
@@ -35,13 +35,13 @@ impl Release {
         self.since(8, 3, 0)
     }
 
-    /// Whether operators can be listed as objects, and canceled all at once.
+    /// Whether operators can be listed as objects, and cancelled all at once.
     pub(crate) fn lists_operators_as_objects(&self) -> bool {
         self.since(8, 1, 0)
     }
 
-    /// Whether `pd_cluster_status` tells the store, and hot regions their CPU.
-    pub(crate) fn tells_stores_apart(&self) -> bool {
+    /// Whether `pd_cluster_status` has a store label, and hot regions their CPU usage.
+    pub(crate) fn has_store_labels(&self) -> bool {
         self.is_newest() || (self.since(8, 5, 7) && !self.since(9, 0, 0))
     }
 }
@@ -50,7 +50,7 @@ impl FromStr for Release {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no release; write 8.5.7");
+        let wrong = || format!("`{text}` is not a release; write 8.5.7");
         let bare = text.trim_start_matches('v');
         let numbers = bare.split('-').next().unwrap_or_default().split('.');
         let numbers: Result<Vec<u32>, _> = numbers.map(str::parse).collect();
@@ -73,14 +73,14 @@ mod tests {
         let release = |text: &str| text.parse::<Release>().unwrap();
         assert!(!release("8.1.2").waits_for_a_leader());
         assert!(release("v8.5.7").waits_for_a_leader());
-        assert!(!release("8.5.7").tells_unknown_regions());
-        assert!(release("9.0.0-beta.1").tells_unknown_regions());
-        assert!(!release("9.0.0-beta.1").tells_stores_apart());
+        assert!(!release("8.5.7").unknown_region_is_404());
+        assert!(release("9.0.0-beta.1").unknown_region_is_404());
+        assert!(!release("9.0.0-beta.1").has_store_labels());
         assert!(release("26.3.4").is_newest());
     }
 
     #[test]
-    fn what_is_no_release_is_refused_with_an_example() {
+    fn an_invalid_release_is_rejected_with_an_example() {
         for wrong in ["", "8.5", "6.1.0", "nightly"] {
             assert!(wrong.parse::<Release>().unwrap_err().contains("8.5.7"));
         }

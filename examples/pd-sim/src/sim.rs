@@ -1,24 +1,23 @@
-//! The cluster and its clock, for whoever answers a request.
+//! The cluster and its clock, shared by all request handlers.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
-use crate::world::{Founding, World};
+use crate::world::{ClusterSpec, World};
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Sim {
     clock: Mutex<Clock>,
     world: Mutex<World>,
-    /// Requests to any PD so far.
+    /// Number of requests to any PD.
     pub(crate) requests: AtomicU64,
 }
 
 impl Sim {
-    pub(crate) fn new(founding: &Founding, rate: f64) -> Self {
+    pub(crate) fn new(spec: &ClusterSpec, rate: f64) -> Self {
         let clock = Clock::new(rate);
-        Self::of(World::found(founding, clock.read().now), clock)
+        Self::of(World::create(spec, clock.read().now), clock)
     }
 
     pub(crate) fn of(world: World, clock: Clock) -> Self {
@@ -29,7 +28,7 @@ impl Sim {
         }
     }
 
-    /// The cluster as it is now.
+    /// The cluster, advanced to the current time.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.advance(self.clock().read());

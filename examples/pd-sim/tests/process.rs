@@ -1,4 +1,4 @@
-//! The program itself, on real ports.
+//! The built program on real ports.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// The machine may be busy.
+/// Generous, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Sim {
@@ -29,14 +29,14 @@ fn program() -> Command {
     command
 }
 
-/// Looks until there is something.
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until `probe` returns a value.
+fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = probe() {
             return found;
         }
-        assert!(Instant::now() < end, "waited in vain: {what}");
+        assert!(Instant::now() < end, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -77,7 +77,7 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .into()
 }
 
-/// Status and body; none where there is no answer.
+/// Status and body; `None` if there is no reply.
 fn get(url: &str) -> Option<(u16, String)> {
     let mut response = agent(Duration::from_secs(5)).get(url).call().ok()?;
     let body = response.body_mut().read_to_string().ok()?;
@@ -85,36 +85,36 @@ fn get(url: &str) -> Option<(u16, String)> {
 }
 
 impl Sim {
-    fn control(&self, deed: &str) -> (u16, String) {
-        let url = format!("{}/{deed}", self.control);
+    fn control(&self, action: &str) -> (u16, String) {
+        let url = format!("{}/{action}", self.control);
         let mut response = agent(Duration::from_secs(30))
             .post(&url)
             .send("")
-            .expect("an answer");
+            .expect("a reply");
         let body = response.body_mut().read_to_string().expect("a body");
         (response.status().as_u16(), body)
     }
 
-    fn ask(&self, pd: usize, path: &str) -> Option<(u16, String)> {
+    fn get(&self, pd: usize, path: &str) -> Option<(u16, String)> {
         get(&format!("{}/pd/api/v1/{path}", self.pds[pd]))
     }
 }
 
 #[test]
-fn every_pd_tells_of_the_same_cluster() {
+fn every_pd_shows_the_same_cluster() {
     let sim = start(&["--stores", "5", "--regions", "50"]);
-    let answers: Vec<_> = (0..3)
-        .map(|pd| sim.ask(pd, "regions/count").unwrap())
+    let replies: Vec<_> = (0..3)
+        .map(|pd| sim.get(pd, "regions/count").unwrap())
         .collect();
     assert_eq!(
-        answers[0],
+        replies[0],
         (
             200,
             "{\n  \"count\": 50,\n  \"regions\": null\n}\n".to_owned()
         )
     );
-    assert!(answers.iter().all(|answer| *answer == answers[0]));
-    let (_, stores) = sim.ask(1, "stores").unwrap();
+    assert!(replies.iter().all(|reply| *reply == replies[0]));
+    let (_, stores) = sim.get(1, "stores").unwrap();
     let stores: Value = serde_json::from_str(&stores).unwrap();
     assert_eq!(stores["count"], 5);
 }
@@ -124,28 +124,28 @@ fn a_killed_pd_closes_its_port_and_another_leads() {
     let sim = start(&[]);
     assert_eq!(sim.control("pds/pd0/kill").0, 200);
     wait_for("a closed port", || {
-        sim.ask(0, "ping").is_none().then_some(())
+        sim.get(0, "ping").is_none().then_some(())
     });
-    // While its lease lasts, nobody is in its place.
+    // No member replaces it before its lease expires.
     sim.control("clock?advance=10s");
     let leader = wait_for("another leader", || {
-        let (status, body) = sim.ask(1, "leader")?;
+        let (status, body) = sim.get(1, "leader")?;
         (status == 200).then_some(body)
     });
     assert!(leader.contains("\"pd1\""), "{leader}");
-    let (_, health) = sim.ask(2, "health").unwrap();
+    let (_, health) = sim.get(2, "health").unwrap();
     assert_eq!(health.matches("\"health\": true").count(), 2, "{health}");
     sim.control("pds/pd0/start");
-    wait_for("an open port", || sim.ask(0, "ping"));
+    wait_for("an open port", || sim.get(0, "ping"));
 }
 
 #[test]
-fn a_hung_pd_takes_connections_and_says_nothing() {
+fn a_hung_pd_accepts_connections_and_never_replies() {
     let sim = start(&[]);
     sim.control("pds/pd2/hang");
-    assert_eq!(sim.ask(2, "ping"), None);
+    assert_eq!(sim.get(2, "ping"), None);
     sim.control("heal");
-    assert_eq!(sim.ask(2, "ping"), Some((200, String::new())));
+    assert_eq!(sim.get(2, "ping"), Some((200, String::new())));
 }
 
 #[test]
@@ -155,12 +155,12 @@ fn without_a_quorum_only_what_is_local_is_answered() {
     sim.control("pds/pd2/kill");
     sim.control("clock?advance=10s");
     let refusal = "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader\n";
-    assert_eq!(sim.ask(0, "stores"), Some((503, refusal.to_owned())));
-    assert_eq!(sim.ask(0, "status").unwrap().0, 200);
+    assert_eq!(sim.get(0, "stores"), Some((503, refusal.to_owned())));
+    assert_eq!(sim.get(0, "status").unwrap().0, 200);
 }
 
 #[test]
-fn prometheus_is_told_of_every_store_that_is_there() {
+fn prometheus_discovers_every_store() {
     let sim = start(&["--stores", "3"]);
     let (_, targets) = get(&format!("{}/prometheus/targets", sim.control)).unwrap();
     let targets: Vec<Value> = serde_json::from_str(&targets).unwrap();
@@ -179,9 +179,9 @@ fn prometheus_is_told_of_every_store_that_is_there() {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_with_what_can() {
+fn invalid_actions_are_rejected_with_an_example() {
     let sim = start(&[]);
-    for (deed, status, mend) in [
+    for (action, status, hint) in [
         ("stores/9/kill", 404, "no store 9"),
         ("stores/1/explode", 404, "write-stall"),
         ("stores/1/fill", 400, "used=0.75"),
@@ -193,14 +193,14 @@ fn what_cannot_be_done_is_refused_with_what_can() {
         ("pds/pd9/kill", 404, "no PD named pd9"),
         ("regions/lose-leader?id=99999", 404, "no such region"),
     ] {
-        let (is, body) = sim.control(deed);
-        assert_eq!(is, status, "{deed}: {body}");
-        assert!(body.contains(mend), "{deed}: {body}");
+        let (is, body) = sim.control(action);
+        assert_eq!(is, status, "{action}: {body}");
+        assert!(body.contains(hint), "{action}: {body}");
     }
 }
 
 #[test]
-fn a_wrong_command_line_is_refused_before_anything_starts() {
+fn an_invalid_command_line_is_rejected() {
     for wrong in [
         ["--stores", "1001"],
         ["--regions", "many"],

@@ -1,6 +1,6 @@
-//! Checks per second, next to `redis-benchmark` running the same script, one check per call, in the same run.
+//! Checks per second, compared with `redis-benchmark` running the same script, one check per call, in the same run.
 //!
-//! Server, Redis and load tool share the machine, so the ratio says more than the rates.
+//! Service, Redis and load generator share the machine, so the ratio is more meaningful than the rates.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,11 +19,11 @@ use serde_json::Value;
 
 const SECONDS: &str = "4";
 const CONNECTIONS: &str = "64";
-/// Calls of each run of `redis-benchmark`.
+/// Calls per run of `redis-benchmark`.
 const CALLS: &str = "200000";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/service/check.lua");
 
-/// What is measured: a name, how many keys, the limit and the window that each check names.
+/// A case: its name, the number of keys, and the limit and window in each check.
 const CASES: [(&str, &str, &str, &str); 4] = [
     ("allowed, one key", "1", "1000000000", "1000"),
     ("allowed, 1,000 keys", "1000", "1000000000", "1000"),
@@ -31,7 +31,7 @@ const CASES: [(&str, &str, &str, &str); 4] = [
     ("blocked, 1,000 keys", "1000", "1", "60000"),
 ];
 
-/// A process that ends with the value.
+/// A process that is killed when the value is dropped.
 struct Server(Child);
 
 impl Drop for Server {
@@ -116,7 +116,7 @@ fn checks(port: &str, name: &str, keys: &str, limit: &str, window: &str) -> f64 
 
 /// By Redis alone.
 fn calls(port: &str, hash: &str, keys: &str, limit: &str, window: &str) -> f64 {
-    // The tool replaces `__rand_int__` by a number below the `-r` one.
+    // `redis-benchmark` replaces `__rand_int__` by a number below the `-r` one.
     let (key, range) = match keys {
         "1" => ("alone:one", "1000000000"),
         _ => ("alone:__rand_int__", keys),

@@ -1,6 +1,6 @@
-//! A distributed rate limiter: stateless nodes that share one Redis, and the load generator that drives them.
+//! A distributed rate limiter: stateless nodes that share one Redis, and a load generator for it.
 //!
-//! The binaries are thin: `ratelimiter-service` runs [`service::run`], `ratelimiter-load` runs [`load::run`].
+//! The binaries only parse arguments: `ratelimiter-service` runs [`service::run`], `ratelimiter-load` runs [`load::run`].
 
 pub mod load;
 pub mod service;

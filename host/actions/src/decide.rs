@@ -73,7 +73,7 @@ pub async fn refuse(store: &Store, id: ProposalId, mark: &Mark) -> Result<Propos
     .await
 }
 
-/// Somebody withdraws a proposal before it began.
+/// Withdraws a proposal before it began.
 pub async fn cancel(store: &Store, id: ProposalId, mark: &Mark) -> Result<Proposal, ActError> {
     change_freely(store, id, |mut proposal| {
         if proposal.state.is_executing() {
@@ -128,7 +128,7 @@ pub async fn rulings(
 ) -> Result<Vec<Ruling>, StoreError> {
     let rules = &context.subject.actions;
     let now = Timestamp::now();
-    let mark = Mark::now("whoever approves it", "");
+    let mark = Mark::now("the person who approves it", "");
     let mut parts =
         ProposalParts::new(plan.subject(), plan.shown(), plan.risk(), Mark::now("", ""));
     parts.ticket = ticket;

@@ -11,7 +11,11 @@ use std::{
 
 use operator_model::{Assessment, Proposal, ProposalId, ProposalState, Timestamp};
 use operator_store::{ProposalFilter, Store, StoreError};
-use tokio::{sync::Notify, task::JoinSet};
+use operator_supervisor::Turns;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{Id, JoinError, JoinSet},
+};
 
 use super::{
     begin::lapse,
@@ -22,9 +26,9 @@ use super::{
     prove::{longest_gap, prove},
 };
 
-/// Between two looks for what may begin.
-const TICK: Duration = Duration::from_millis(250);
-/// Between two looks for what a dead process left behind.
+/// Between two searches for what may begin.
+pub const TICK: Duration = Duration::from_millis(250);
+/// Between two searches for what a dead process left behind.
 const SWEEP: Duration = Duration::from_secs(2);
 /// How many of the latest proposals are searched for what was left to be undone.
 const RECENT: u32 = 50;
@@ -43,84 +47,97 @@ struct Patience {
 
 /// Acts on all subjects of a daemon.
 pub struct Engine {
-    stages: BTreeMap<String, ActionContext>,
+    contexts: BTreeMap<String, ActionContext>,
     store: Store,
-    /// Ask for a look at once.
+    /// Request a cycle at once.
     nudges: BTreeMap<String, Arc<Notify>>,
-    /// Whether anybody needs looks.
-    wants_looks: Arc<AtomicBool>,
-    /// What was held back, and until when it is left alone.
-    patience: BTreeMap<ProposalId, Patience>,
+    /// Whether assessments are needed.
+    wants_assessments: Arc<AtomicBool>,
+    assessments: mpsc::Receiver<Assessment>,
     /// At most one for each subject.
-    running: BTreeMap<String, ProposalId>,
-    /// When this process last saw what an unproven proposal did.
+    running: BTreeMap<String, Running>,
+    tasks: JoinSet<Performed>,
+    memory: Memory,
+}
+
+/// A proposal that is being carried out, and the task that does it.
+struct Running {
+    id: ProposalId,
+    task: Id,
+}
+
+/// What the engine can do without: a restart forgets it.
+#[derive(Default)]
+struct Memory {
+    /// What was held back, and until when it is not tried again.
+    patience: BTreeMap<ProposalId, Patience>,
+    /// When this process last assessed the effect of an unproven proposal.
     seen: BTreeMap<ProposalId, Timestamp>,
-    /// Proposals for which an undoing was looked for.
+    /// Proposals that this process has tried to undo.
     undone: BTreeSet<ProposalId>,
     swept: Option<Instant>,
 }
 
 impl Engine {
-    /// For these subjects. `wants_looks` says whether `run` has use for looks.
+    /// For these subjects. `wants_assessments` is true while the engine needs them.
     pub fn new(
         store: Store,
-        stages: impl IntoIterator<Item = ActionContext>,
+        contexts: impl IntoIterator<Item = ActionContext>,
         nudges: BTreeMap<String, Arc<Notify>>,
-        wants_looks: Arc<AtomicBool>,
+        wants_assessments: Arc<AtomicBool>,
+        assessments: mpsc::Receiver<Assessment>,
     ) -> Self {
-        let named = stages
+        let named = contexts
             .into_iter()
-            .map(|stage| (stage.subject.name.clone(), stage));
+            .map(|context| (context.subject.name.clone(), context));
         Self {
-            stages: named.collect(),
+            contexts: named.collect(),
             store,
             nudges,
-            wants_looks,
-            patience: BTreeMap::new(),
+            wants_assessments,
+            assessments,
             running: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            undone: BTreeSet::new(),
-            swept: None,
+            tasks: JoinSet::new(),
+            memory: Memory::default(),
         }
     }
 
-    /// Acts until `ending` says otherwise; calls that are under way are then finished.
-    pub async fn run(
-        mut self,
-        mut looks: tokio::sync::mpsc::Receiver<Assessment>,
-        mut ending: tokio::sync::watch::Receiver<Shutdown>,
-    ) {
-        let mut tasks = JoinSet::new();
+    /// Acts until `ending` is not `None`; calls that are under way are then finished. After a panic it can be run again: what
+    /// is being carried out goes on meanwhile.
+    pub async fn run(&mut self, turns: Turns, mut ending: watch::Receiver<Shutdown>) {
+        self.memory = Memory::default();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 () = over(&mut ending) => break,
-                _ = ticks.tick() => {
-                    if let Err(error) = self.tick(&mut tasks).await {
-                        tracing::warn!("{}", chain(&error));
-                    }
+                _ = ticks.tick() => turns.logged_turn(self.tick()).await,
+                Some(assessment) = self.assessments.recv() => {
+                    turns.logged_turn(self.assess(&assessment)).await;
                 }
-                Some(look) = looks.recv() => self.look(&look).await,
-                Some(ended) = tasks.join_next() => self.ended(ended),
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
             }
         }
-        while let Some(ended) = tasks.join_next().await {
+        while let Some(ended) = self.tasks.join_next_with_id().await {
             self.ended(ended);
         }
     }
 
-    async fn tick(&mut self, tasks: &mut JoinSet<Performed>) -> Result<(), StoreError> {
-        self.sweep().await?;
+    async fn tick(&mut self) -> Result<(), String> {
+        self.sweep().await.map_err(|error| chain(&error))?;
+        self.begin_approved().await.map_err(|error| chain(&error))
+    }
+
+    async fn begin_approved(&mut self) -> Result<(), StoreError> {
         let filter = ProposalFilter {
-            subjects: self.stages.keys().cloned().collect(),
+            subjects: self.contexts.keys().cloned().collect(),
             states: vec![ProposalState::Approved, ProposalState::Completed],
             current: true,
             ..ProposalFilter::default()
         };
         let found = self.store.proposals(&filter).await?;
-        let unproven = found.iter().any(is_unproven);
-        self.wants_looks.store(unproven, Ordering::Relaxed);
+        let unproven = found.iter().any(|one| one.is_unproven());
+        self.wants_assessments.store(unproven, Ordering::Relaxed);
         let now = Timestamp::now();
         // The oldest first.
         for proposal in found
@@ -128,83 +145,96 @@ impl Engine {
             .rev()
             .filter(|one| one.state == ProposalState::Approved)
         {
-            let expired = proposal.is_expired(now);
             // The approval of what follows another proposal is valid from the end of that one.
-            if expired && proposal.follows.is_none() {
+            if proposal.is_expired(now) && proposal.follows.is_none() {
                 self.lapse(proposal).await;
             } else {
-                self.begin(proposal, now, tasks);
+                self.begin(proposal, now);
             }
         }
         Ok(())
     }
 
     async fn lapse(&self, proposal: &Proposal) {
-        if self.running.get(&proposal.subject) == Some(&proposal.id) {
+        let running = self.running.get(&proposal.subject);
+        if running.is_some_and(|running| running.id == proposal.id) {
             return;
         }
-        if let Some(stage) = self.stages.get(&proposal.subject) {
-            told(lapse(stage, proposal.id).await);
+        if let Some(context) = self.contexts.get(&proposal.subject) {
+            warn_of(lapse(context, proposal.id).await);
         }
     }
 
-    /// One at a time on each subject, and only what its own process does not have to run.
-    fn begin(&mut self, proposal: &Proposal, now: Timestamp, tasks: &mut JoinSet<Performed>) {
+    /// One at a time on each subject, and nothing that only the process which proposed it can run.
+    fn begin(&mut self, proposal: &Proposal, now: Timestamp) {
         let id = proposal.id;
         let is_due = proposal.not_before.is_none_or(|at| at <= now);
-        let is_left_alone = self
+        let is_backing_off = self
+            .memory
             .patience
             .get(&id)
             .is_some_and(|patience| patience.until > Instant::now());
         let is_busy = self.running.contains_key(&proposal.subject);
-        if !is_due || is_left_alone || is_busy || proposal.plan.has_secrets {
+        if !is_due || is_backing_off || is_busy || proposal.plan.has_secrets {
             return;
         }
-        let Some(stage) = self.stages.get(&proposal.subject).cloned() else {
+        let Some(context) = self.contexts.get(&proposal.subject).cloned() else {
             return;
         };
-        self.running.insert(proposal.subject.clone(), id);
-        tasks.spawn(async move {
-            let result = stage.perform(id, None).await;
-            told(compensate(&stage, id).await);
+        let task = self.tasks.spawn(async move {
+            let result = context.perform(id, None).await;
+            warn_of(compensate(&context, id).await);
             Performed {
                 id,
-                subject: stage.subject.name,
+                subject: context.subject.name,
                 result,
             }
         });
+        let task = task.id();
+        self.running
+            .insert(proposal.subject.clone(), Running { id, task });
     }
 
-    fn ended(&mut self, ended: Result<Performed, tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(Id, Performed), JoinError>) {
         let performed = match ended {
-            Ok(performed) => performed,
-            Err(error) => {
-                tracing::error!("a task that acts ended badly: {error}");
-                self.running.clear();
-                return;
-            }
+            Ok((_, performed)) => performed,
+            Err(error) => return self.died(&error),
         };
         self.running.remove(&performed.subject);
         if performed.result.is_err() {
-            let last = self.patience.get(&performed.id);
+            let last = self.memory.patience.get(&performed.id);
             let length = last.map_or(PATIENCE, |last| (last.length * 2).min(LONGEST_PATIENCE));
             let until = Instant::now() + length;
-            self.patience
-                .insert(performed.id, Patience { until, length });
+            let patience = Patience { until, length };
+            self.memory.patience.insert(performed.id, patience);
         } else {
-            self.patience.remove(&performed.id);
+            self.memory.patience.remove(&performed.id);
             if let Some(nudge) = self.nudges.get(&performed.subject) {
                 nudge.notify_one();
             }
         }
-        told(performed.result.map(drop));
+        warn_of(performed.result.map(drop));
+    }
+
+    /// What the task began is given up when its lease runs out.
+    fn died(&mut self, error: &JoinError) {
+        for (subject, running) in self
+            .running
+            .extract_if(.., |_, running| running.task == error.id())
+        {
+            tracing::error!(
+                subject,
+                "carrying out {} ended by a defect: {error}",
+                running.id
+            );
+        }
     }
 
     async fn sweep(&mut self) -> Result<(), StoreError> {
-        if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
+        if self.memory.swept.is_some_and(|at| at.elapsed() < SWEEP) {
             return Ok(());
         }
-        self.swept = Some(Instant::now());
+        self.memory.swept = Some(Instant::now());
         for proposal in self.store.abandoned(Timestamp::now()).await? {
             give_up(&self.store, proposal.id).await?;
         }
@@ -214,7 +244,7 @@ impl Engine {
     /// A process that ended, or could not reach the plugin, has not undone what it should have.
     async fn undo_what_was_left(&mut self) -> Result<(), StoreError> {
         let filter = ProposalFilter {
-            subjects: self.stages.keys().cloned().collect(),
+            subjects: self.contexts.keys().cloned().collect(),
             states: vec![ProposalState::NotVerified, ProposalState::Failed],
             limit: Some(RECENT),
             ..ProposalFilter::default()
@@ -222,43 +252,41 @@ impl Engine {
         let since = Timestamp::now().minus(UNDONE_LATE);
         for proposal in self.store.proposals(&filter).await? {
             let is_late = proposal.ended_at.is_none_or(|at| at < since);
-            let wants = is_to_be_undone(&proposal);
-            let is_settled = proposal.settled.is_some();
-            if is_late || !wants || is_settled || !self.undone.insert(proposal.id) {
+            let is_wanted = is_to_be_undone(&proposal) && proposal.settled.is_none();
+            if is_late || !is_wanted || !self.memory.undone.insert(proposal.id) {
                 continue;
             }
-            if let Some(stage) = self.stages.get(&proposal.subject) {
-                told(undo(stage, &proposal, "that was left to be done").await);
+            if let Some(context) = self.contexts.get(&proposal.subject) {
+                warn_of(undo(context, &proposal, "that was left to be done").await);
             }
         }
         Ok(())
     }
 
-    async fn look(&mut self, look: &Assessment) {
-        let Some(stage) = self.stages.get(&look.subject).cloned() else {
-            return;
+    /// Takes an assessment into account for each proposal of its subject that is to be proven.
+    async fn assess(&mut self, assessment: &Assessment) -> Result<(), String> {
+        let Some(context) = self.contexts.get(&assessment.subject).cloned() else {
+            return Ok(());
         };
         let filter = ProposalFilter {
-            subjects: vec![look.subject.clone()],
+            subjects: vec![assessment.subject.clone()],
             states: vec![ProposalState::Completed],
             current: true,
             ..ProposalFilter::default()
         };
-        match self.store.proposals(&filter).await {
-            Ok(completed) => {
-                for proposal in completed.iter().filter(|one| is_unproven(one)) {
-                    let last = self.seen.insert(proposal.id, look.at);
-                    let gap = longest_gap(&stage);
-                    let goes_on = last.is_some_and(|last| last.until(look.from) <= gap);
-                    told(prove(&stage, proposal, look, goes_on).await);
-                }
-            }
-            Err(error) => tracing::warn!("{}", chain(&error)),
+        let completed = self.store.proposals(&filter).await;
+        let completed = completed.map_err(|error| chain(&error))?;
+        for proposal in completed.iter().filter(|one| one.is_unproven()) {
+            let last = self.memory.seen.insert(proposal.id, assessment.at);
+            let gap = longest_gap(&context);
+            let is_continuous = last.is_some_and(|last| last.until(assessment.from) <= gap);
+            warn_of(prove(&context, proposal, assessment, is_continuous).await);
         }
+        Ok(())
     }
 }
 
-async fn over(ending: &mut tokio::sync::watch::Receiver<Shutdown>) {
+async fn over(ending: &mut watch::Receiver<Shutdown>) {
     let _ = ending.wait_for(|ending| *ending != Shutdown::None).await;
 }
 
@@ -269,12 +297,8 @@ struct Performed {
     result: Result<Proposal, ActError>,
 }
 
-fn is_unproven(proposal: &Proposal) -> bool {
-    proposal.is_unproven()
-}
-
 /// What a rule refused is recorded in the audit; anything else is a warning in the log.
-fn told<T>(result: Result<T, ActError>) {
+fn warn_of<T>(result: Result<T, ActError>) {
     match result {
         Ok(_) | Err(ActError::Refused(_) | ActError::Fault(_)) => {}
         Err(error) => tracing::warn!("{}", chain(&error)),

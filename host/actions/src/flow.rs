@@ -36,7 +36,7 @@ pub(super) struct Ended<'a> {
     pub attempt: u32,
     /// How it ended.
     pub end: &'a ExecutionEnd,
-    /// Whether the error says that trying again can help.
+    /// Whether the error is retryable.
     pub is_retryable: bool,
     /// Whether an earlier step failed.
     pub has_failed: bool,

@@ -35,7 +35,7 @@ pub(super) async fn run(json: Json, service: &Service, out: &Output) -> Result<E
 }
 
 fn document(subject: &str, observed: &Observed) -> Value {
-    json!({"subject": subject, "observation": observed.document})
+    json!({"subject": subject, "observation": &*observed.document})
 }
 
 fn draw(subject: &str, observed: &Observed, out: &Output) -> Result<(), Failure> {

@@ -231,6 +231,19 @@ mod tests {
         assert_eq!(verify(&[], &AuditHead::default()), Ok(AuditHead::default()));
     }
 
+    #[test]
+    fn what_only_a_newer_version_knows_is_listed_and_verified() {
+        let mut entries = chain(3);
+        let last = entries.last_mut().unwrap();
+        last.event = "diagnosed".to_owned();
+        last.body = r#"{"because":"of the moon"}"#.to_owned();
+        last.hash = last.own_hash();
+        assert_eq!(last.read(), None);
+        assert_eq!(last.summary(), last.body);
+        let head = last.head();
+        assert_eq!(verify(&entries, &head), Ok(head));
+    }
+
     proptest! {
         #[test]
         fn what_was_removed_or_swapped_is_named(length in 2_usize..20, a in 0_usize..20, b in 0_usize..20) {

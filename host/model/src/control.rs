@@ -42,7 +42,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// The mode of a subject, given what its configuration says.
+    /// The mode of a subject, given the one in its configuration.
     pub fn mode(&self, subject: &str, configured: Mode) -> Mode {
         if self.kill_switch.is_some() {
             return Mode::Observe;

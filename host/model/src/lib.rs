@@ -5,6 +5,7 @@ pub mod audit;
 mod control;
 mod execution;
 mod isolation;
+mod loops;
 mod nearest;
 mod plan;
 mod property;
@@ -24,6 +25,7 @@ pub use audit::{AuditBreak, AuditEntry, AuditEvent, AuditHead, ChainCheck, Recor
 pub use control::{ALL_SUBJECTS, Control, GateView, Mode};
 pub use execution::{Execution, ExecutionEnd};
 pub use isolation::{Deadlines, Isolation};
+pub use loops::{DaemonStatus, LoopError, LoopState, LoopStatus, TurnResult, loop_id};
 pub use nearest::{nearest, suggestion};
 pub use plan::{OnFailure, Plan, PlanStep, When};
 pub use property::Property;

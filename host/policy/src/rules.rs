@@ -1,4 +1,4 @@
-//! The gate: which rules there are, what each says of a call, and the permission that follows. Pure.
+//! The rules of the gate: what each decides about a call, and the permission that follows. Pure.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use operator_model::{
 
 use super::{ValidCall, ValidPlan};
 
-/// How long a yes counts that no person was asked for.
+/// How long an approval is valid for which no person was asked.
 const BY_RULE_EXPIRES: Duration = Duration::from_hours(24 * 7);
 /// Of the budgets.
 const HOUR: Duration = Duration::from_hours(1);
@@ -33,7 +33,7 @@ impl Approved {
         &self.plan
     }
 
-    /// Who said so.
+    /// Who approved it.
     pub fn by(&self) -> &str {
         &self.by
     }
@@ -64,8 +64,8 @@ pub struct Case<'a> {
     pub now: Timestamp,
 }
 
-/// The permission to make a call, and what every rule said; or the rule that refuses it. Of several that refuse, the one
-/// with the heaviest consequence.
+/// The permission to make a call, and what every rule decided; or the rule that refuses it. Of several that refuse, the one
+/// with the gravest consequence.
 pub fn permit(
     plan: &Arc<ValidPlan>,
     case: Case<'_>,
@@ -96,7 +96,7 @@ pub fn permit(
     Err((refusal, rulings))
 }
 
-/// What every rule says, in the order of their rank.
+/// What every rule decides, in the order of their rank.
 pub fn rulings(case: Case<'_>) -> Vec<Ruling> {
     vec![
         kill_switch(case),
@@ -113,7 +113,7 @@ pub fn rulings(case: Case<'_>) -> Vec<Ruling> {
     ]
 }
 
-/// How far back the rules look at what was done.
+/// How far back the rules consider what was done.
 pub fn memory(rules: &ActionRules) -> Duration {
     let cooldowns = rules
         .by_name
@@ -133,7 +133,7 @@ pub fn needs_a_person(plan: &ValidPlan, rules: &ActionRules) -> bool {
     })
 }
 
-/// Somebody's yes to a plan as it is, on its ticket as it is.
+/// An approval of a plan as it is, bound to its ticket as it is.
 pub fn approval_by(
     mark: Mark,
     by_rule: bool,
@@ -206,7 +206,7 @@ fn deny(case: Case<'_>) -> Ruling {
         Some((name, case.rules.denied(name)?))
     });
     match denied {
-        None => pass(Rule::Deny, "nothing of it is on the list"),
+        None => pass(Rule::Deny, "none of its actions is on the list"),
         Some((name, entry)) => refuse(
             Rule::Deny,
             Consequence::Reject,
@@ -215,11 +215,11 @@ fn deny(case: Case<'_>) -> Ruling {
     }
 }
 
-/// Whether there is a yes to this very plan that still counts. Later steps go by the yes that the first began with.
+/// Whether there is a valid approval of this very plan. Later steps use the approval that the first began with.
 fn approval(case: Case<'_>) -> Ruling {
     let lapses = |why: String| refuse(Rule::Approval, Consequence::Lapse, why);
     let Some(approval) = &case.proposal.approval else {
-        return lapses("nobody has approved it".to_owned());
+        return lapses("it is not approved".to_owned());
     };
     let by = &approval.mark.by;
     if approval.digest != case.plan.digest(case.proposal.ticket) {
@@ -273,7 +273,7 @@ fn not_before(case: Case<'_>) -> Ruling {
         _ => {}
     }
     let Some(followed) = case.proposal.follows else {
-        return pass(Rule::NotBefore, "its time has come");
+        return pass(Rule::NotBefore, "it is due");
     };
     match case.view.follows.map(|(state, _)| state) {
         Some(ProposalState::Completed | ProposalState::Verified) => {
@@ -298,7 +298,7 @@ fn not_before(case: Case<'_>) -> Ruling {
 fn maintenance_windows(case: Case<'_>) -> Ruling {
     let windows = &case.rules.maintenance_windows;
     if windows.is_empty() {
-        return pass(Rule::MaintenanceWindows, "there are none");
+        return pass(Rule::MaintenanceWindows, "none are configured");
     }
     if let Some(window) = windows.iter().find(|window| window.contains(case.now)) {
         return pass(Rule::MaintenanceWindows, format!("within {window}"));
@@ -326,7 +326,7 @@ fn one_at_a_time(case: Case<'_>) -> Ruling {
 /// Neither a plan's own steps and attempts nor what takes a plan back are kept apart.
 fn cooldown(case: Case<'_>) -> Ruling {
     let Some(call) = case.plan.call(case.step).filter(|call| !call.is_tool()) else {
-        return pass(Rule::Cooldown, "it is for actions");
+        return pass(Rule::Cooldown, "it applies to actions only");
     };
     let name = &call.definition().name;
     let cooldown = case.rules.cooldown(name);
@@ -366,7 +366,7 @@ fn within(case: Case<'_>, time: Duration) -> impl Iterator<Item = &Execution> {
 
 fn max_per_action_per_hour(case: Case<'_>) -> Ruling {
     let Some(call) = case.plan.call(case.step).filter(|call| !call.is_tool()) else {
-        return pass(Rule::MaxPerActionPerHour, "it is for actions");
+        return pass(Rule::MaxPerActionPerHour, "it applies to actions only");
     };
     let name = &call.definition().name;
     let made = within(case, HOUR).filter(|execution| &execution.action == name);
@@ -380,7 +380,7 @@ fn max_per_action_per_hour(case: Case<'_>) -> Ruling {
 
 fn max_per_hour(case: Case<'_>) -> Ruling {
     if case.plan.call(case.step).is_none_or(ValidCall::is_tool) {
-        return pass(Rule::MaxPerHour, "it is for actions");
+        return pass(Rule::MaxPerHour, "it applies to actions only");
     }
     let made = within(case, HOUR).count();
     budget(Rule::MaxPerHour, made, case.rules.max_per_hour, "actions")
@@ -395,7 +395,7 @@ fn budget(rule: Rule, made: usize, most: u32, of: &str) -> Ruling {
     }
 }
 
-/// Before the first step all that the plan touches counts: half a plan helps nobody.
+/// Before the first step all that the plan touches counts: half a plan does not help.
 fn blast_radius(case: Case<'_>) -> Ruling {
     let touched = within(case, case.rules.blast_window).flat_map(|execution| &execution.resources);
     let mut resources: BTreeSet<String> = touched.cloned().collect();

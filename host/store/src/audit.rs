@@ -35,7 +35,7 @@ pub(super) async fn append(
     if records.is_empty() {
         return Ok(());
     }
-    // An update first: whoever has the head's row has the chain to itself.
+    // An update first: it locks the row of the head, and with it the chain.
     let row = sqlx::query("UPDATE audit_head SET n = n WHERE id = 1 RETURNING n, hash")
         .fetch_one(&mut **tx)
         .await

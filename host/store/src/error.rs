@@ -56,7 +56,7 @@ pub enum StoreError {
     /// No row has this id.
     #[error("there is no {what}")]
     Missing {
-        /// What was looked for.
+        /// What was requested.
         what: String,
     },
 }

@@ -24,7 +24,7 @@ pub struct Engaged {
 
 impl Store {
     /// Engages the kill switch: sets the mode of every subject to `observe` and cancels all that is pending. What is being
-    /// executed is stopped by whoever executes it. Only the first of that must succeed: a defect elsewhere must not
+    /// executed is stopped by the process that executes it. Only the first of that must succeed: a defect elsewhere must not
     /// prevent that everything stops.
     pub async fn engage_kill_switch(&self, mark: &Mark) -> Result<Engaged, StoreError> {
         let mut tx = self.begin().await?;

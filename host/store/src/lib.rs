@@ -5,6 +5,7 @@
 mod address;
 mod audit;
 mod control;
+mod daemons;
 mod error;
 mod executions;
 mod kill_switch;

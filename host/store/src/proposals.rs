@@ -148,7 +148,7 @@ impl Store {
         if let Some((id, end)) = &change.ends {
             executions::end(&mut tx, id, end).await?;
         }
-        // First the revision, as whoever changes tickets does: two orders could wait for each other.
+        // First the revision, as in every change of tickets: another order could deadlock.
         if was_unsettled != proposal.is_unsettled() || change.ticket_event.is_some() {
             tickets::raise_revision(&mut tx, &proposal.subject).await?;
         }

@@ -1,13 +1,16 @@
-//! The configuration, and what becomes of it once every key has been validated.
+//! The configuration, and its validated form.
 
 use operator_plugin_api::{Error, ErrorKind};
+use operator_plugin_kit::{Endpoint, Faults};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{endpoint::Endpoint, thresholds::Thresholds};
+use crate::thresholds::Thresholds;
 
-/// Where the rate limiter is and what is expected of it.
+const EXAMPLE_URL: &str = "http://localhost:8001";
+
+/// The addresses of the rate limiter, and what is expected of it.
 ///
 /// It has no `Debug`, because two of its keys are secret.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -17,7 +20,7 @@ pub struct Config {
     #[schemars(url, extend("x-env" = "RATELIMITER_URL"))]
     pub management_url: String,
     /// Base URLs of further nodes: asked when the first does not answer, and used in place of a node's registered
-    /// address, which is of no use where it cannot be reached from here (containers, NAT).
+    /// address, where that cannot be reached from here (containers, NAT).
     #[schemars(inner(url))]
     pub more_management_urls: Vec<String>,
     /// The Redis that the nodes share: `redis://[user:password@]host[:port][/db]`. Only read, never written.
@@ -31,19 +34,19 @@ pub struct Config {
     pub admin_token: Option<String>,
     /// Ids of nodes that must be there even if no source knows them. Without it a node counts once it was seen.
     pub expected_nodes: Vec<String>,
-    /// How long a node or Redis may take to answer one probe; each is probed twice before it counts as away. Milliseconds.
+    /// How long a node or Redis may take to answer one probe; each is probed twice before it counts as unavailable. Milliseconds.
     #[schemars(range(min = 50, max = 10_000))]
     pub probe_timeout_ms: u64,
-    /// The most that one look at everything may take, whatever the deadline of the call. Milliseconds.
+    /// The most that one observation may take, whatever the deadline of the call. Milliseconds.
     #[schemars(range(min = 200, max = 60_000))]
     pub observe_timeout_ms: u64,
-    /// How many counters are looked at in each cycle.
+    /// How many counters are read in each cycle.
     #[schemars(range(min = 1, max = 5_000))]
     pub max_counters: u32,
     /// How long a node that no longer answers and that no source lists is remembered. Seconds.
     #[schemars(range(min = 60, max = 604_800))]
     pub forget_node_s: u64,
-    /// Beyond which the invariants are broken.
+    /// Beyond which the invariants are violated.
     pub thresholds: Thresholds,
 }
 
@@ -65,7 +68,7 @@ impl Default for Config {
     }
 }
 
-/// A configuration of which every key is usable.
+/// A valid configuration.
 pub(crate) struct Settings {
     /// Nodes' base URLs as configured, best first.
     pub(crate) management: Vec<Endpoint>,
@@ -81,20 +84,27 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Every fault is named, and no message repeats a value: any of them can hold a password.
+    /// Every fault is named, and no message repeats a text: any of them can contain a password.
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let management = management(&config, &mut faults);
-        let prometheus = endpoint("prometheus_url", &config.prometheus_url, &mut faults);
+        let prometheus = faults.endpoint("prometheus_url", &config.prometheus_url, EXAMPLE_URL);
         let redis = redis(&config.redis_url, &mut faults);
-        check_numbers(&config, &mut faults);
-        check_texts(&config, &mut faults);
+        faults.within("probe_timeout_ms", config.probe_timeout_ms, 50..=10_000);
+        faults.within(
+            "observe_timeout_ms",
+            config.observe_timeout_ms,
+            200..=60_000,
+        );
+        faults.within("max_counters", config.max_counters, 1..=5_000);
+        faults.within("forget_node_s", config.forget_node_s, 60..=604_800);
+        if config.expected_nodes.iter().any(String::is_empty) {
+            faults.push("`expected_nodes` must not contain an empty id");
+        }
+        faults.token("admin_token", config.admin_token.as_deref());
         config.thresholds.validate(&mut faults);
-        let (Some(redis), Some(prometheus), []) = (redis, prometheus, faults.as_slice()) else {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("configuration: {}", faults.join("; ")),
-            ));
+        let (Some(redis), Some(prometheus), true) = (redis, prometheus, faults.is_empty()) else {
+            return Err(faults.error(ErrorKind::Config, "configuration"));
         };
         Ok(Self {
             management,
@@ -111,64 +121,23 @@ impl Settings {
     }
 }
 
-fn management(config: &Config, faults: &mut Vec<String>) -> Vec<Endpoint> {
-    let first = endpoint("management_url", &config.management_url, faults);
-    let more = config.more_management_urls.iter().enumerate();
-    let more: Vec<_> = more
-        .map(|(i, url)| endpoint(&format!("more_management_urls[{i}]"), url, faults))
-        .collect();
-    first
-        .into_iter()
-        .chain(more.into_iter().flatten())
-        .collect()
-}
-
-fn endpoint(key: &str, url: &str, faults: &mut Vec<String>) -> Option<Endpoint> {
-    let endpoint = Endpoint::parse(url);
-    if let Err(why) = &endpoint {
-        faults.push(format!("`{key}` {why}, as in `http://localhost:8001`"));
+fn management(config: &Config, faults: &mut Faults) -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    endpoints.extend(faults.endpoint("management_url", &config.management_url, EXAMPLE_URL));
+    for (index, url) in config.more_management_urls.iter().enumerate() {
+        let key = format!("more_management_urls[{index}]");
+        endpoints.extend(faults.endpoint(&key, url, EXAMPLE_URL));
     }
-    endpoint.ok()
+    endpoints
 }
 
-fn redis(url: &str, faults: &mut Vec<String>) -> Option<ConnectionInfo> {
+fn redis(url: &str, faults: &mut Faults) -> Option<ConnectionInfo> {
     let info = url.into_connection_info().ok();
     let tcp = info.filter(|info| matches!(info.addr(), ConnectionAddr::Tcp(..)));
     if tcp.is_none() {
-        faults.push("`redis_url` must be a redis:// URL, as in `redis://localhost:6379/0`".into());
+        faults.push("`redis_url` must be a redis:// URL, as in `redis://localhost:6379/0`");
     }
     tcp
-}
-
-fn check_numbers(config: &Config, faults: &mut Vec<String>) {
-    let numbers = [
-        ("probe_timeout_ms", config.probe_timeout_ms, 50, 10_000),
-        ("observe_timeout_ms", config.observe_timeout_ms, 200, 60_000),
-        ("max_counters", config.max_counters.into(), 1, 5_000),
-        ("forget_node_s", config.forget_node_s, 60, 604_800),
-    ];
-    for (key, value, least, most) in numbers {
-        if !(least..=most).contains(&value) {
-            faults.push(format!(
-                "`{key}` must be from {least} to {most}, not {value}"
-            ));
-        }
-    }
-}
-
-fn check_texts(config: &Config, faults: &mut Vec<String>) {
-    if config.expected_nodes.iter().any(String::is_empty) {
-        faults.push("`expected_nodes` must not hold an empty id".into());
-    }
-    let fits_a_header =
-        |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-    if config
-        .admin_token
-        .as_ref()
-        .is_some_and(|token| !fits_a_header(token))
-    {
-        faults.push("`admin_token` must be printable ASCII without spaces, or absent".into());
-    }
 }
 
 #[cfg(test)]

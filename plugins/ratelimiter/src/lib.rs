@@ -5,12 +5,10 @@
 
 mod actions;
 mod check;
+mod collect;
 mod config;
 mod describe;
-mod endpoint;
-mod http;
 mod keys;
-mod look;
 mod management;
 mod memory;
 mod observation;
@@ -31,13 +29,13 @@ use operator_plugin_api::{
     ActionDefinition, ActionResult, Call, CheckReport, Deadline, Description, Error, Observation,
     Subject, export_subject,
 };
+use operator_plugin_kit::Http;
 
 pub use config::Config;
 pub use observation::*;
-pub use thresholds::Thresholds;
+pub use thresholds::{ObservedThresholds, Thresholds};
 
 use config::Settings;
-use http::Http;
 use memory::Memory;
 
 /// A rate limiter as this plugin watches it.
@@ -58,7 +56,7 @@ impl Subject for RateLimiter {
     fn create(config: Config) -> Result<Self, Error> {
         Ok(Self {
             settings: Settings::new(config)?,
-            http: Http::new(),
+            http: Http::new(concat!("operator-ratelimiter/", env!("CARGO_PKG_VERSION"))),
             memory: Mutex::default(),
         })
     }

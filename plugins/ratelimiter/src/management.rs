@@ -1,37 +1,18 @@
-//! The management API of whichever node answers, in whichever form it has.
+//! The management API of any node that answers, in either form.
 
 use std::time::Duration;
 
 use operator_plugin_api::Deadline;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use operator_plugin_kit::{Endpoint, Fault, Http, endpoint::segment};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    endpoint::Endpoint,
-    http::{Fault, Http},
     observation::{ApiForm, Block, ClusterState, Limits},
     wire::{BlockList, CounterPage, LimitsOlder, LimitsV1, ListedCounter, ListedNode, NodeList},
 };
 
-/// What stays readable in a path: the unreserved characters of RFC 3986.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
 /// Counters asked for in one page.
 const PAGE: usize = 1_000;
-
-/// A key, pattern or id as one segment of a path.
-pub(crate) fn segment(text: &str) -> String {
-    // A lone `.` or `..` would be resolved away by whoever normalises the path.
-    match text {
-        "." => "%2E".into(),
-        ".." => "%2E%2E".into(),
-        _ => utf8_percent_encode(text, ENCODED).to_string(),
-    }
-}
 
 /// A node whose management API answered, and the form it has.
 #[derive(Debug, Clone)]
@@ -58,11 +39,11 @@ impl ClusterView {
             ("blocks", self.blocks.as_ref().err()),
             ("cluster state", self.state.as_ref().err()),
         ];
-        let told: Vec<_> = faults
+        let missing: Vec<_> = faults
             .into_iter()
             .filter_map(|(what, fault)| Some(format!("{what}: {}", fault?)))
             .collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        (!missing.is_empty()).then(|| missing.join("; "))
     }
 }
 
@@ -128,7 +109,7 @@ impl Management {
     fn counters(&self, http: &Http, max: usize, end: Deadline) -> Result<CounterList, Fault> {
         if self.form == ApiForm::Older {
             let page: CounterPage = self.get(http, "/counters", end)?;
-            // The older form lists at most 100 and does not say whether there are more.
+            // The older form lists at most 100 and does not show whether there are more.
             let complete = page.counters.len() < 100;
             return Ok(CounterList {
                 counters: page.counters,
@@ -141,7 +122,7 @@ impl Management {
             let limit = PAGE.min(max - counters.len());
             let path = format!("/counters?limit={limit}{cursor}");
             let page: CounterPage = self.get(http, &path, end)?;
-            // A page without counters ends the list, whatever its cursor says: nobody gets to make this loop spin.
+            // A page without counters ends the list, whatever its cursor: no server can keep this loop running.
             let next = page.next().filter(|_| !page.counters.is_empty());
             counters.extend(page.counters);
             match next {
@@ -188,16 +169,4 @@ fn fetch<T: DeserializeOwned>(
 
 fn lost() -> Fault {
     Fault::NoAnswer("the request was lost by a panic".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_key_is_one_segment_of_a_path() {
-        assert_eq!(segment("user:1/a b?#%"), "user%3A1%2Fa%20b%3F%23%25");
-        assert_eq!(segment(".."), "%2E%2E");
-        assert_eq!(segment("é*"), "%C3%A9%2A");
-    }
 }

@@ -1,26 +1,28 @@
-//! What an observation comes to: the line for people, and the service level indicators.
+//! The summary of an observation: the line for people, and the service level indicators.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use operator_plugin_kit::text::{grouped, share_percent};
+
 use crate::observation::{Data, Node, NodeMetrics};
 
-/// Rates by the nodes' own measure.
+/// Rates that the nodes measured themselves.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct OwnRates {
     pub(crate) requests_per_second: Option<f64>,
     pub(crate) block_rate_percent: Option<f64>,
 }
 
-/// For when Prometheus does not tell. Only if every node that serves told its part: a sum of some is no sum.
+/// Used where Prometheus has no rates. Unknown unless every serving node reports its part.
 pub(crate) fn own_rates(nodes: &[Node], metrics: &BTreeMap<String, NodeMetrics>) -> OwnRates {
     let (mut all, mut blocked) = (0.0, 0.0);
     for node in nodes.iter().filter(|node| node.answered == Some(true)) {
-        let told = metrics.get(&node.id);
-        let Some(rate) = told.and_then(|told| told.requests_per_second) else {
+        let reported = metrics.get(&node.id);
+        let Some(rate) = reported.and_then(|reported| reported.requests_per_second) else {
             return OwnRates::default();
         };
         all += rate;
-        match told.and_then(|told| told.blocked_rate) {
+        match reported.and_then(|reported| reported.blocked_rate) {
             Some(percent) => blocked += rate * percent / 100.0,
             // A node without checks has no share.
             None if rate > 0.0 => {
@@ -43,12 +45,12 @@ pub(crate) fn own_rates(nodes: &[Node], metrics: &BTreeMap<String, NodeMetrics>)
 
 /// `3 of 3 nodes healthy, Redis connected, 1,004 checks/s, 60,240 checked, 12 keys`
 pub(crate) fn line(data: &Data) -> String {
-    let meant: Vec<_> = meant_to_serve(data).collect();
-    let healthy = meant
+    let expected: Vec<_> = expected_to_serve(data).collect();
+    let healthy = expected
         .iter()
         .filter(|node| node.answered == Some(true))
         .count();
-    let mut line = format!("{healthy} of {} nodes healthy", meant.len());
+    let mut line = format!("{healthy} of {} nodes healthy", expected.len());
     line.push_str(match data.redis_connected {
         Some(true) => ", Redis connected",
         Some(false) => ", Redis disconnected",
@@ -79,18 +81,6 @@ pub(crate) fn line(data: &Data) -> String {
     line
 }
 
-/// Thousands set apart by commas.
-fn grouped(digits: &str) -> String {
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 pub(crate) fn slis(data: &Data) -> BTreeMap<String, Option<f64>> {
     [
         ("latency_p50_ms", data.latency.p50_ms),
@@ -106,16 +96,16 @@ pub(crate) fn slis(data: &Data) -> BTreeMap<String, Option<f64>> {
 }
 
 /// The nodes that neither left nor drain.
-fn meant_to_serve(data: &Data) -> impl Iterator<Item = &Node> {
+fn expected_to_serve(data: &Data) -> impl Iterator<Item = &Node> {
     data.nodes
         .iter()
         .filter(|node| !node.left && node.draining != Some(true))
 }
 
-/// The share of nodes that answer, of those that are meant to; unknown while one of them could not be asked.
+/// The share of nodes that answer, of those that should serve; unknown while one of them could not be asked.
 fn node_availability(data: &Data) -> Option<f64> {
-    let answers: Option<Vec<bool>> = meant_to_serve(data).map(|node| node.answered).collect();
-    share(&answers?)
+    let answers: Option<Vec<bool>> = expected_to_serve(data).map(|node| node.answered).collect();
+    share_percent(&answers?)
 }
 
 /// The share of nodes that reach Redis, of those that answer.
@@ -125,16 +115,7 @@ fn redis_connectivity(data: &Data) -> Option<f64> {
     }
     let answering = data.nodes.iter().filter(|node| node.answered == Some(true));
     let connected: Option<Vec<bool>> = answering.map(|node| node.redis_connected).collect();
-    share(&connected?)
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "there are far fewer than 2^52 nodes"
-)]
-fn share(of: &[bool]) -> Option<f64> {
-    let good = of.iter().filter(|good| **good).count();
-    (!of.is_empty()).then(|| 100.0 * good as f64 / of.len() as f64)
+    share_percent(&connected?)
 }
 
 #[cfg(test)]
@@ -143,7 +124,7 @@ mod tests {
     use crate::check::samples::{healthy, node};
 
     #[test]
-    fn the_line_counts_only_nodes_that_are_meant_to_serve() {
+    fn the_line_counts_only_nodes_that_are_expected_to_serve() {
         let mut data = healthy();
         data.totals.allowed = Some(1_234_567);
         data.nodes.push(Node {
@@ -178,21 +159,21 @@ mod tests {
 
     #[test]
     fn own_rates_need_every_serving_node() {
-        let told = |rate, blocked| NodeMetrics {
+        let reported = |rate, blocked| NodeMetrics {
             requests_per_second: Some(rate),
             blocked_rate: blocked,
             ..NodeMetrics::default()
         };
         let nodes = [node("a"), node("b")];
-        let mut metrics = BTreeMap::from([("a".to_owned(), told(30.0, Some(10.0)))]);
+        let mut metrics = BTreeMap::from([("a".to_owned(), reported(30.0, Some(10.0)))]);
         assert_eq!(own_rates(&nodes, &metrics), OwnRates::default());
-        metrics.insert("b".into(), told(10.0, Some(50.0)));
+        metrics.insert("b".into(), reported(10.0, Some(50.0)));
         let rates = own_rates(&nodes, &metrics);
         assert_eq!(
             (rates.requests_per_second, rates.block_rate_percent),
             (Some(40.0), Some(20.0))
         );
-        metrics.insert("b".into(), told(0.0, None));
+        metrics.insert("b".into(), reported(0.0, None));
         assert_eq!(own_rates(&nodes, &metrics).block_rate_percent, Some(10.0));
     }
 }

@@ -1,43 +1,41 @@
-//! The configuration, and what becomes of it once every key has been validated.
+//! The configuration, and its validated form.
 
 use std::path::PathBuf;
 
 use operator_plugin_api::{Error, ErrorKind};
+use operator_plugin_kit::{Endpoint, Faults, table::Table};
 use schemars::JsonSchema;
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned},
-};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
-use crate::{endpoint::Endpoint, nearest::suggestion, thresholds::Thresholds};
+use crate::thresholds::Thresholds;
 
 /// PD clusters have three or five members; more URLs than this are a mistake.
 const MAX_PD_URLS: usize = 16;
 
-/// Where the cluster is and what is expected of it.
+/// The addresses of the cluster, and what is expected of it.
 ///
 /// It has no `Debug`, because a URL can hold a password.
 #[derive(Clone, JsonSchema)]
 #[schemars(default, deny_unknown_fields)]
 pub struct Config {
-    /// PD's client URLs, `http://host:port`, best all of them. Whichever answers is asked. They may hold user and password.
+    /// PD's client URLs, `http://host:port`, preferably all of them. Any that answers is used. They may contain user and password.
     #[schemars(extend("x-env" = "PD_URLS"), length(min = 1, max = 16), inner(url))]
     pub pd_urls: Vec<String>,
-    /// Base URL of the Prometheus that scrapes the TiKV status addresses. It may hold user and password.
+    /// Base URL of the Prometheus that scrapes the TiKV status addresses. It may contain user and password.
     #[schemars(extend("x-env" = "PROMETHEUS_URL", "format" = "uri"))]
     pub prometheus_url: String,
-    /// The bearer token of Prometheus, where it wants one.
+    /// The bearer token of Prometheus, where it requires one.
     #[schemars(extend("x-env" = "PROMETHEUS_TOKEN", "x-secret" = true))]
     pub prometheus_token: Option<String>,
     /// TiKV's log, as evidence: a file, a directory of `*.log` files, or `-` for standard input. An absolute path.
     #[schemars(extend("x-env" = "TIKV_LOG_PATH", "x-path" = "read"))]
     pub log_path: Option<String>,
-    /// The most that one observation may take, whatever its deadline. Milliseconds. PD's followers look for a leader for 3
-    /// seconds before they say that there is none.
+    /// The most that one observation may take, whatever its deadline. Milliseconds. PD's followers search for a leader for 3
+    /// seconds before they report that there is none.
     #[schemars(range(min = 500, max = 60_000))]
     pub observe_timeout_ms: u64,
-    /// Beyond which the invariants are broken.
+    /// Beyond which the invariants are violated.
     pub thresholds: Thresholds,
 }
 
@@ -77,73 +75,32 @@ const THRESHOLD_KEYS: [&str; 8] = [
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let given = Value::deserialize(deserializer)?;
-        read(&given).map_err(|faults| de::Error::custom(faults.join("; ")))
+        read(&given).map_err(de::Error::custom)
     }
 }
 
-/// Every key that is not known or of a wrong type is named. serde's own words would repeat the value, which can hold a
-/// password.
-fn read(given: &Value) -> Result<Config, Vec<String>> {
-    let Some(keys) = given.as_object() else {
-        let example = r#"{"pd_urls": ["http://localhost:2379"]}"#;
-        return Err(vec![format!(
-            "must be an object of named keys, as in `{example}`"
-        )]);
-    };
-    let mut faults = unknown_keys(keys, "", &KEYS);
-    if let Some(Value::Object(thresholds)) = keys.get("thresholds") {
-        faults.extend(unknown_keys(thresholds, "thresholds.", &THRESHOLD_KEYS));
-    }
+fn read(given: &Value) -> Result<Config, String> {
+    let example = r#"{"pd_urls": ["http://localhost:2379"]}"#;
+    let mut table = Table::new(given, &KEYS, example)?;
+    table.nested("thresholds", &THRESHOLD_KEYS);
     let mut config = Config::default();
-    let mut taker = Taker {
-        keys,
-        faults: &mut faults,
-    };
     let pd = r#"a list of texts, as in `["http://localhost:2379"]`"#;
-    taker.take("pd_urls", pd, &mut config.pd_urls);
+    table.read("pd_urls", pd, &mut config.pd_urls);
     let prometheus = "a text, as in `http://localhost:9090`";
-    taker.take("prometheus_url", prometheus, &mut config.prometheus_url);
-    taker.take("prometheus_token", "a text", &mut config.prometheus_token);
+    table.read("prometheus_url", prometheus, &mut config.prometheus_url);
+    table.read("prometheus_token", "a text", &mut config.prometheus_token);
     let log = "a text, as in `/var/log/tikv`";
-    taker.take("log_path", log, &mut config.log_path);
+    table.read("log_path", log, &mut config.log_path);
     let timeout = "a whole number, as in `4000`";
-    taker.take(
+    table.read(
         "observe_timeout_ms",
         timeout,
         &mut config.observe_timeout_ms,
     );
     let thresholds = r#"a table of numbers, as in `{"latency_p99_ms": 100.0}`"#;
-    taker.take("thresholds", thresholds, &mut config.thresholds);
-    if faults.is_empty() {
-        Ok(config)
-    } else {
-        Err(faults)
-    }
-}
-
-struct Taker<'a> {
-    keys: &'a Map<String, Value>,
-    faults: &'a mut Vec<String>,
-}
-
-impl Taker<'_> {
-    /// What is not given keeps its default.
-    fn take<T: DeserializeOwned>(&mut self, key: &str, right: &str, slot: &mut T) {
-        let Some(value) = self.keys.get(key) else {
-            return;
-        };
-        match T::deserialize(value) {
-            Ok(value) => *slot = value,
-            Err(_) => self.faults.push(format!("`{key}` must be {right}")),
-        }
-    }
-}
-
-fn unknown_keys(keys: &Map<String, Value>, table: &str, known: &[&str]) -> Vec<String> {
-    let unknown = keys.keys().filter(|key| !known.contains(&key.as_str()));
-    unknown
-        .map(|key| format!("there is no key `{table}{key}`; {}", suggestion(key, known)))
-        .collect()
+    table.read("thresholds", thresholds, &mut config.thresholds);
+    table.finish()?;
+    Ok(config)
 }
 
 /// Where the log is.
@@ -155,7 +112,7 @@ pub(crate) enum LogSource {
     Stdin,
 }
 
-/// A configuration of which every key is usable.
+/// A valid configuration.
 pub(crate) struct Settings {
     pub(crate) pd: Vec<Endpoint>,
     pub(crate) prometheus: Endpoint,
@@ -168,40 +125,21 @@ pub(crate) struct Settings {
 impl Settings {
     /// Every fault is named, and no message repeats a URL.
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let pd = pd(&config.pd_urls, &mut faults);
         let example = "http://localhost:9090";
-        let prometheus = endpoint(
-            "prometheus_url",
-            &config.prometheus_url,
-            example,
-            &mut faults,
-        );
+        let prometheus = faults.endpoint("prometheus_url", &config.prometheus_url, example);
         let log = config.log_path.as_deref();
         let log = log.and_then(|path| log_source(path, &mut faults));
-        let fits_a_header =
-            |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-        if config
-            .prometheus_token
-            .as_ref()
-            .is_some_and(|token| !fits_a_header(token))
-        {
-            faults.push(
-                "`prometheus_token` must be printable ASCII without spaces, or absent".into(),
-            );
-        }
-        if !(500..=60_000).contains(&config.observe_timeout_ms) {
-            let given = config.observe_timeout_ms;
-            faults.push(format!(
-                "`observe_timeout_ms` must be from 500 to 60000, not {given}"
-            ));
-        }
+        faults.token("prometheus_token", config.prometheus_token.as_deref());
+        faults.within(
+            "observe_timeout_ms",
+            config.observe_timeout_ms,
+            500..=60_000,
+        );
         config.thresholds.validate(&mut faults);
-        let (Some(prometheus), []) = (prometheus, faults.as_slice()) else {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("configuration: {}", faults.join("; ")),
-            ));
+        let (Some(prometheus), true) = (prometheus, faults.is_empty()) else {
+            return Err(faults.error(ErrorKind::Config, "configuration"));
         };
         Ok(Self {
             pd,
@@ -214,45 +152,35 @@ impl Settings {
     }
 }
 
-fn pd(urls: &[String], faults: &mut Vec<String>) -> Vec<Endpoint> {
+fn pd(urls: &[String], faults: &mut Faults) -> Vec<Endpoint> {
     if urls.is_empty() || urls.len() > MAX_PD_URLS {
         let count = urls.len();
         faults.push(format!(
-            "`pd_urls` must hold from 1 to {MAX_PD_URLS} URLs, not {count}, as in `[\"http://localhost:2379\"]`"
+            "`pd_urls` must contain from 1 to {MAX_PD_URLS} URLs, not {count}, as in `[\"http://localhost:2379\"]`"
         ));
     }
     let mut endpoints = Vec::new();
     for (index, url) in urls.iter().enumerate() {
         let key = format!("pd_urls[{index}]");
-        let Some(endpoint) = endpoint(&key, url, "http://localhost:2379", faults) else {
+        let Some(endpoint) = faults.endpoint(&key, url, "http://localhost:2379") else {
             continue;
         };
         if endpoints.contains(&endpoint) {
-            faults.push(format!("`{key}` is there twice"));
+            faults.push(format!("`{key}` is the same as an earlier one"));
         }
         endpoints.push(endpoint);
     }
     endpoints
 }
 
-fn endpoint(key: &str, url: &str, example: &str, faults: &mut Vec<String>) -> Option<Endpoint> {
-    let endpoint = Endpoint::parse(url);
-    if let Err(why) = &endpoint {
-        faults.push(format!("`{key}` {why}, as in `{example}`"));
-    }
-    endpoint.ok()
-}
-
-fn log_source(path: &str, faults: &mut Vec<String>) -> Option<LogSource> {
+fn log_source(path: &str, faults: &mut Faults) -> Option<LogSource> {
     if path == "-" {
         return Some(LogSource::Stdin);
     }
     let path = PathBuf::from(path);
     if !path.is_absolute() {
-        // A plugin's working directory is its own, so a relative path would lead nowhere.
-        faults.push(
-            "`log_path` must be an absolute path or `-`, as in `/var/log/tikv/tikv.log`".into(),
-        );
+        // A plugin has its own working directory, so a relative path would not be found.
+        faults.push("`log_path` must be an absolute path or `-`, as in `/var/log/tikv/tikv.log`");
         return None;
     }
     Some(LogSource::Path(path))
@@ -325,9 +253,9 @@ mod tests {
     fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         let message = refused(json!({"pd_url": 1, "thresholds": {"latency_p99": 1}, "redis": 1}));
         for part in [
-            "no key `pd_url`; did you mean `pd_urls`?",
-            "no key `thresholds.latency_p99`; did you mean `latency_p99_ms`?",
-            "no key `redis`; known here: pd_urls",
+            "unknown key `pd_url`; did you mean `pd_urls`?",
+            "unknown key `thresholds.latency_p99`; did you mean `latency_p99_ms`?",
+            "unknown key `redis`; known are: pd_urls",
         ] {
             assert!(message.contains(part), "{part} is missing in {message}");
         }

@@ -5,40 +5,52 @@
 
 mod actions;
 mod check;
+mod collect;
 mod config;
+mod convert;
 mod describe;
-mod endpoint;
-mod http;
 mod log;
-mod look;
 mod memory;
 mod meter;
-mod nearest;
 mod observation;
 mod observe;
 mod pd;
 mod prometheus;
-mod read;
 mod summary;
 mod thresholds;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use operator_plugin_api::{
     ActionDefinition, ActionResult, Call, CheckReport, Deadline, Description, Error, Observation,
     Subject, export_subject,
 };
+use operator_plugin_kit::Http;
 
 pub use config::Config;
 pub use log::{EventKind, LogEvent, LogEvidence};
 pub use observation::*;
-pub use thresholds::Thresholds;
+pub use thresholds::{ObservedThresholds, Thresholds};
 
 use config::Settings;
-use http::Http;
 use log::LogTail;
 use memory::Memory;
 use meter::Meter;
+
+/// The largest body that is read whole: larger than the list of 5,000 stores of 1.3 KiB.
+const MAX_BODY_BYTES: u64 = 16 << 20;
+
+/// A connection within a data centre takes milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(900);
+
+fn http() -> Http {
+    Http::new(concat!("operator-tikv/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .max_body_bytes(MAX_BODY_BYTES)
+}
 
 /// A cluster as this plugin watches it.
 pub struct Tikv {
@@ -59,7 +71,7 @@ impl Subject for Tikv {
 
     fn create(config: Config) -> Result<Self, Error> {
         let settings = Arc::new(Settings::new(config)?);
-        let http = Arc::new(Http::new());
+        let http = Arc::new(http());
         Ok(Self {
             meter: Meter::new(Arc::clone(&settings), Arc::clone(&http)),
             settings,
@@ -81,7 +93,7 @@ impl Subject for Tikv {
     }
 
     fn check(&self, observation: &Observation<Data>) -> CheckReport {
-        check::check(&observation.data, &self.settings.thresholds)
+        check::check(&observation.data)
     }
 
     fn actions(&self) -> Vec<ActionDefinition> {

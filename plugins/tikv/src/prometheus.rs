@@ -1,23 +1,18 @@
-//! What Prometheus tells. An empty result and NaN are unknown.
+//! Queries of Prometheus.
 
 use std::{collections::BTreeMap, thread};
 
 use operator_plugin_api::Deadline;
-use serde::Deserialize;
+use operator_plugin_kit::{Fault, Prometheus, prometheus::by_label};
 
-use crate::{
-    config::Settings,
-    http::{Fault, Http},
-    observation::{Store, StoreMetrics},
-    pd::{error::PdError, parse, segment},
-};
+use crate::observation::{Store, StoreMetrics};
 
 /// Of all requests but those of garbage collection, which is slow by design; as in the official rules.
 const GRPC: &str = r#"tikv_grpc_msg_duration_seconds_bucket{type!="kv_gc"}"#;
 const RAFT_WRITE: &str =
     r#"tikv_storage_engine_async_request_duration_seconds_bucket{type="write"}"#;
 
-/// What is asked of each store: the answer has one series for each `instance`.
+/// The queries with a result for each store: one series for each `instance`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PerStore {
     Scraped,
@@ -50,7 +45,7 @@ impl PerStore {
     }
 }
 
-/// What all queries told.
+/// The results of all queries.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Metrics {
     per_store: BTreeMap<PerStore, BTreeMap<String, f64>>,
@@ -58,29 +53,8 @@ pub(crate) struct Metrics {
     pub(crate) write_latency_p99_ms: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct Reply {
-    data: ReplyData,
-}
-
-#[derive(Deserialize)]
-struct ReplyData {
-    result: Vec<Series>,
-}
-
-#[derive(Deserialize)]
-struct Series {
-    metric: Labels,
-    /// A time, and the number as text.
-    value: (f64, String),
-}
-
-#[derive(Deserialize)]
-struct Labels {
-    instance: Option<String>,
-}
-
-/// What is asked side by side, one after the other in each: the first is as much work for Prometheus as all the others.
+/// Groups of queries that run side by side, one query after the other in each: the first is as much work for Prometheus as all
+/// the others together.
 const SIDE_BY_SIDE: [&[PerStore]; 3] = [
     &[PerStore::Latency],
     &[
@@ -96,82 +70,35 @@ const SIDE_BY_SIDE: [&[PerStore]; 3] = [
     ],
 ];
 
-/// Asks a fixed number of queries; a fault of one is the fault of all.
-pub(crate) fn look(
-    http: &Http,
-    settings: &Settings,
-    deadline: Deadline,
-) -> Result<Metrics, String> {
-    let ask = |query: &str| query_all(http, settings, query, deadline);
-    let ask_each = |queries: &[PerStore]| -> Result<Vec<_>, String> {
-        let asked = queries
-            .iter()
-            .map(|what| Ok((*what, by_instance(ask(&what.query())?))));
-        asked.collect()
-    };
-    // Whether anybody is there, before the rest is asked.
-    let mut told = ask_each(&[PerStore::Scraped])?;
-    let of_all = thread::scope(|scope| {
-        let asking = SIDE_BY_SIDE.map(|queries| scope.spawn(move || ask_each(queries)));
-        let of_all = ask(&format!(
-            "histogram_quantile(0.99, sum by (le) (rate({RAFT_WRITE}[1m])))"
-        ));
-        for asked in asking {
-            told.extend(
-                asked
-                    .join()
-                    .unwrap_or_else(|_| Err("reading it panicked".into()))?,
-            );
-        }
-        of_all
-    })?;
-    Ok(Metrics {
-        per_store: told.into_iter().collect(),
-        write_latency_p99_ms: of_all
-            .first()
-            .and_then(known)
-            .map(|seconds| seconds * 1_000.0),
-    })
-}
-
-fn query_all(
-    http: &Http,
-    settings: &Settings,
-    query: &str,
-    deadline: Deadline,
-) -> Result<Vec<Series>, String> {
-    let path = format!("/api/v1/query?query={}", segment(query));
-    let token = settings.prometheus_token.as_deref();
-    let answer = http
-        .get_with_token(&settings.prometheus, &path, token, deadline.remaining())
-        .map_err(|fault: Fault| fault.to_string())?;
-    if answer.status != 200 {
-        return Err(format!("answered {}", answer.status));
-    }
-    let reply: Reply = parse(&answer).map_err(|error: PdError| error.to_string())?;
-    Ok(reply.data.result)
-}
-
-/// The number, unless it is NaN or infinite.
-fn known(series: &Series) -> Option<f64> {
-    series
-        .value
-        .1
-        .parse()
-        .ok()
-        .filter(|value: &f64| value.is_finite())
-}
-
-fn by_instance(series: Vec<Series>) -> BTreeMap<String, f64> {
-    let known = series.into_iter().filter_map(|series| {
-        let value = known(&series)?;
-        Some((series.metric.instance?, value))
-    });
-    known.collect()
-}
-
 impl Metrics {
-    /// What is told of each store, by its id. A status address that several stores claim is nobody's.
+    /// Runs a fixed number of queries; a fault of one is the fault of all.
+    pub(crate) fn read(server: Prometheus<'_>, deadline: Deadline) -> Result<Self, Fault> {
+        let run_each = |queries: &[PerStore]| -> Result<Vec<_>, Fault> {
+            let run = queries.iter().map(|what| {
+                let samples = server.query(&what.query(), deadline.remaining())?;
+                Ok((*what, by_label(samples, "instance")))
+            });
+            run.collect()
+        };
+        // Whether the server is there, before the rest is run.
+        let mut per_store = run_each(&[PerStore::Scraped])?;
+        let write_latency = thread::scope(|scope| {
+            let running = SIDE_BY_SIDE.map(|queries| scope.spawn(move || run_each(queries)));
+            let of_all = format!("histogram_quantile(0.99, sum by (le) (rate({RAFT_WRITE}[1m])))");
+            let of_all = server.value(&of_all, deadline.remaining());
+            for run in running {
+                let panicked = |_| Err(Fault::NoAnswer("reading it panicked".into()));
+                per_store.extend(run.join().unwrap_or_else(panicked)?);
+            }
+            of_all
+        })?;
+        Ok(Self {
+            per_store: per_store.into_iter().collect(),
+            write_latency_p99_ms: write_latency.map(|seconds| seconds * 1_000.0),
+        })
+    }
+
+    /// The metrics of each store, by its id. A status address that several stores claim belongs to none of them.
     pub(crate) fn of_stores(&self, stores: &[Store]) -> BTreeMap<String, StoreMetrics> {
         let mut claims: BTreeMap<&str, u32> = BTreeMap::new();
         for address in stores
@@ -180,7 +107,7 @@ impl Metrics {
         {
             *claims.entry(address).or_default() += 1;
         }
-        let told = stores.iter().map(|store| {
+        let metrics = stores.iter().map(|store| {
             let address = store.status_address.as_deref();
             let own = address.filter(|address| claims.get(address) == Some(&1));
             (
@@ -189,13 +116,13 @@ impl Metrics {
                     .unwrap_or_default(),
             )
         });
-        told.collect()
+        metrics.collect()
     }
 
     fn of_store(&self, instance: &str) -> StoreMetrics {
         let of = |what| self.per_store.get(&what)?.get(instance).copied();
         let scraped = of(PerStore::Scraped).map(|up| up > 0.0);
-        // These counters come into being with their first event: without one, a store that is scraped has had none.
+        // These counters exist from their first event on: without one, a store that is scraped has had none.
         let count = |what| of(what).or((scraped == Some(true)).then_some(0.0));
         let rejected = count(PerStore::SchedulerTooBusy).zip(count(PerStore::ChannelFull));
         StoreMetrics {
@@ -215,15 +142,6 @@ impl Metrics {
 mod tests {
     use super::*;
 
-    fn series(instance: &str, value: &str) -> Series {
-        Series {
-            metric: Labels {
-                instance: Some(instance.into()),
-            },
-            value: (0.0, value.into()),
-        }
-    }
-
     fn store(id: u64, status_address: &str) -> Store {
         Store {
             id,
@@ -232,13 +150,13 @@ mod tests {
         }
     }
 
-    fn metrics(of: &[(PerStore, Vec<Series>)]) -> Metrics {
-        let per_store = of.iter().map(|(what, all)| {
-            let copied = all
-                .iter()
-                .map(|one| series(one.metric.instance.as_deref().unwrap(), &one.value.1));
-            (*what, by_instance(copied.collect()))
-        });
+    fn metrics(of: &[(PerStore, &[(&str, f64)])]) -> Metrics {
+        let by_instance = |series: &[(&str, f64)]| {
+            let series = series.iter();
+            let series = series.map(|(instance, value)| ((*instance).to_owned(), *value));
+            series.collect()
+        };
+        let per_store = of.iter().map(|(what, series)| (*what, by_instance(series)));
         Metrics {
             per_store: per_store.collect(),
             write_latency_p99_ms: None,
@@ -246,49 +164,41 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_joined_by_its_status_address_and_nan_is_unknown() {
+    fn a_store_is_joined_by_its_status_address() {
         let metrics = metrics(&[
             (
                 PerStore::Latency,
-                vec![
-                    series("tikv0:20180", "0.25"),
-                    series("tikv1:20180", "NaN"),
-                    series("tikv0:20160", "9"),
-                ],
+                &[("tikv0:20180", 0.25), ("tikv0:20160", 9.0)],
             ),
             (
                 PerStore::Scraped,
-                vec![series("tikv0:20180", "1"), series("tikv1:20180", "0")],
+                &[("tikv0:20180", 1.0), ("tikv1:20180", 0.0)],
             ),
-            (PerStore::LogLag, vec![series("tikv1:20180", "+Inf")]),
         ]);
-        let told = metrics.of_stores(&[
+        let of_stores = metrics.of_stores(&[
             store(1, "tikv0:20180"),
             store(4, "tikv1:20180"),
             store(5, "tikv2:20180"),
         ]);
-        assert_eq!(told["1"].latency_p99_ms, Some(250.0));
+        assert_eq!(of_stores["1"].latency_p99_ms, Some(250.0));
         assert_eq!(
-            told["1"].rejected_per_second,
+            of_stores["1"].rejected_per_second,
             Some(0.0),
-            "a counter without events is not there"
+            "a counter without events does not exist"
         );
+        assert_eq!(of_stores["4"].latency_p99_ms, None);
         assert_eq!(
-            (told["4"].latency_p99_ms, told["4"].raft_log_lag),
-            (None, None)
-        );
-        assert_eq!(
-            (told["4"].scraped, told["4"].rejected_per_second),
+            (of_stores["4"].scraped, of_stores["4"].rejected_per_second),
             (Some(false), None)
         );
-        assert_eq!(told["5"], StoreMetrics::default());
+        assert_eq!(of_stores["5"], StoreMetrics::default());
     }
 
     #[test]
-    fn an_address_that_two_stores_claim_is_nobodys() {
-        let metrics = metrics(&[(PerStore::Latency, vec![series("0.0.0.0:20180", "0.25")])]);
-        let told = metrics.of_stores(&[store(1, "0.0.0.0:20180"), store(4, "0.0.0.0:20180")]);
-        assert_eq!(told["1"].latency_p99_ms, None);
+    fn an_address_that_two_stores_claim_belongs_to_neither() {
+        let metrics = metrics(&[(PerStore::Latency, &[("0.0.0.0:20180", 0.25)])]);
+        let stores = [store(1, "0.0.0.0:20180"), store(4, "0.0.0.0:20180")];
+        assert_eq!(metrics.of_stores(&stores)["1"].latency_p99_ms, None);
     }
 
     #[test]

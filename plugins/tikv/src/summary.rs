@@ -1,6 +1,8 @@
-//! What an observation comes to: the line for people, and the service level indicators.
+//! The summary of an observation: the line for people, and the service level indicators.
 
 use std::{collections::BTreeMap, fmt::Write as _};
+
+use operator_plugin_kit::text::{grouped, share_percent};
 
 use crate::{
     check::disk_used_percent,
@@ -33,18 +35,6 @@ pub(crate) fn line(data: &Data) -> String {
         let _ = write!(line, ", {} requests/s", grouped(&format!("{qps:.0}")));
     }
     line
-}
-
-/// Thousands set apart by commas.
-fn grouped(digits: &str) -> String {
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 pub(crate) fn slis(data: &Data) -> BTreeMap<String, Option<f64>> {
@@ -83,24 +73,18 @@ fn fullest(data: &Data) -> Option<f64> {
     used?.into_iter().reduce(f64::max)
 }
 
-/// The share of stores that are up, of those that are meant to be; unknown while one of them is.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "there are far fewer than 2^52 stores"
-)]
+/// The share of stores that are up, of those that should be; unknown while one of them is.
 fn availability(data: &Data) -> Option<f64> {
-    let meant = data
+    let expected = data
         .stores
         .as_ref()?
         .iter()
         .filter(|store| store.state != Some(StoreState::Offline));
-    let up: Option<Vec<bool>> = meant.map(is_up).collect();
-    let up = up.filter(|up| !up.is_empty())?;
-    let count = up.iter().filter(|up| **up).count();
-    Some(100.0 * count as f64 / up.len() as f64)
+    let up: Option<Vec<bool>> = expected.map(is_up).collect();
+    share_percent(&up?)
 }
 
-/// A new leader's word on a store that it has not heard of itself is not taken.
+/// A new leader does not decide about a store from which it has received no heartbeat itself.
 fn is_up(store: &Store) -> Option<bool> {
     match store.state? {
         StoreState::Up => Some(true),

@@ -1,9 +1,10 @@
-//! Beyond what an invariant is broken, and where each default comes from.
+//! The numbers beyond which an invariant is violated, as they are configured and as they are part of an observation.
 
+use operator_plugin_kit::Faults;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the invariants are judged by. The defaults follow the official alert rules where one can fire.
+/// Beyond which the invariants are violated. The defaults follow the official alert rules where those can fire.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
@@ -13,7 +14,7 @@ pub struct Thresholds {
     /// `low_disk_space`, critical: at least this share of a store's capacity must be available. Percent.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub disk_available_percent: f64,
-    /// `low_disk_space`, warning: at most this share of a store's capacity may be used, by whomever. Percent.
+    /// `low_disk_space`, warning: at most this share of a store's capacity may be used, by any program. Percent.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub disk_used_percent: f64,
     /// `raft_log_lag`: the p99 of how far a store's followers lie behind must not exceed this. Entries.
@@ -49,48 +50,83 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    pub(crate) fn validate(&self, faults: &mut Vec<String>) {
-        let numbers = [
-            ("latency_p99_ms", self.latency_p99_ms, 0.1, 60_000.0),
-            (
-                "disk_available_percent",
-                self.disk_available_percent,
-                0.0,
-                100.0,
-            ),
-            ("disk_used_percent", self.disk_used_percent, 0.0, 100.0),
-            ("raft_log_lag_entries", self.raft_log_lag_entries, 1.0, 1e9),
-            (
-                "leader_imbalance_percent",
-                self.leader_imbalance_percent,
-                1.0,
-                1_000.0,
-            ),
-            (
-                "leader_imbalance_floor",
-                self.leader_imbalance_floor,
-                1.0,
-                1e6,
-            ),
-        ];
-        for (key, value, least, most) in numbers {
-            // Written so that NaN is refused too.
-            if !(least..=most).contains(&value) {
-                faults.push(format!(
-                    "`thresholds.{key}` must be from {least} to {most}, not {value}"
-                ));
-            }
-        }
-        let times = [
-            ("scheduler_paused_s", self.scheduler_paused_s),
-            ("evict_leader_s", self.evict_leader_s),
-        ];
-        for (key, value) in times {
-            if !(1..=604_800).contains(&value) {
-                faults.push(format!(
-                    "`thresholds.{key}` must be from 1 to 604800, not {value}"
-                ));
-            }
+    pub(crate) fn validate(&self, faults: &mut Faults) {
+        faults.within(
+            "thresholds.latency_p99_ms",
+            self.latency_p99_ms,
+            0.1..=60_000.0,
+        );
+        faults.within(
+            "thresholds.disk_available_percent",
+            self.disk_available_percent,
+            0.0..=100.0,
+        );
+        faults.within(
+            "thresholds.disk_used_percent",
+            self.disk_used_percent,
+            0.0..=100.0,
+        );
+        faults.within(
+            "thresholds.raft_log_lag_entries",
+            self.raft_log_lag_entries,
+            1.0..=1e9,
+        );
+        faults.within(
+            "thresholds.leader_imbalance_percent",
+            self.leader_imbalance_percent,
+            1.0..=1_000.0,
+        );
+        faults.within(
+            "thresholds.leader_imbalance_floor",
+            self.leader_imbalance_floor,
+            1.0..=1e6,
+        );
+        faults.within(
+            "thresholds.scheduler_paused_s",
+            self.scheduler_paused_s,
+            1..=604_800,
+        );
+        faults.within(
+            "thresholds.evict_leader_s",
+            self.evict_leader_s,
+            1..=604_800,
+        );
+    }
+}
+
+/// The thresholds in force when an observation was made. `check` judges by these alone, so that an observation gets the same
+/// report from every instance. One that is absent makes its invariant unknown: a default could hide a violation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ObservedThresholds {
+    /// See [`Thresholds::latency_p99_ms`].
+    pub latency_p99_ms: Option<f64>,
+    /// See [`Thresholds::disk_available_percent`].
+    pub disk_available_percent: Option<f64>,
+    /// See [`Thresholds::disk_used_percent`].
+    pub disk_used_percent: Option<f64>,
+    /// See [`Thresholds::raft_log_lag_entries`].
+    pub raft_log_lag_entries: Option<f64>,
+    /// See [`Thresholds::leader_imbalance_percent`].
+    pub leader_imbalance_percent: Option<f64>,
+    /// See [`Thresholds::leader_imbalance_floor`].
+    pub leader_imbalance_floor: Option<f64>,
+    /// See [`Thresholds::scheduler_paused_s`].
+    pub scheduler_paused_s: Option<u64>,
+    /// See [`Thresholds::evict_leader_s`].
+    pub evict_leader_s: Option<u64>,
+}
+
+impl From<Thresholds> for ObservedThresholds {
+    fn from(thresholds: Thresholds) -> Self {
+        Self {
+            latency_p99_ms: Some(thresholds.latency_p99_ms),
+            disk_available_percent: Some(thresholds.disk_available_percent),
+            disk_used_percent: Some(thresholds.disk_used_percent),
+            raft_log_lag_entries: Some(thresholds.raft_log_lag_entries),
+            leader_imbalance_percent: Some(thresholds.leader_imbalance_percent),
+            leader_imbalance_floor: Some(thresholds.leader_imbalance_floor),
+            scheduler_paused_s: Some(thresholds.scheduler_paused_s),
+            evict_leader_s: Some(thresholds.evict_leader_s),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `make soak`: a healthy cluster under load for some minutes, and no ticket at all.
+//! `make soak`: a healthy cluster under load for some minutes must not have any ticket.
 
 use std::{
     fs,
@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use operator_demo::{Cluster, Options, Watched};
+use operator_demo::{Cluster, Operator, Options};
 
-/// Between two looks at what the operator has said.
-const LOOK: Duration = Duration::from_secs(10);
+/// Time between two checks of the operator's events.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Watches a healthy cluster under load, and fails if any ticket appears, even a pending one.
 #[derive(Parser)]
@@ -20,10 +20,10 @@ struct Args {
     /// The plugin that watches the cluster.
     #[arg(long)]
     plugin: PathBuf,
-    /// Where everything is kept; emptied at the start.
+    /// Folder of all files; emptied at the start.
     #[arg(long)]
     folder: PathBuf,
-    /// For how long.
+    /// Duration of the run.
     #[arg(long, default_value_t = 10)]
     minutes: u64,
     /// Checks per second.
@@ -62,17 +62,17 @@ fn main() -> Result<()> {
     let plugin = args.plugin.display().to_string();
     let fixed = ["--plugin", &plugin, "--interval", "1s"].map(str::to_owned);
     let operator_args: Vec<String> = fixed.into_iter().chain(settings).collect();
-    let operator = Watched::start(&args.folder, &operator_args)?;
+    let operator = Operator::start(&args.folder, &operator_args)?;
     let end = Instant::now() + Duration::from_secs(args.minutes * 60);
     while Instant::now() < end {
-        std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+        std::thread::sleep(INTERVAL.min(end.saturating_duration_since(Instant::now())));
         ensure!(!load.has_ended(), "the load has ended: {}", load.log());
-        let told = operator.told_since(0);
-        ensure!(told.is_empty(), "told: {told:#?}");
+        let events = operator.ticket_events_since(0);
+        ensure!(events.is_empty(), "ticket events: {events:#?}");
         let lines = operator.lines();
-        let beat = lines.iter().rev().find(|line| line["event"] == "heartbeat");
-        let beat = beat.map(ToString::to_string).unwrap_or_default();
-        writeln!(std::io::stdout(), "{beat}")?;
+        let heartbeat = lines.iter().rev().find(|line| line["event"] == "heartbeat");
+        let heartbeat = heartbeat.map(ToString::to_string).unwrap_or_default();
+        writeln!(std::io::stdout(), "{heartbeat}")?;
     }
     let tickets = operator.tickets()?;
     ensure!(tickets.is_empty(), "tickets: {tickets:#?}");

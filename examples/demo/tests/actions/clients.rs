@@ -1,4 +1,4 @@
-//! Clients that go to the next node when one takes no checks.
+//! A client that moves to the next node when one is unavailable.
 
 use std::{
     sync::{
@@ -9,26 +9,26 @@ use std::{
     time::Duration,
 };
 
-use crate::people::check;
+use crate::commands::check;
 
-/// Between two checks.
+/// Time between two checks.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A node that drains, or is without Redis.
+/// The node is draining, or has no Redis.
 const UNAVAILABLE: u16 = 503;
 
-/// Checks one key for as long as it is held.
+/// Checks one key repeatedly until it is dropped.
 pub(crate) struct Client {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Client {
-    /// Asks the first of these nodes that answers.
+    /// Each check goes to the first of these nodes that is available.
     pub(crate) fn start(nodes: Vec<String>, key: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
+        let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 nodes.iter().any(|node| check(node, key) != UNAVAILABLE);
                 thread::park_timeout(PAUSE);
             }
@@ -45,7 +45,7 @@ impl Drop for Client {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // What went wrong in it shows in the test itself.
+            // A failure of the client shows in the assertions of the test.
             let _ = thread.join();
         }
     }

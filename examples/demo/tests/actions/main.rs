@@ -1,19 +1,11 @@
-//! What people have done to a real cluster by the operator's gate: it takes effect on every node, is proven or taken back,
-//! and while the mode is `observe` none of it reaches the service.
+//! Actions on a real cluster through the operator's gate: they take effect on every node, are verified or undone, and in the
+//! mode `observe` none of them reaches the service.
 //!
-//! The time for which all must be well after an action is a minute as a newcomer has it. Here it is a few seconds, but where
-//! something is meant to break meanwhile.
+//! The default verify window is a minute. Here it is a few seconds, except if something must break within it.
 
 mod clients;
-#[path = "../../../../plugins/ratelimiter/tests/it/fake.rs"]
-#[allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "the tests of the plugin use all of it, and it is test code"
-)]
-mod fake;
-mod observing;
-mod people;
+mod commands;
+mod observe_mode;
 #[path = "../scene/mod.rs"]
 mod scene;
 
@@ -24,10 +16,13 @@ use operator_demo::{
 use serde_json::json;
 
 use clients::Client;
-use people::{act, approve, ask, check, find, limits, propose, tells, ticket, undoing, wait_for};
+use commands::{
+    approve, ask, assert_in_order, check, find_proposal, find_undo, limits, propose, run_action,
+    ticket, wait_for,
+};
 use scene::{Latency, Scene};
 
-/// What runs, and for how long all must be well afterwards.
+/// Lets actions run, with a short verify window.
 const EXECUTE: &str = r#"
 [subjects.ratelimiter.actions]
 mode = "execute"
@@ -40,14 +35,14 @@ fn urls(scene: &Scene) -> Vec<String> {
 }
 
 #[test]
-fn an_over_limit_key_is_reset_as_approved_and_proven_to_have_helped() {
+fn an_over_limit_key_is_reset_and_the_reset_is_verified() {
     let options = Options {
         default_limit: 50,
-        // So long that it does not mend itself.
+        // Too long to expire during the test.
         default_window_ms: 3_600_000,
         ..Options::default()
     };
-    let scene = Scene::configured(options, Latency::OfNoInterest, EXECUTE);
+    let scene = Scene::configured(options, Latency::Ignored, EXECUTE);
     let (from, operator) = (scene.now(), &scene.operator);
     let key = scene.overshoot();
     let over_limit = format!("warning over_limit {key}");
@@ -67,7 +62,7 @@ fn an_over_limit_key_is_reset_as_approved_and_proven_to_have_helped() {
     scene.expect(from, &format!("resolved {over_limit}"));
     scene.wait_until_healthy(scene.now());
     let story = ask(operator, &["tickets", "show", &ticket]);
-    tells(
+    assert_in_order(
         &story,
         &[
             "seen",
@@ -86,10 +81,10 @@ fn an_over_limit_key_is_reset_as_approved_and_proven_to_have_helped() {
 }
 
 #[test]
-fn a_limit_holds_on_every_node_and_a_drained_node_serves_again_when_it_is_taken_back() {
-    let scene = Scene::configured(Options::default(), Latency::OfNoInterest, EXECUTE);
+fn a_limit_applies_on_every_node_and_a_drained_node_serves_again_when_undrained() {
+    let scene = Scene::configured(Options::default(), Latency::Ignored, EXECUTE);
     let (from, operator, nodes) = (scene.now(), &scene.operator, urls(&scene));
-    act(
+    run_action(
         operator,
         &["update_limit", "key=tight", "limit=2", "window_ms=3600000"],
     );
@@ -102,7 +97,7 @@ fn a_limit_holds_on_every_node_and_a_drained_node_serves_again_when_it_is_taken_
     for node in &nodes {
         assert_eq!(check(node, "tight"), 429, "{node}");
     }
-    act(
+    run_action(
         operator,
         &["update_limit", "key=tight", "limit=5", "window_ms=3600000"],
     );
@@ -111,7 +106,7 @@ fn a_limit_holds_on_every_node_and_a_drained_node_serves_again_when_it_is_taken_
         assert_eq!(limits(node), [json!(["tight", 5, 3600])], "{node}");
     }
 
-    act(operator, &["drain_node", "node_id=node-2"]);
+    run_action(operator, &["drain_node", "node_id=node-2"]);
     let answers = || {
         nodes
             .iter()
@@ -124,13 +119,13 @@ fn a_limit_holds_on_every_node_and_a_drained_node_serves_again_when_it_is_taken_
             .expect("a node")
             .contains("draining")
     );
-    act(operator, &["undrain_node", "node_id=node-2"]);
+    run_action(operator, &["undrain_node", "node_id=node-2"]);
     assert_eq!(answers(), [200, 200, 200]);
-    scene.only(from, &[]);
+    scene.assert_only_opened(from, &[]);
 }
 
 #[test]
-fn a_limit_that_turns_clients_away_is_not_verified_and_the_one_before_holds_again() {
+fn a_limit_that_blocks_clients_is_not_verified_and_the_previous_one_is_restored() {
     let rules = r#"thresholds.block_rate_percent = 10.0
 [subjects.ratelimiter.invariants.high_block_rate]
 grace_period = "1s"
@@ -140,9 +135,9 @@ verify_window = "3s"
 [subjects.ratelimiter.actions.by_name.update_limit]
 verify_window = "2m"
 "#;
-    let scene = Scene::configured(Options::default(), Latency::OfNoInterest, rules);
+    let scene = Scene::configured(Options::default(), Latency::Ignored, rules);
     let (operator, nodes) = (&scene.operator, urls(&scene));
-    // The load that runs all the time asks for keys that begin like this.
+    // The background load uses keys with this prefix.
     let call = ["update_limit", "key=load:*", "limit=0", "window_ms=60000"];
     let id = propose(operator, &call);
     approve(operator, id);
@@ -152,8 +147,8 @@ verify_window = "2m"
     }
     let refuted = wait_for(operator, id, &["not_verified"]);
     assert_eq!(refuted["note"], "not verified: it broke high_block_rate");
-    let undoing = undoing(operator, id)["id"].as_i64().expect("a number");
-    let undone = wait_for(operator, undoing, &["verified"]);
+    let undo = find_undo(operator, id)["id"].as_i64().expect("a number");
+    let undone = wait_for(operator, undo, &["verified"]);
     let before = json!({"key": "load:*", "had_override": false, "limit": 100, "window_ms": 60_000});
     assert_eq!(undone["plan"]["steps"][0]["params"], before);
     for node in &nodes {
@@ -162,7 +157,7 @@ verify_window = "2m"
     }
     let unsettled = ticket(operator, "operator.action_unsettled");
     ask(operator, &["actions", "settle", "1", "--note", "seen"]);
-    find(operator, "a settled proposal", |proposal| {
+    find_proposal(operator, "a settled proposal", |proposal| {
         proposal["id"] == id && !proposal["settled"].is_null()
     });
     scene.expect(0, "resolved warning high_block_rate");
@@ -170,32 +165,32 @@ verify_window = "2m"
 }
 
 #[test]
-fn a_drain_that_breaks_something_else_is_taken_back_and_its_ticket_tells_all_of_it() {
+fn a_drain_that_breaks_something_else_is_undone_and_its_ticket_shows_all_steps() {
     let options = Options {
         nodes: 2,
         default_limit: 20,
         default_window_ms: 60_000,
         ..Options::default()
     };
-    // What no machine crosses by being busy alone.
+    // A busy machine alone does not exceed this.
     let rules = format!(
         "[subjects.ratelimiter.config.thresholds]\nlatency_p99_ms = 500.0\n{EXECUTE}\
          [subjects.ratelimiter.actions.by_name.drain_node]\nverify_window = \"2m\"\n"
     );
-    let scene = Scene::configured(options, Latency::Judged, &rules);
+    let scene = Scene::configured(options, Latency::Checked, &rules);
     let (from, operator, nodes) = (scene.now(), &scene.operator, urls(&scene));
-    // node-2 is slow, which is to be seen. node-1 lets everything through, and will as soon as somebody comes to it.
+    // node-2 is slow, which opens a ticket. node-1 allows everything, which shows once clients move to it.
     scene
         .cluster
-        .chaos_at(0, r#"{"ignore_limits":true}"#)
+        .set_faults_on(0, r#"{"ignore_limits":true}"#)
         .expect("chaos");
     scene
         .cluster
-        .chaos_at(1, r#"{"added_latency_ms":2000}"#)
+        .set_faults_on(1, r#"{"added_latency_ms":2000}"#)
         .expect("chaos");
     let _client = Client::start(vec![nodes[1].clone(), nodes[0].clone()], "hot");
     let ticket = ticket(operator, "high_latency");
-    scene.only(from, &["high_latency"]);
+    scene.assert_only_opened(from, &["high_latency"]);
     let call = ["drain_node", "node_id=node-2", "--ticket", &ticket];
     let id = propose(operator, &call);
     approve(operator, id);
@@ -203,13 +198,13 @@ fn a_drain_that_breaks_something_else_is_taken_back_and_its_ticket_tells_all_of_
     let note = refuted["note"].as_str().expect("a note");
     assert!(note.starts_with("not verified: it broke "), "{note}");
     assert!(note.contains("ghost_allowing hot"), "{note}");
-    let undoing = undoing(operator, id)["id"].as_i64().expect("a number");
-    let undone = wait_for(operator, undoing, &["verified"]);
+    let undo = find_undo(operator, id)["id"].as_i64().expect("a number");
+    let undone = wait_for(operator, undo, &["verified"]);
     assert_eq!(undone["plan"]["steps"][0]["action"], "undrain_node");
-    // The clients are back where the limit holds, and the window is full.
+    // The clients are back on the node that applies the limit, and the window is full.
     assert_eq!(check(&nodes[1], "hot"), 429);
     let story = ask(operator, &["tickets", "show", &ticket]);
-    tells(
+    assert_in_order(
         &story,
         &[
             "seen",

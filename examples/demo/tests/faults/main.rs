@@ -1,7 +1,7 @@
-//! Real faults on a real cluster: the right ticket opens in time, no wrong one does, and it resolves after the repair.
+//! Real faults on a real cluster: the right ticket opens in time, no other one does, and it resolves after the repair.
 //!
-//! Where a grace period is a minute, the test of that fault shortens it. Where latency is not the fault, its threshold is so high
-//! that a busy machine alone does not cross it. Everything else is as a newcomer has it.
+//! If a grace period is a minute, the test of that fault shortens it. Unless latency is the fault, its threshold is so high
+//! that a busy machine alone does not exceed it. All other settings are the defaults.
 
 #[path = "../scene/mod.rs"]
 mod scene;
@@ -14,19 +14,19 @@ use serde_json::Value;
 
 use scene::{GRACE, Latency, Moment, PATIENCE, Scene};
 
-fn signal(cluster: &Cluster, place: usize, signal: Signal) {
-    let process = cluster.nodes[place].process.as_ref().expect("a node");
+fn signal(cluster: &Cluster, index: usize, signal: Signal) {
+    let process = cluster.nodes[index].process.as_ref().expect("a node");
     process.signal(signal).expect("a signal");
 }
 
-fn kill_node(cluster: &mut Cluster, place: usize) {
-    let process = cluster.nodes[place].process.as_mut().expect("a node");
+fn kill_node(cluster: &mut Cluster, index: usize) {
+    let process = cluster.nodes[index].process.as_mut().expect("a node");
     process.kill().expect("a dead node");
 }
 
 #[test]
 fn a_killed_node_is_down() {
-    Scene::new(Options::default()).play(
+    Scene::new(Options::default()).break_and_repair(
         "critical node_down node-2",
         Duration::ZERO,
         &["node_down node-2"],
@@ -37,7 +37,7 @@ fn a_killed_node_is_down() {
 
 #[test]
 fn a_stopped_node_is_down() {
-    Scene::new(Options::default()).play(
+    Scene::new(Options::default()).break_and_repair(
         "critical node_down node-3",
         Duration::ZERO,
         &["node_down node-3"],
@@ -48,7 +48,7 @@ fn a_stopped_node_is_down() {
 
 #[test]
 fn when_the_node_of_the_management_url_dies_another_one_answers() {
-    Scene::new(Options::default()).play(
+    Scene::new(Options::default()).break_and_repair(
         "critical node_down node-1",
         Duration::ZERO,
         &["node_down node-1"],
@@ -59,7 +59,7 @@ fn when_the_node_of_the_management_url_dies_another_one_answers() {
 
 #[test]
 fn a_killed_redis_is_disconnected_and_no_node_is_down() {
-    Scene::new(Options::default()).play(
+    Scene::new(Options::default()).break_and_repair(
         "critical redis_disconnected",
         Duration::ZERO,
         &["redis_disconnected"],
@@ -77,7 +77,7 @@ fn a_killed_redis_is_disconnected_and_no_node_is_down() {
 
 #[test]
 fn a_frozen_redis_is_disconnected() {
-    Scene::new(Options::default()).play(
+    Scene::new(Options::default()).break_and_repair(
         "critical redis_disconnected",
         Duration::ZERO,
         &["redis_disconnected"],
@@ -89,17 +89,19 @@ fn a_frozen_redis_is_disconnected() {
     );
 }
 
-/// Makes every check slow, and waits until that is there to be seen: Prometheus tells the p99 of the last minute.
+/// Slows every check down, and waits until the p99 of the last minute in Prometheus shows it.
 fn slow_down(cluster: &Cluster) {
-    cluster.chaos(r#"{"added_latency_ms":100}"#).expect("chaos");
+    cluster
+        .set_faults(r#"{"added_latency_ms":100}"#)
+        .expect("chaos");
     wait::until(PATIENCE, "a slow p99", || {
         (p99_seconds(cluster)? > 0.05).then_some(())
     })
-    .expect("Prometheus sees it");
+    .expect("the p99 in Prometheus");
 }
 
 fn speed_up(cluster: &Cluster) {
-    cluster.chaos("{}").expect("no chaos");
+    cluster.set_faults("{}").expect("no chaos");
 }
 
 fn p99_seconds(cluster: &Cluster) -> Option<f64> {
@@ -116,7 +118,7 @@ fn p99_seconds(cluster: &Cluster) -> Option<f64> {
 
 #[test]
 fn added_latency_is_high_latency() {
-    Scene::with(Options::default(), Latency::Judged).play(
+    Scene::with(Options::default(), Latency::Checked).break_and_repair(
         "warning high_latency",
         GRACE,
         &["high_latency"],
@@ -127,30 +129,30 @@ fn added_latency_is_high_latency() {
 
 #[test]
 fn without_prometheus_latency_is_unknown_and_nothing_resolves() {
-    let mut scene = Scene::with(Options::default(), Latency::Judged);
+    let mut scene = Scene::with(Options::default(), Latency::Checked);
     let from = scene.now();
     slow_down(&scene.cluster);
     scene.expect_open(from, "warning high_latency", Moment::now(), GRACE);
     let prometheus = scene.cluster.prometheus.as_mut().expect("Prometheus");
     prometheus.kill().expect("a dead Prometheus");
     speed_up(&scene.cluster);
-    let unsure = |beat: &Value| beat["violated"] == 0 && beat["unknown"] == 1;
-    // One cycle could be a slip.
+    let unsure = |heartbeat: &Value| heartbeat["violated"] == 0 && heartbeat["unknown"] == 1;
+    // More than one, so that it is not by chance.
     for _ in 0..3 {
         scene
             .operator
             .wait_for_heartbeat(scene.now(), "unknown latency", PATIENCE, unsure)
             .expect("a heartbeat");
     }
-    scene.resolved_nothing(from);
+    scene.assert_nothing_resolved(from);
     scene.cluster.start_prometheus().expect("Prometheus");
     scene.expect(from, "resolved warning high_latency");
     scene.wait_until_healthy(scene.now());
-    scene.only(from, &["high_latency"]);
+    scene.assert_only_opened(from, &["high_latency"]);
 }
 
 #[test]
-fn checks_that_are_not_atomic_let_too_much_through() {
+fn non_atomic_checks_allow_too_much() {
     let options = Options {
         default_limit: 50,
         default_window_ms: 20_000,
@@ -171,11 +173,11 @@ fn checks_that_are_not_atomic_let_too_much_through() {
         scene.expect(from, &format!("resolved {ticket}"));
     }
     scene.wait_until_healthy(scene.now());
-    scene.only(from, &tickets.each_ref().map(String::as_str));
+    scene.assert_only_opened(from, &tickets.each_ref().map(String::as_str));
 }
 
 #[test]
-fn what_was_allowed_while_redis_was_away_shows_when_it_is_back() {
+fn checks_allowed_during_a_redis_outage_are_reported_afterwards() {
     let options = Options {
         default_limit: 50,
         default_window_ms: 20_000,
@@ -189,14 +191,14 @@ fn what_was_allowed_while_redis_was_away_shows_when_it_is_back() {
     let disconnected = "critical redis_disconnected";
     scene.expect_open(from, disconnected, Moment::now(), Duration::ZERO);
     let burst = ["--count", "300", "--keys", "1", "--key-prefix", "hot:"];
-    assert_eq!(scene.drive("burst", &burst), 300, "all are allowed");
+    assert_eq!(scene.run_load("burst", &burst), 300, "all are allowed");
     scene.cluster.start_redis().expect("Redis");
     let ghost = "critical ghost_allowing hot:0";
     scene.expect_open(from, ghost, Moment::now(), Duration::ZERO);
     scene.expect(from, &format!("resolved {disconnected}"));
     scene.expect(from, &format!("resolved {ghost}"));
     scene.wait_until_healthy(scene.now());
-    scene.only(from, &[disconnected, ghost]);
+    scene.assert_only_opened(from, &[disconnected, ghost]);
 }
 
 #[test]
@@ -214,17 +216,17 @@ fn when_everything_is_dead_the_subject_is_unobservable_and_open_tickets_stay() {
     kill_node(&mut scene.cluster, 2);
     let unobservable = "critical operator.subject_unobservable";
     scene.expect_open(from, unobservable, Moment::now(), Duration::ZERO);
-    let blind = |beat: &Value| beat["observed"] == false;
+    let blind = |heartbeat: &Value| heartbeat["observed"] == false;
     for _ in 0..3 {
-        let beat = scene
+        let heartbeat = scene
             .operator
             .wait_for_heartbeat(scene.now(), "blind", PATIENCE, blind);
-        beat.expect("a blind heartbeat");
+        heartbeat.expect("a blind heartbeat");
     }
-    scene.resolved_nothing(from);
+    scene.assert_nothing_resolved(from);
     scene.cluster.start_redis().expect("Redis");
-    for place in 0..3 {
-        scene.cluster.start_node(place).expect("a node");
+    for index in 0..3 {
+        scene.cluster.start_node(index).expect("a node");
     }
     scene.cluster.start_prometheus().expect("Prometheus");
     scene.expect(from, &format!("resolved {unobservable}"));

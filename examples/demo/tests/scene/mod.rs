@@ -1,4 +1,4 @@
-//! A cluster, an operator that has found it healthy, and what is demanded of it when something breaks.
+//! A cluster, an operator that has reported it healthy, and assertions about its tickets.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -8,35 +8,35 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use operator_demo::{Cluster, Options, Process, Watched, wait};
+use operator_demo::{Cluster, Operator, Options, Process, wait};
 use serde_json::Value;
 
-/// How many intervals after its grace period a fault may have no open ticket yet.
+/// Intervals after the end of its grace period within which a fault must have an open ticket.
 const INTERVALS: u64 = 2;
 /// A shortened grace period.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
-/// A cluster that was broken needs some time to be whole again: rates look back over a minute. No measure of anything.
+/// A repaired cluster needs some time until it is healthy again: rates cover a minute. Not a requirement on the operator.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
-/// How the operator is set, where that is not what a newcomer has.
+/// How the operator judges latency; all other settings are the defaults.
 #[derive(Clone, Copy)]
 pub(crate) enum Latency {
-    /// As a newcomer has it, but for a grace period of [`GRACE`].
-    Judged,
-    /// Only what no machine does by being busy counts: then the fault in hand is another one.
-    OfNoInterest,
+    /// With the default threshold, and a grace period of [`GRACE`].
+    Checked,
+    /// With a threshold that a busy machine alone does not exceed, for tests of other faults.
+    Ignored,
 }
 
 pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
-    pub(crate) operator: Watched,
-    /// Without checks nothing would be known of latency.
+    pub(crate) operator: Operator,
+    /// Without checks the latency would be unknown.
     _load: Process,
     pub(crate) folder: PathBuf,
     _temp: tempfile::TempDir,
 }
 
-/// The moment after which a fault is there. Milliseconds since the Unix epoch.
+/// A point in time, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment(i64);
 
@@ -53,24 +53,23 @@ impl Moment {
 }
 
 impl Scene {
-    /// A cluster, and an operator that has found it healthy.
+    /// Starts a cluster and an operator, and waits until it reports the cluster as healthy.
     pub(crate) fn new(options: Options) -> Self {
-        Self::with(options, Latency::OfNoInterest)
+        Self::with(options, Latency::Ignored)
     }
 
     pub(crate) fn with(options: Options, latency: Latency) -> Self {
         Self::configured(options, latency, "")
     }
 
-    /// The same; `more` is the end of the configuration, and begins in the table `subjects.ratelimiter.config` if latency is
-    /// of no interest.
+    /// `more` is appended to the configuration. It begins in the table `subjects.ratelimiter.config` if latency is ignored.
     pub(crate) fn configured(options: Options, latency: Latency, more: &str) -> Self {
         let temp = tempfile::tempdir().expect("a folder");
         let folder = temp.path().to_owned();
         let cluster = Cluster::start(&folder, options).expect("a cluster");
         let config = config(&folder, &cluster, latency, more);
         let args = ["--config".to_owned(), config.display().to_string()];
-        let operator = Watched::start(&folder, &args).expect("an operator");
+        let operator = Operator::start(&folder, &args).expect("an operator");
         let scene = Self {
             _load: background_load(&cluster),
             cluster,
@@ -82,8 +81,8 @@ impl Scene {
         scene
     }
 
-    /// Load that has come to its end; how many checks were allowed.
-    pub(crate) fn drive(&self, name: &str, args: &[&str]) -> u64 {
+    /// Runs the load generator to its end; returns the number of allowed checks.
+    pub(crate) fn run_load(&self, name: &str, args: &[&str]) -> u64 {
         let args = [args, &["--duration", "60", "--quiet", "--json"]].concat();
         let mut load = self.cluster.start_load(name, &args).expect("load");
         wait::until(PATIENCE, "the load ends", || load.has_ended().then_some(())).expect("an end");
@@ -92,26 +91,26 @@ impl Scene {
         summary["allowed"].as_u64().expect(&log)
     }
 
-    /// Checks that are not atomic let more of a key through than its limit; the key. Each try has a key of its own.
+    /// Makes checks non-atomic until more than the limit of a key is allowed; returns the key. Each attempt uses a new key.
     pub(crate) fn overshoot(&self) -> String {
         let limit = self.cluster.options().default_limit;
-        let set = |faults| self.cluster.chaos(faults).expect("chaos");
+        let set = |faults| self.cluster.set_faults(faults).expect("chaos");
         set(r#"{"non_atomic":true}"#);
         let mut tries = 0..;
         let key = wait::until(PATIENCE, "more is admitted than the limit", || {
             let prefix = format!("hot{}:", tries.next()?);
             let burst = ["--connections", "200", "--count", "200", "--keys", "1"];
             let of_one_key = [burst.as_slice(), &["--key-prefix", &prefix]].concat();
-            (self.drive(&prefix, &of_one_key) > limit).then(|| format!("{prefix}0"))
+            (self.run_load(&prefix, &of_one_key) > limit).then(|| format!("{prefix}0"))
         });
         set("{}");
         key.expect("an overshoot")
     }
 
-    /// Everything holds and everything is known.
+    /// Waits until every invariant holds and none is unknown.
     pub(crate) fn wait_until_healthy(&self, from: usize) {
-        let is_healthy = |beat: &Value| {
-            beat["observed"] == true && beat["violated"] == 0 && beat["unknown"] == 0
+        let is_healthy = |heartbeat: &Value| {
+            heartbeat["observed"] == true && heartbeat["violated"] == 0 && heartbeat["unknown"] == 0
         };
         self.operator
             .wait_for_heartbeat(from, "healthy", PATIENCE, is_healthy)
@@ -122,14 +121,16 @@ impl Scene {
         self.operator.lines().len()
     }
 
-    pub(crate) fn expect(&self, from: usize, told: &str) -> Value {
-        self.operator.wait_for(from, told, PATIENCE).expect(told)
+    pub(crate) fn expect(&self, from: usize, events: &str) -> Value {
+        self.operator
+            .wait_for(from, events, PATIENCE)
+            .expect(events)
     }
 
-    /// The ticket of a fault that was there at `broken` opens within two intervals of its grace period.
+    /// The ticket of a fault that was present at `broken` opens within two intervals after its grace period.
     ///
-    /// Intervals are counted in cycles, as the operator's heartbeats tell them: a machine that is too busy makes cycles late,
-    /// and the operator says so itself.
+    /// Intervals are counted in cycles, as reported by the operator's heartbeats: a busy machine delays cycles, and the
+    /// operator reports that itself.
     pub(crate) fn expect_open(&self, from: usize, ticket: &str, broken: Moment, grace: Duration) {
         let opened = self.expect(from, &format!("opened {ticket}"));
         let opened_at = opened["opened_at"].as_i64().expect("a time");
@@ -142,26 +143,26 @@ impl Scene {
         );
     }
 
-    /// Nothing but tickets of these invariants has opened since then.
-    pub(crate) fn only(&self, from: usize, expected: &[&str]) {
-        let told = self.operator.told_since(from);
-        for line in told.iter().filter(|line| line.starts_with("opened")) {
+    /// Since line `from`, only tickets of these invariants have opened.
+    pub(crate) fn assert_only_opened(&self, from: usize, expected: &[&str]) {
+        let events = self.operator.ticket_events_since(from);
+        for line in events.iter().filter(|line| line.starts_with("opened")) {
             let is_expected = expected.iter().any(|invariant| line.contains(invariant));
-            assert!(is_expected, "{line} opened; all that was told: {told:#?}");
+            assert!(is_expected, "{line} opened; all events: {events:#?}");
         }
     }
 
-    /// No ticket has resolved since then.
-    pub(crate) fn resolved_nothing(&self, from: usize) {
-        let told = self.operator.told_since(from);
+    /// Since line `from`, no ticket has resolved.
+    pub(crate) fn assert_nothing_resolved(&self, from: usize) {
+        let events = self.operator.ticket_events_since(from);
         assert!(
-            !told.iter().any(|line| line.starts_with("resolved")),
-            "{told:#?}"
+            !events.iter().any(|line| line.starts_with("resolved")),
+            "{events:#?}"
         );
     }
 
-    /// The ticket opens, nothing else does; after the repair it resolves, and all is well.
-    pub(crate) fn play(
+    /// The expected ticket opens, and no other; after the repair it resolves, and the cluster is healthy.
+    pub(crate) fn break_and_repair(
         mut self,
         ticket: &str,
         grace: Duration,
@@ -175,11 +176,11 @@ impl Scene {
         repair_it(&mut self.cluster);
         self.expect(from, &format!("resolved {ticket}"));
         self.wait_until_healthy(self.now());
-        self.only(from, expected);
+        self.assert_only_opened(from, expected);
     }
 }
 
-/// So many keys that none comes near its limit.
+/// Enough keys that none comes near its limit.
 fn background_load(cluster: &Cluster) -> Process {
     let shape = ["--rate", "40", "--keys", "400", "--connections", "6"];
     let bounds = ["--duration", "3600", "--quiet"];
@@ -191,11 +192,11 @@ fn background_load(cluster: &Cluster) -> Process {
         .expect("load")
 }
 
-/// What a newcomer has, but for the latency.
+/// The default configuration, except for the latency.
 fn config(folder: &Path, cluster: &Cluster, latency: Latency, more: &str) -> PathBuf {
     let latency = match latency {
-        Latency::OfNoInterest => "thresholds.latency_p99_ms = 1000.0\n",
-        Latency::Judged => {
+        Latency::Ignored => "thresholds.latency_p99_ms = 1000.0\n",
+        Latency::Checked => {
             "[subjects.ratelimiter.invariants.high_latency]\ngrace_period = \"3s\"\n"
         }
     };
@@ -219,7 +220,7 @@ pub(crate) fn write_config(folder: &Path, settings: &[String], more: &str) -> Pa
     path
 }
 
-/// The built plugin, in a place and with permissions that the operator accepts whatever the umask was.
+/// A copy of the built plugin whose permissions the operator accepts regardless of the umask.
 fn plugin(folder: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let built = operator_demo::cluster::program("libratelimiter.so").expect("a built plugin");

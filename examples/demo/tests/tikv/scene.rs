@@ -1,4 +1,4 @@
-//! A simulated TiKV cluster, a real Prometheus, and an operator that has found it healthy.
+//! A simulated TiKV cluster, a real Prometheus, and an operator that has reported the cluster as healthy.
 
 use std::{
     fs,
@@ -7,33 +7,33 @@ use std::{
     time::Duration,
 };
 
-use operator_demo::{Tikv, Watched, cluster::program};
+use operator_demo::{Operator, Tikv, cluster::program};
 use serde_json::Value;
 
-/// A grace period, a few looks at a cluster of which a part hangs, and a busy machine.
+/// Enough for a grace period and a few cycles in which a part of the cluster hangs, on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
-/// Rates look back over a minute, and PD's regions report once in one.
+/// Rates cover a minute, and regions report to PD once a minute.
 pub(crate) const REPAIR: Duration = Duration::from_secs(150);
 
 pub(crate) struct Scene {
     pub(crate) cluster: Tikv,
-    pub(crate) operator: Watched,
+    pub(crate) operator: Operator,
     _temp: tempfile::TempDir,
 }
 
 impl Scene {
-    /// These invariants wait for a second only, in place of a minute or more; everything else is as a newcomer has it.
-    pub(crate) fn new(stores: u32, hasty: &[&str]) -> Self {
-        Self::with(stores, hasty, "")
+    /// The grace periods of these invariants are shortened to a second; all other settings are the defaults.
+    pub(crate) fn new(stores: u32, shortened: &[&str]) -> Self {
+        Self::with(stores, shortened, "")
     }
 
-    /// The same, with more lines for the plugin.
-    pub(crate) fn with(stores: u32, hasty: &[&str], settings: &str) -> Self {
+    /// With more lines in the plugin's configuration.
+    pub(crate) fn with(stores: u32, shortened: &[&str], settings: &str) -> Self {
         let temp = tempfile::tempdir().expect("a folder");
         let cluster = Tikv::start(temp.path(), stores, 120).expect("a cluster");
-        let config = config(temp.path(), &cluster, hasty, settings);
+        let config = config(temp.path(), &cluster, shortened, settings);
         let args = ["--config".to_owned(), config.display().to_string()];
-        let operator = Watched::start(temp.path(), &args).expect("an operator");
+        let operator = Operator::start(temp.path(), &args).expect("an operator");
         let scene = Self {
             cluster,
             operator,
@@ -43,58 +43,60 @@ impl Scene {
         scene
     }
 
-    /// Everything holds and everything is known, from now on.
+    /// Waits until every invariant holds and none is unknown.
     pub(crate) fn wait_until_healthy(&self) {
-        let is_healthy = |beat: &Value| {
-            beat["observed"] == true && beat["violated"] == 0 && beat["unknown"] == 0
+        let is_healthy = |heartbeat: &Value| {
+            heartbeat["observed"] == true && heartbeat["violated"] == 0 && heartbeat["unknown"] == 0
         };
-        self.beat("healthy", is_healthy);
+        self.wait_for_heartbeat("healthy", is_healthy);
     }
 
-    /// The next heartbeat of which this is true.
-    pub(crate) fn beat(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        let beat = self
+    /// Waits for the next heartbeat that matches.
+    pub(crate) fn wait_for_heartbeat(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let heartbeat = self
             .operator
             .wait_for_heartbeat(self.now(), what, REPAIR, is_it);
-        beat.expect(what)
+        heartbeat.expect(what)
     }
 
-    /// What has been said so far, to look only at what comes after.
+    /// The number of log lines so far, as a starting point for later assertions.
     pub(crate) fn now(&self) -> usize {
         self.operator.lines().len()
     }
 
     pub(crate) fn opens(&self, from: usize, ticket: &str) {
-        let told = format!("opened {ticket}");
-        self.operator.wait_for(from, &told, SOON).expect(&told);
+        let events = format!("opened {ticket}");
+        self.operator.wait_for(from, &events, SOON).expect(&events);
     }
 
     pub(crate) fn resolves(&self, from: usize, ticket: &str) {
-        let told = format!("resolved {ticket}");
-        self.operator.wait_for(from, &told, REPAIR).expect(&told);
+        let events = format!("resolved {ticket}");
+        self.operator
+            .wait_for(from, &events, REPAIR)
+            .expect(&events);
     }
 
-    /// Does this to the cluster, such as `stores/2/kill`.
-    pub(crate) fn control(&self, deed: &str) {
-        self.cluster.control(deed).expect(deed);
+    /// Sends a request to the control API, such as `stores/2/kill`.
+    pub(crate) fn control(&self, action: &str) {
+        self.cluster.control(action).expect(action);
     }
 
-    /// Asks this of PD.
+    /// Sends a POST request to PD.
     pub(crate) fn pd(&self, path: &str, body: &str) {
         self.cluster.pd(path, body).expect(path);
     }
 
-    /// Nothing but these tickets has opened since then.
-    pub(crate) fn only(&self, from: usize, expected: &[&str]) {
-        let told = self.operator.told_since(from);
-        for line in told.iter().filter(|line| line.starts_with("opened")) {
+    /// Since line `from`, only these tickets have opened.
+    pub(crate) fn assert_only_opened(&self, from: usize, expected: &[&str]) {
+        let events = self.operator.ticket_events_since(from);
+        for line in events.iter().filter(|line| line.starts_with("opened")) {
             let is_expected = expected.iter().any(|ticket| line.ends_with(ticket));
-            assert!(is_expected, "{line}; all that was told: {told:#?}");
+            assert!(is_expected, "{line}; all events: {events:#?}");
         }
     }
 
     /// The tickets open, nothing else does; after the repair they resolve, and all is well.
-    pub(crate) fn play(
+    pub(crate) fn break_and_repair(
         self,
         tickets: &[&str],
         break_it: impl FnOnce(&Self),
@@ -110,25 +112,25 @@ impl Scene {
             self.resolves(from, ticket);
         }
         self.wait_until_healthy();
-        self.only(from, tickets);
+        self.assert_only_opened(from, tickets);
     }
 }
 
-fn config(folder: &Path, cluster: &Tikv, hasty: &[&str], settings: &str) -> PathBuf {
+fn config(folder: &Path, cluster: &Tikv, shortened: &[&str], settings: &str) -> PathBuf {
     let path = folder.join("operator.toml");
     let mut text = format!(
         "[log]\nheartbeat = \"1s\"\n[subjects.tikv]\nplugin = {:?}\ninterval = \"1s\"\n[subjects.tikv.config]\n{}{settings}",
         plugin(folder).display(),
         cluster.settings()
     );
-    for invariant in hasty {
+    for invariant in shortened {
         text += &format!("[subjects.tikv.invariants.{invariant}]\ngrace_period = \"1s\"\n");
     }
     fs::write(&path, text).expect("write the configuration");
     path
 }
 
-/// The built plugin, in a place and with permissions that the operator accepts whatever the umask was.
+/// A copy of the built plugin whose permissions the operator accepts regardless of the umask.
 fn plugin(folder: &Path) -> PathBuf {
     let built = program("libtikv.so").expect("a built plugin");
     let path = folder.join("libtikv.so");

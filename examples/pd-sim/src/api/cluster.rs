@@ -1,4 +1,4 @@
-//! What PD says of the cluster as a whole.
+//! Endpoints about the cluster as a whole.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::Pd;
 use super::members::GIT_HASH;
-use super::reply::{Answer, Reply};
+use super::reply::{HandlerResult, Reply};
 use super::request::Query;
-use crate::go;
+use crate::go_format;
 use crate::world::region::table;
-use crate::world::regions::{Check, Regions, Tally};
+use crate::world::regions::{Check, Regions, StoreTotals};
 use crate::world::{SECOND, World};
 
 #[derive(Serialize)]
@@ -21,7 +21,7 @@ struct Cluster {
     max_peer_count: usize,
 }
 
-pub(crate) async fn cluster(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn cluster(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     Ok(Reply::json(&Cluster {
         id: world.cluster_id,
@@ -36,11 +36,11 @@ struct ClusterStatus {
     replication_status: &'static str,
 }
 
-pub(crate) async fn cluster_status(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn cluster_status(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     let is_initialized = world.is_bootstrapped();
     let since = if is_initialized {
-        go::rfc3339(world.shown(world.bootstrapped))
+        go_format::rfc3339(world.shown(world.bootstrapped))
     } else {
         "0001-01-01T00:00:00Z".to_owned()
     };
@@ -61,7 +61,7 @@ struct Status<'a> {
     kernel_type: Option<&'static str>,
 }
 
-pub(crate) async fn status(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn status(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     Ok(Reply::json(&Status {
         build_ts: "2026-08-12 10:22:31",
@@ -80,7 +80,7 @@ struct Version<'a> {
     branch: &'static str,
 }
 
-pub(crate) async fn version(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn version(State(pd): State<Pd>) -> HandlerResult {
     Ok(Reply::json(&Version {
         version: &pd.sim.world().release.shown,
         build_time: "",
@@ -89,7 +89,7 @@ pub(crate) async fn version(State(pd): State<Pd>) -> Answer {
     }))
 }
 
-/// By store; PD's maps have numbers as texts.
+/// By store id; PD's maps have string keys.
 type ByStore = BTreeMap<String, u64>;
 
 #[derive(Debug, Default, Serialize)]
@@ -107,23 +107,23 @@ pub(crate) struct RegionStats {
     pub(crate) store_leader_size: Option<ByStore>,
     pub(crate) store_leader_keys: Option<ByStore>,
     pub(crate) store_peer_size: Option<ByStore>,
-    /// Not there when only the count was asked for.
+    /// Absent if only the count was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store_peer_keys: Option<ByStore>,
 }
 
 impl RegionStats {
     fn of(world: &World, regions: &Regions, empty_count: u64) -> Self {
-        let by_store = |of: fn(&Tally) -> u64, only: fn(&Tally) -> u64| {
-            let tallies = world
+        let by_store = |of: fn(&StoreTotals) -> u64, only: fn(&StoreTotals) -> u64| {
+            let store_totals = world
                 .stores
                 .keys()
-                .map(|id| (id.to_string(), regions.tally(*id)));
-            let there = tallies.filter(|(_, tally)| only(tally) > 0);
+                .map(|id| (id.to_string(), regions.totals_of(*id)));
+            let there = store_totals.filter(|(_, tally)| only(tally) > 0);
             Some(there.map(|(id, tally)| (id, of(&tally))).collect())
         };
-        let leaders = |tally: &Tally| tally.leaders;
-        let peers = |tally: &Tally| tally.regions;
+        let leaders = |tally: &StoreTotals| tally.leaders;
+        let peers = |tally: &StoreTotals| tally.regions;
         let totals = regions.totals();
         Self {
             count: totals.count,
@@ -142,7 +142,7 @@ impl RegionStats {
     }
 }
 
-pub(crate) async fn region_stats(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn region_stats(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let world = pd.sim.world();
     let bounds = ["start_key", "end_key"].map(|key| query.first(key).and_then(table));
     let mut part = Regions::new(world.config.number("max-replicas", world.now));
@@ -179,18 +179,18 @@ struct ResolvedTs {
     stores_min_resolved_ts: Option<()>,
 }
 
-pub(crate) async fn min_resolved_ts(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn min_resolved_ts(State(pd): State<Pd>) -> HandlerResult {
     let millis = u64::try_from(pd.sim.world().wall() / 1_000_000).unwrap_or(0);
     Ok(Reply::json(&ResolvedTs {
         is_real_time: true,
-        // A timestamp of PD's: milliseconds and 18 bits that count.
+        // A PD timestamp: milliseconds and an 18-bit logical counter.
         min_resolved_ts: millis.saturating_sub(1_000) << 18,
         persist_interval: "1s",
         stores_min_resolved_ts: None,
     }))
 }
 
-pub(crate) async fn ready(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn ready(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let world = pd.sim.world();
     let is_ready = world.has_all_reported();
     let status = if is_ready {
@@ -208,7 +208,7 @@ pub(crate) async fn ready(State(pd): State<Pd>, query: Query) -> Answer {
     Ok(Reply::gin(status, "application/json; charset=utf-8", &body))
 }
 
-pub(crate) async fn livez(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn livez(State(pd): State<Pd>) -> HandlerResult {
     only_newest(&pd)?;
     Ok(Reply::gin(
         StatusCode::OK,
@@ -217,7 +217,7 @@ pub(crate) async fn livez(State(pd): State<Pd>) -> Answer {
     ))
 }
 
-pub(crate) async fn readyz(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn readyz(State(pd): State<Pd>) -> HandlerResult {
     only_newest(&pd)?;
     let (status, text) = if pd.sim.world().members.has_quorum() {
         (StatusCode::OK, "ok\n")

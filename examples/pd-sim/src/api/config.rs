@@ -6,14 +6,14 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use super::Pd;
-use super::reply::{Answer, Reply};
+use super::reply::{HandlerResult, Reply};
 use super::request::{Query, object};
 use super::stores::limits_by_store;
-use crate::go::Float;
+use crate::go_format::Float;
 use crate::world::World;
-use crate::world::config::Refusal;
+use crate::world::config::ConfigError;
 
-/// The settings of `schedule`, those that live elsewhere filled in.
+/// The settings of `schedule`, completed with those stored elsewhere.
 struct Schedule<'a>(&'a World);
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ struct SchedulerConfig<'a> {
     payload: &'static str,
 }
 
-/// As PD's configuration calls a scheduler; in its order.
+/// Scheduler names in PD's configuration, in PD's order.
 const SCHEDULERS: [(&str, &str); 6] = [
     ("balance-region-scheduler", "balance-region"),
     ("balance-leader-scheduler", "balance-leader"),
@@ -99,7 +99,7 @@ struct All<'a> {
     cluster_version: &'a str,
 }
 
-pub(crate) async fn all(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn all(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     let member = &world.members.list[pd.place];
     Ok(Reply::json(&All {
@@ -115,23 +115,23 @@ pub(crate) async fn all(State(pd): State<Pd>) -> Answer {
     }))
 }
 
-pub(crate) async fn schedule(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn schedule(State(pd): State<Pd>) -> HandlerResult {
     Ok(Reply::json(&Schedule(&pd.sim.world())))
 }
 
-pub(crate) async fn replicate(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn replicate(State(pd): State<Pd>) -> HandlerResult {
     Ok(Reply::json(&Replication(&pd.sim.world())))
 }
 
-fn refused(refusal: Refusal, invalid: u16) -> Reply {
+fn refused(refusal: ConfigError, invalid: u16) -> Reply {
     match refusal {
-        Refusal::NotFound(key) if key.contains(' ') => Reply::text(400, key),
-        Refusal::NotFound(key) => Reply::text(400, format!("config item {key} not found")),
-        Refusal::Invalid(text) => Reply::text(invalid, text),
-        Refusal::Temporary(key) => {
+        ConfigError::NotFound(key) if key.contains(' ') => Reply::text(400, key),
+        ConfigError::NotFound(key) => Reply::text(400, format!("config item {key} not found")),
+        ConfigError::Invalid(text) => Reply::text(invalid, text),
+        ConfigError::Temporary(key) => {
             Reply::text(400, format!("need to clean up TTL first for {key}"))
         }
-        Refusal::WrongType { key, is, wanted } => {
+        ConfigError::WrongType { key, is, wanted } => {
             let text = format!(
                 "json: cannot unmarshal {is} into Go struct field ScheduleConfig.{key} of type {wanted}"
             );
@@ -141,7 +141,7 @@ fn refused(refusal: Refusal, invalid: u16) -> Reply {
     }
 }
 
-pub(crate) async fn set_schedule(State(pd): State<Pd>, body: String) -> Answer {
+pub(crate) async fn set_schedule(State(pd): State<Pd>, body: String) -> HandlerResult {
     let input = object(&body)?;
     let mut world = pd.sim.world();
     let now = world.now;
@@ -152,7 +152,7 @@ pub(crate) async fn set_schedule(State(pd): State<Pd>, body: String) -> Answer {
     Reply::done("The config is updated.")
 }
 
-pub(crate) async fn set(State(pd): State<Pd>, query: Query, body: String) -> Answer {
+pub(crate) async fn set(State(pd): State<Pd>, query: Query, body: String) -> HandlerResult {
     let input = object(&body)?;
     let mut world = pd.sim.world();
     let now = world.now;
@@ -183,7 +183,7 @@ struct Rule {
     count: usize,
 }
 
-pub(crate) async fn rules(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn rules(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     if !world.config.is_on("enable-placement-rules", world.now) {
         let text = "[PD:placement:ErrPlacementDisabled]placement rules feature is disabled";

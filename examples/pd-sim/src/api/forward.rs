@@ -1,4 +1,4 @@
-//! Who answers: the PD asked, the leader behind it, or nobody.
+//! Decides who answers a request: the PD that received it, the leader, or neither.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use tokio::time::sleep;
 
 use super::Pd;
 use super::reply::Reply;
-use crate::world::members::Life;
+use crate::world::members::PdProcess;
 use crate::world::{SECOND, World};
 
 /// How long a follower waits for a leader, in steps.
-const WAITS: [Duration; 5] = [
+const WAIT_STEPS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
     Duration::from_millis(400),
     Duration::from_millis(800),
     Duration::from_millis(1_500),
 ];
-/// Answered by whoever is asked.
+/// Paths that every PD answers itself.
 const LOCAL: [&str; 6] = [
     "/status",
     "/health",
@@ -31,8 +31,8 @@ const LOCAL: [&str; 6] = [
     "/admin/log",
     "/config",
 ];
-/// Only the leader runs the cluster that these tell of.
-const OF_THE_CLUSTER: [&str; 8] = [
+/// Paths under these prefixes need the running cluster, so only the leader answers them.
+const LEADER_ONLY: [&str; 8] = [
     "/stores",
     "/store/",
     "/stats",
@@ -44,16 +44,16 @@ const OF_THE_CLUSTER: [&str; 8] = [
 ];
 
 #[derive(Debug, PartialEq, Eq)]
-enum Way {
-    Answer,
-    /// The leader does not run, and its lease is not over.
+enum Destination {
+    Handler,
+    /// The leader is not running, and its lease has not expired.
     Broken,
     NoLeader,
-    /// This process does not answer.
+    /// This process does not reply.
     Silent,
 }
 
-/// Every request of a PD's goes through here.
+/// Every request to a PD goes through here.
 pub(crate) async fn forward(State(pd): State<Pd>, request: Request, next: Next) -> Response {
     pd.sim.requests.fetch_add(1, Ordering::Relaxed);
     let path = request.uri().path();
@@ -68,7 +68,7 @@ pub(crate) async fn forward(State(pd): State<Pd>, request: Request, next: Next) 
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().remove(header::CONTENT_TYPE);
     }
-    // The process's own clock, as every answer tells it.
+    // The process's own clock, which PD sends with every reply.
     let seconds = pd.sim.world().wall() / SECOND;
     if let Some(date) = http_date(seconds) {
         response.headers_mut().insert(header::DATE, date);
@@ -82,7 +82,7 @@ fn http_date(seconds: i64) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-/// The answer that takes the place of the path's own.
+/// The reply that replaces the path's own, if any.
 async fn decide(pd: &Pd, path: &str, is_get: bool, headers: &HeaderMap) -> Option<Reply> {
     let (waits, too_many, leads, is_bootstrapped) = {
         let world = pd.sim.world();
@@ -95,7 +95,7 @@ async fn decide(pd: &Pd, path: &str, is_get: bool, headers: &HeaderMap) -> Optio
             world.is_bootstrapped(),
         )
     };
-    if way(&pd.sim.world(), pd.place) == Way::Silent {
+    if destination(&pd.sim.world(), pd.place) == Destination::Silent {
         std::future::pending::<()>().await;
     }
     if too_many {
@@ -109,7 +109,7 @@ async fn decide(pd: &Pd, path: &str, is_get: bool, headers: &HeaderMap) -> Optio
         return None;
     }
     let is_of_the_cluster =
-        OF_THE_CLUSTER.iter().any(|known| path.starts_with(known)) || path.starts_with("/region");
+        LEADER_ONLY.iter().any(|known| path.starts_with(known)) || path.starts_with("/region");
     if headers.contains_key("pd-allow-follower-handle") && !leads {
         let is_region = path.starts_with("/region");
         return (is_of_the_cluster && !is_region).then(Reply::not_bootstrapped);
@@ -119,24 +119,27 @@ async fn decide(pd: &Pd, path: &str, is_get: bool, headers: &HeaderMap) -> Optio
         return Some(Reply::plain(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
     match find_leader(pd, waits).await {
-        Way::Answer if is_of_the_cluster && !is_bootstrapped => Some(Reply::not_bootstrapped()),
-        Way::Answer => None,
-        Way::NoLeader if waits => {
+        Destination::Handler if is_of_the_cluster && !is_bootstrapped => {
+            Some(Reply::not_bootstrapped())
+        }
+        Destination::Handler => None,
+        Destination::NoLeader if waits => {
             let text = "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader";
             Some(Reply::plain(StatusCode::SERVICE_UNAVAILABLE, text))
         }
-        Way::NoLeader => Some(Reply::plain(StatusCode::SERVICE_UNAVAILABLE, "no leader")),
-        Way::Broken | Way::Silent => {
+        Destination::NoLeader => Some(Reply::plain(StatusCode::SERVICE_UNAVAILABLE, "no leader")),
+        Destination::Broken | Destination::Silent => {
             let text = "[PD:apiutil:ErrRedirect]redirect failed";
             Some(Reply::plain(StatusCode::INTERNAL_SERVER_ERROR, text))
         }
     }
 }
 
-async fn find_leader(pd: &Pd, waits: bool) -> Way {
+async fn find_leader(pd: &Pd, waits: bool) -> Destination {
     let mut found = to_leader(&pd.sim.world(), pd.place);
-    for wait in WAITS {
-        let is_worth_it = matches!(found, Way::NoLeader if waits) || found == Way::Silent;
+    for wait in WAIT_STEPS {
+        let is_worth_it =
+            matches!(found, Destination::NoLeader if waits) || found == Destination::Silent;
         if !is_worth_it {
             break;
         }
@@ -146,18 +149,18 @@ async fn find_leader(pd: &Pd, waits: bool) -> Way {
     found
 }
 
-fn way(world: &World, place: usize) -> Way {
-    match world.members.list[place].life {
-        Life::Running => Way::Answer,
-        Life::Hung => Way::Silent,
-        Life::Killed | Life::Removed => Way::Broken,
+fn destination(world: &World, place: usize) -> Destination {
+    match world.members.list[place].process {
+        PdProcess::Running => Destination::Handler,
+        PdProcess::Hung => Destination::Silent,
+        PdProcess::Killed | PdProcess::Removed => Destination::Broken,
     }
 }
 
-fn to_leader(world: &World, place: usize) -> Way {
+fn to_leader(world: &World, place: usize) -> Destination {
     match world.members.leader {
-        None => Way::NoLeader,
-        Some(leader) if leader == place => Way::Answer,
-        Some(leader) => way(world, leader),
+        None => Destination::NoLeader,
+        Some(leader) if leader == place => Destination::Handler,
+        Some(leader) => destination(world, leader),
     }
 }

@@ -6,17 +6,17 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::Pd;
-use super::reply::{Answer, Reply};
+use super::reply::{HandlerResult, Reply};
 use super::request::Query;
-use crate::go::{self, Float};
+use crate::go_format::{self, Float};
 use crate::world::region::{Region, RegionId};
-use crate::world::store::Wanted;
+use crate::world::store::TargetState;
 use crate::world::{StoreId, World};
 
-/// From this flow on PD calls a region hot. Bytes per second.
+/// The flow from which PD calls a region hot. Bytes per second.
 const HOT: f64 = 1_000_000.0;
-/// Regions told per store.
-const TOLD: usize = 16;
+/// Maximum number of regions listed per store.
+const MAX_REGIONS: usize = 16;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct HotRegion {
@@ -90,14 +90,14 @@ fn hot_region(world: &World, region: &Region, store: StoreId, flow: Flow) -> Hot
         flow_bytes: bytes,
         flow_keys: keys,
         flow_query: query,
-        flow_cpu: world.release.tells_stores_apart().then_some(Float(0.0)),
+        flow_cpu: world.release.has_store_labels().then_some(Float(0.0)),
         anti_count: 2,
-        last_update_time: go::rfc3339(world.wall()),
+        last_update_time: go_format::rfc3339(world.wall()),
     }
 }
 
 fn hot_store(world: &World, store: StoreId, flow: Flow, as_leader: bool) -> HotStore {
-    let tally = world.regions.tally(store);
+    let tally = world.regions.totals_of(store);
     let minute = if flow == Flow::Write {
         tally.written
     } else {
@@ -115,12 +115,12 @@ fn hot_store(world: &World, store: StoreId, flow: Flow, as_leader: bool) -> HotS
             && (!as_leader || region.leader() == Some(store))
     });
     let statistics: Vec<HotRegion> = here
-        .take(TOLD)
+        .take(MAX_REGIONS)
         .map(|region| hot_region(world, region, store, flow))
         .collect();
     let total = statistics.iter().map(|region| region.flow_bytes.0).sum();
     let (total_bytes, total_keys, total_query) = per_second(total);
-    let cpu = world.release.tells_stores_apart().then_some(Float(0.0));
+    let cpu = world.release.has_store_labels().then_some(Float(0.0));
     HotStore {
         store_bytes,
         store_keys,
@@ -135,7 +135,7 @@ fn hot_store(world: &World, store: StoreId, flow: Flow, as_leader: bool) -> HotS
     }
 }
 
-fn hot(world: &World, query: &Query, flow: Flow) -> Answer {
+fn hot(world: &World, query: &Query, flow: Flow) -> HandlerResult {
     let mut asked = Vec::new();
     for text in query.all("store_id") {
         let refusal = || Reply::text(400, format!("invalid store id: {text}"));
@@ -161,11 +161,11 @@ fn hot(world: &World, query: &Query, flow: Flow) -> Answer {
     }))
 }
 
-pub(crate) async fn write(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn write(State(pd): State<Pd>, query: Query) -> HandlerResult {
     hot(&pd.sim.world(), &query, Flow::Write)
 }
 
-pub(crate) async fn read(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn read(State(pd): State<Pd>, query: Query) -> HandlerResult {
     hot(&pd.sim.world(), &query, Flow::Read)
 }
 
@@ -190,15 +190,15 @@ pub(crate) struct HotStores {
     pub(crate) cpu_read_rate: Rates,
 }
 
-pub(crate) async fn stores(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn stores(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     let mut rates = HotStores::default();
     let known = world
         .stores
         .values()
-        .filter(|store| store.wanted != Wanted::Tombstone);
+        .filter(|store| store.target_state != TargetState::Tombstone);
     for store in known {
-        let tally = world.regions.tally(store.id);
+        let tally = world.regions.totals_of(store.id);
         #[expect(
             clippy::cast_precision_loss,
             reason = "bytes within a minute stay below 2^52"

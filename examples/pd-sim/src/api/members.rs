@@ -6,10 +6,10 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 
 use super::Pd;
-use super::reply::{Answer, Reply};
+use super::reply::{HandlerResult, Reply};
 use super::request::object;
 use crate::world::World;
-use crate::world::members::{Life, Member};
+use crate::world::members::{Member, PdProcess};
 
 /// The build of PD.
 pub(crate) const GIT_HASH: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567";
@@ -24,8 +24,13 @@ struct Health {
     health: bool,
 }
 
-pub(crate) async fn health(State(pd): State<Pd>) -> Answer {
-    let hangs = |world: &World| world.members.present().any(|(_, it)| it.life == Life::Hung);
+pub(crate) async fn health(State(pd): State<Pd>) -> HandlerResult {
+    let hangs = |world: &World| {
+        world
+            .members
+            .present()
+            .any(|(_, it)| it.process == PdProcess::Hung)
+    };
     let waits = hangs(&pd.sim.world());
     if waits {
         tokio::time::sleep(PING).await;
@@ -35,12 +40,12 @@ pub(crate) async fn health(State(pd): State<Pd>) -> Answer {
         name: member.name.clone(),
         member_id: member.id,
         client_urls: [member.client_url.clone()],
-        health: member.life == Life::Running,
+        health: member.process == PdProcess::Running,
     });
     Ok(Reply::json(&members.collect::<Vec<Health>>()))
 }
 
-/// Who a member is, and what runs there.
+/// Identity and version of a member.
 #[derive(Serialize)]
 struct View<'a> {
     name: &'a str,
@@ -95,7 +100,7 @@ struct List<'a> {
     etcd_leader: Option<View<'a>>,
 }
 
-pub(crate) async fn list(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn list(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     let leader = || {
         world
@@ -117,7 +122,7 @@ pub(crate) async fn list(State(pd): State<Pd>) -> Answer {
     }))
 }
 
-pub(crate) async fn leader(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn leader(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     let leader = world
         .members
@@ -126,15 +131,15 @@ pub(crate) async fn leader(State(pd): State<Pd>) -> Answer {
     Ok(Reply::json(&leader))
 }
 
-pub(crate) async fn resign(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn resign(State(pd): State<Pd>) -> HandlerResult {
     let mut world = pd.sim.world();
     let now = world.now;
-    // Alone, the leader goes on.
+    // With a single member, the leader stays.
     let _handed_over = world.members.hand_over(None, now);
     Reply::done("The resign command is submitted.")
 }
 
-pub(crate) async fn transfer(State(pd): State<Pd>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn transfer(State(pd): State<Pd>, Path(name): Path<String>) -> HandlerResult {
     let mut world = pd.sim.world();
     let now = world.now;
     let to = world.members.find(&name);
@@ -144,21 +149,21 @@ pub(crate) async fn transfer(State(pd): State<Pd>, Path(name): Path<String>) -> 
     Reply::done("The transfer command is submitted.")
 }
 
-fn remove_member(world: &mut World, place: Option<usize>, asked: &str) -> Answer {
+fn remove_member(world: &mut World, place: Option<usize>, asked: &str) -> HandlerResult {
     let not_found = || Reply::text(404, format!("not found, pd: {asked}"));
     let place = place.ok_or_else(not_found)?;
     let member = &mut world.members.list[place];
-    member.life = Life::Removed;
+    member.process = PdProcess::Removed;
     Ok(Reply::text(200, format!("removed, pd: {}", member.name)))
 }
 
-pub(crate) async fn remove(State(pd): State<Pd>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn remove(State(pd): State<Pd>, Path(name): Path<String>) -> HandlerResult {
     let mut world = pd.sim.world();
     let place = world.members.find(&name);
     remove_member(&mut world, place, &name)
 }
 
-pub(crate) async fn remove_by_id(State(pd): State<Pd>, Path(id): Path<String>) -> Answer {
+pub(crate) async fn remove_by_id(State(pd): State<Pd>, Path(id): Path<String>) -> HandlerResult {
     let mut world = pd.sim.world();
     let has_id = |(_, member): &(usize, &Member)| member.id.to_string() == id;
     let place = world.members.present().find(has_id).map(|(place, _)| place);
@@ -169,7 +174,7 @@ pub(crate) async fn set_priority(
     State(pd): State<Pd>,
     Path(name): Path<String>,
     body: String,
-) -> Answer {
+) -> HandlerResult {
     let input = object(&body)?;
     let mut world = pd.sim.world();
     let not_found = || Reply::text(404, format!("not found, pd: {name}"));

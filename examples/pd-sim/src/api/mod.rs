@@ -1,4 +1,4 @@
-//! PD's HTTP API: the paths of one PD server.
+//! PD's HTTP API: the routes of one PD server.
 
 mod cluster;
 mod config;
@@ -25,14 +25,14 @@ use self::reply::Reply;
 use crate::metrics;
 use crate::sim::Sim;
 
-/// One PD server, by its place among the members.
+/// One PD server, by its index among the members.
 #[derive(Debug, Clone)]
 pub(crate) struct Pd {
     pub(crate) sim: Arc<Sim>,
     pub(crate) place: usize,
 }
 
-/// What listens on one PD's client URL.
+/// The service on one PD's client URL.
 pub(crate) fn router(pd: Pd) -> Router {
     Router::new()
         .nest("/pd/api/v1", v1())
@@ -45,14 +45,14 @@ pub(crate) fn router(pd: Pd) -> Router {
 
 fn v1() -> Router<Pd> {
     Router::new()
-        .merge(of_stores())
-        .merge(of_regions())
-        .merge(of_operators())
-        .merge(of_members())
-        .merge(of_config())
+        .merge(stores_routes())
+        .merge(regions_routes())
+        .merge(operators_routes())
+        .merge(members_routes())
+        .merge(config_routes())
 }
 
-fn of_stores() -> Router<Pd> {
+fn stores_routes() -> Router<Pd> {
     Router::new()
         .route("/stores", get(stores::list))
         .route("/stores/check", get(stores::check))
@@ -79,7 +79,7 @@ fn of_stores() -> Router<Pd> {
         .route("/hotspot/stores", get(hotspot::stores))
 }
 
-fn of_regions() -> Router<Pd> {
+fn regions_routes() -> Router<Pd> {
     Router::new()
         .route("/regions", get(regions::all))
         .route("/regions/count", get(regions::count))
@@ -96,7 +96,7 @@ fn of_regions() -> Router<Pd> {
         .route("/region/key/{key}", get(regions::by_key))
 }
 
-fn of_operators() -> Router<Pd> {
+fn operators_routes() -> Router<Pd> {
     Router::new()
         .route(
             "/operators",
@@ -121,7 +121,7 @@ fn of_operators() -> Router<Pd> {
         )
 }
 
-fn of_members() -> Router<Pd> {
+fn members_routes() -> Router<Pd> {
     Router::new()
         .route("/health", get(members::health))
         .route("/ping", get(|| async { StatusCode::OK }))
@@ -136,7 +136,7 @@ fn of_members() -> Router<Pd> {
         .route("/leader/transfer/{name}", post(members::transfer))
 }
 
-fn of_config() -> Router<Pd> {
+fn config_routes() -> Router<Pd> {
     Router::new()
         .route("/config", get(config::all).post(config::set))
         .route(

@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Pd;
-use super::reply::{Answer, Reply, parse_error};
+use super::reply::{HandlerResult, Reply, parse_error};
 use super::request::{self, Query, object};
-use crate::go;
+use crate::go_format;
 use crate::world::operator::{Operator, Status, kind};
 use crate::world::region::{RegionId, Role, table};
 use crate::world::{SECOND, StoreId, World};
@@ -54,19 +54,19 @@ fn as_object(operator: &Operator) -> Object<'_> {
             version: operator.version,
         },
         kind: operator.kind,
-        timeout: go::duration(operator.timeout()),
+        timeout: go_format::duration(operator.timeout()),
         status: operator.status.number(),
     }
 }
 
-pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let kinds = query.all("kind");
     let wanted = kinds.iter().fold(0, |bits, name| {
         bits | match *name {
             "admin" => kind::ADMIN,
             "leader" => kind::LEADER,
             "region" => kind::REGION,
-            // `waiting` and what PD does not know: nothing waits here.
+            // `waiting` and unknown kinds: operators never wait here.
             _ => 0,
         }
     });
@@ -85,7 +85,7 @@ pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> Answer {
     Ok(Reply::json(&texts.collect::<Vec<String>>()))
 }
 
-pub(crate) async fn one(State(pd): State<Pd>, Path(region): Path<String>) -> Answer {
+pub(crate) async fn one(State(pd): State<Pd>, Path(region): Path<String>) -> HandlerResult {
     let region = region_id(&region)?;
     let world = pd.sim.world();
     let latest = world.operators.latest(region, world.now);
@@ -98,7 +98,7 @@ pub(crate) async fn one(State(pd): State<Pd>, Path(region): Path<String>) -> Ans
     ))
 }
 
-pub(crate) async fn records(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn records(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let world = pd.sim.world();
     let from = match query.first("from") {
         None => 0,
@@ -117,7 +117,7 @@ pub(crate) async fn records(State(pd): State<Pd>, query: Query) -> Answer {
     Ok(Reply::json(&records))
 }
 
-pub(crate) async fn cancel(State(pd): State<Pd>, Path(region): Path<String>) -> Answer {
+pub(crate) async fn cancel(State(pd): State<Pd>, Path(region): Path<String>) -> HandlerResult {
     let region = region_id(&region)?;
     let mut world = pd.sim.world();
     let now = world.now;
@@ -130,7 +130,7 @@ pub(crate) async fn cancel(State(pd): State<Pd>, Path(region): Path<String>) -> 
     Reply::done("The pending operator is canceled.")
 }
 
-pub(crate) async fn cancel_all(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn cancel_all(State(pd): State<Pd>) -> HandlerResult {
     let mut world = pd.sim.world();
     let now = world.now;
     let regions: Vec<RegionId> = world.operators.running.keys().copied().collect();
@@ -140,7 +140,7 @@ pub(crate) async fn cancel_all(State(pd): State<Pd>) -> Answer {
     Reply::done("All pending operators are canceled.")
 }
 
-pub(crate) async fn create(State(pd): State<Pd>, body: String) -> Answer {
+pub(crate) async fn create(State(pd): State<Pd>, body: String) -> HandlerResult {
     let input = object(&body)?;
     let missing = || Reply::text(400, "missing operator name");
     let name = request::text(&input, "name").ok_or_else(missing)?;

@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use self::view::{NO_REGION, list_of, write_region};
 use super::Pd;
-use super::reply::{Answer, Reply, parse_error};
+use super::reply::{HandlerResult, Reply, parse_error};
 use super::request::{self, Query, object};
 use crate::world::region::{Region, RegionId, Role, table};
-use crate::world::regions::{At, Check};
+use crate::world::regions::{Check, RegionIndex};
 use crate::world::{StoreId, World};
 
-/// Regions given without a limit, and at most.
+/// Default and maximum number of regions per reply.
 const LIMIT: (usize, usize) = (16, 10_240);
 
 fn limit(query: &Query) -> Result<usize, Reply> {
@@ -32,7 +32,7 @@ fn id(text: &str) -> Result<u64, Reply> {
         .map_err(|_| Reply::text(400, parse_error(text)))
 }
 
-pub(crate) async fn all(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn all(State(pd): State<Pd>) -> HandlerResult {
     let world = pd.sim.world();
     Ok(Reply::regions(list_of(&world, world.regions.all())))
 }
@@ -43,7 +43,7 @@ struct Count {
     regions: Option<()>,
 }
 
-pub(crate) async fn count(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn count(State(pd): State<Pd>) -> HandlerResult {
     let count = pd.sim.world().regions.totals().count;
     Ok(Reply::json(&Count {
         count,
@@ -51,12 +51,12 @@ pub(crate) async fn count(State(pd): State<Pd>) -> Answer {
     }))
 }
 
-pub(crate) async fn scan(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn scan(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let limit = limit(&query)?;
     let from = table(query.first("key").unwrap_or_default()).unwrap_or(0);
     let to = query.first("end_key").and_then(table);
     let world = pd.sim.world();
-    let within = |at: &At| to.is_none_or(|to| world.regions.get(*at).start < to);
+    let within = |at: &RegionIndex| to.is_none_or(|to| world.regions.get(*at).start < to);
     let found = world
         .regions
         .starting_at(from)
@@ -69,7 +69,7 @@ pub(crate) async fn on_store(
     State(pd): State<Pd>,
     Path(text): Path<String>,
     query: Query,
-) -> Answer {
+) -> HandlerResult {
     let store = id(&text)?;
     let kind = query.first("type").unwrap_or("all");
     let world = pd.sim.world();
@@ -99,7 +99,7 @@ pub(crate) async fn on_store(
     Ok(Reply::regions(list_of(&world, found)))
 }
 
-pub(crate) async fn siblings(State(pd): State<Pd>, Path(text): Path<String>) -> Answer {
+pub(crate) async fn siblings(State(pd): State<Pd>, Path(text): Path<String>) -> HandlerResult {
     let id = id(&text)?;
     let world = pd.sim.world();
     let refusal = |_| unknown(id);
@@ -119,7 +119,7 @@ pub(crate) async fn siblings(State(pd): State<Pd>, Path(text): Path<String>) -> 
     Ok(Reply::regions(body))
 }
 
-pub(crate) async fn check(State(pd): State<Pd>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn check(State(pd): State<Pd>, Path(name): Path<String>) -> HandlerResult {
     let known = Check::ALL.into_iter().find(|(_, known)| *known == name);
     let not_found = || Reply::plain(axum::http::StatusCode::NOT_FOUND, "404 page not found");
     let (check, _) = known.ok_or_else(not_found)?;
@@ -151,18 +151,22 @@ fn histogram(world: &World, bound: u64, of: fn(&Region) -> u32) -> Reply {
     Reply::json(&bars.collect::<Vec<Bar>>())
 }
 
-pub(crate) async fn size_histogram(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn size_histogram(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let bound = query.number("bound").unwrap_or(1).max(1);
     Ok(histogram(&pd.sim.world(), bound, |region| region.size))
 }
 
-pub(crate) async fn keys_histogram(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn keys_histogram(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let bound = query.number("bound").unwrap_or(1_000).max(1_000);
     Ok(histogram(&pd.sim.world(), bound, |region| region.keys))
 }
 
-/// The first ones by some order.
-pub(crate) async fn top(State(pd): State<Pd>, Path(order): Path<String>, query: Query) -> Answer {
+/// The first regions by some order.
+pub(crate) async fn top(
+    State(pd): State<Pd>,
+    Path(order): Path<String>,
+    query: Query,
+) -> HandlerResult {
     let of: fn(&Region) -> u32 = match order.as_str() {
         "writeflow" => |region| region.written,
         "readflow" => |region| region.read,
@@ -180,8 +184,8 @@ pub(crate) async fn top(State(pd): State<Pd>, Path(order): Path<String>, query: 
     };
     let limit = limit(&query)?;
     let world = pd.sim.world();
-    let mut all: Vec<At> = world.regions.all().collect();
-    let by = |at: &At| std::cmp::Reverse(of(world.regions.get(*at)));
+    let mut all: Vec<RegionIndex> = world.regions.all().collect();
+    let by = |at: &RegionIndex| std::cmp::Reverse(of(world.regions.get(*at)));
     if all.len() > limit && limit > 0 {
         all.select_nth_unstable_by_key(limit - 1, by);
     }
@@ -197,12 +201,12 @@ fn unknown(id: RegionId) -> Reply {
     )
 }
 
-pub(crate) async fn one(State(pd): State<Pd>, Path(text): Path<String>) -> Answer {
+pub(crate) async fn one(State(pd): State<Pd>, Path(text): Path<String>) -> HandlerResult {
     let id = id(&text)?;
     let world = pd.sim.world();
-    let tells = world.release.tells_unknown_regions();
-    if id == 0 && tells {
-        // PD writes the error itself, of which nothing can be written.
+    let is_404 = world.release.unknown_region_is_404();
+    if id == 0 && is_404 {
+        // PD itself fails to encode this reply, and sends the error.
         return Err(Reply::json(&serde_json::Map::new()).with(axum::http::StatusCode::BAD_REQUEST));
     }
     match world.regions.find(id) {
@@ -211,18 +215,18 @@ pub(crate) async fn one(State(pd): State<Pd>, Path(text): Path<String>) -> Answe
             write_region(&world, at, &mut body);
             Ok(Reply::regions(body))
         }
-        None if tells => Err(unknown(id)),
+        None if is_404 => Err(unknown(id)),
         None => Ok(Reply::regions(NO_REGION.to_owned())),
     }
 }
 
-pub(crate) async fn by_key(State(pd): State<Pd>, Path(key): Path<String>) -> Answer {
+pub(crate) async fn by_key(State(pd): State<Pd>, Path(key): Path<String>) -> HandlerResult {
     let world = pd.sim.world();
     let number = table(&key);
     let found = number.and_then(|number| world.regions.starting_at(number).next());
     let Some(at) = found else {
-        if world.release.tells_unknown_regions() {
-            // With the mark for an argument that PD does not give.
+        if world.release.unknown_region_is_404() {
+            // PD forgets the argument, so `%v` stays in the message.
             let text = "[PD:region:ErrRegionNotFound]region %v not found";
             return Err(Reply::text(404, text));
         }
@@ -241,7 +245,7 @@ struct Processed {
     regions: Option<Vec<RegionId>>,
 }
 
-pub(crate) async fn split(State(pd): State<Pd>, body: String) -> Answer {
+pub(crate) async fn split(State(pd): State<Pd>, body: String) -> HandlerResult {
     let input = object(&body)?;
     let keys = input
         .get("split_keys")
@@ -262,7 +266,7 @@ pub(crate) async fn split(State(pd): State<Pd>, body: String) -> Answer {
     }))
 }
 
-pub(crate) async fn scatter(State(pd): State<Pd>, body: String) -> Answer {
+pub(crate) async fn scatter(State(pd): State<Pd>, body: String) -> HandlerResult {
     let input = object(&body)?;
     let mut world = pd.sim.world();
     let ids = input

@@ -1,4 +1,4 @@
-//! The shapes of PD's answers.
+//! The formats of PD's replies.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,14 +6,14 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::go;
+use crate::go_format;
 
 const JSON: &str = "application/json; charset=UTF-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
-/// Regions are written as ready-made bytes, and named so.
+/// Content type of region lists, which PD writes as raw bytes.
 const BYTES: &str = "application/octet-stream";
 
-/// One answer; as an error it is one as well.
+/// One reply, also used as an error.
 #[derive(Debug)]
 pub(crate) struct Reply {
     status: StatusCode,
@@ -22,8 +22,8 @@ pub(crate) struct Reply {
     extra: Option<(&'static str, &'static str)>,
 }
 
-/// What a handler gives: an answer, or the answer that says why not.
-pub(crate) type Answer = Result<Reply, Reply>;
+/// The result of a handler: a reply, or the reply that explains the failure.
+pub(crate) type HandlerResult = Result<Reply, Reply>;
 
 impl Reply {
     fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
@@ -36,22 +36,22 @@ impl Reply {
     }
 
     pub(crate) fn json(value: &impl Serialize) -> Self {
-        Self::new(StatusCode::OK, JSON, go::pretty(value))
+        Self::new(StatusCode::OK, JSON, go_format::pretty(value))
     }
 
-    /// The same with another status.
+    /// The same reply with another status.
     pub(crate) fn with(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
-    /// A JSON string: how PD says that it did something, or that it did not.
+    /// A JSON string: PD's format for success and error messages.
     pub(crate) fn text(status: u16, text: impl AsRef<str>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self::json(&text.as_ref()).with(status)
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what a handler ends with")]
-    pub(crate) fn done(text: &str) -> Answer {
+    pub(crate) fn done(text: &str) -> HandlerResult {
         Ok(Self::text(200, text))
     }
 
@@ -59,19 +59,19 @@ impl Reply {
         Self::new(StatusCode::OK, BYTES, body)
     }
 
-    /// A line of plain text that no browser is to take for anything else.
+    /// A line of plain text with `nosniff`, as Go's `http.Error` writes it.
     pub(crate) fn plain(status: StatusCode, text: &str) -> Self {
         let mut reply = Self::new(status, PLAIN, format!("{text}\n"));
         reply.extra = Some(("x-content-type-options", "nosniff"));
         reply
     }
 
-    /// Plain text of gin's, without that.
+    /// Plain text as the gin framework writes it, without `nosniff`.
     pub(crate) fn gin(status: StatusCode, content_type: &'static str, text: &str) -> Self {
         Self::new(status, content_type, text.to_owned())
     }
 
-    /// A body or a number that PD could not read.
+    /// A body or a number that PD could not parse.
     pub(crate) fn input(message: &str, data: Value) -> Self {
         #[derive(Serialize)]
         struct Input<'a> {
@@ -89,8 +89,8 @@ impl Reply {
         reply
     }
 
-    /// A number in a path that is none, as handlers of stores say it.
-    pub(crate) fn no_number(text: &str) -> Self {
+    /// An invalid number in a path, in the format of the store handlers.
+    pub(crate) fn not_a_number(text: &str) -> Self {
         Self::input(&parse_error(text), json!({}))
     }
 
@@ -102,7 +102,7 @@ impl Reply {
     }
 }
 
-/// What Go says of a text that is no number.
+/// Go's message for a text that is not a number.
 pub(crate) fn parse_error(text: &str) -> String {
     format!("strconv.ParseUint: parsing {text:?}: invalid syntax")
 }

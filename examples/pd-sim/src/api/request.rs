@@ -1,4 +1,4 @@
-//! What is asked: query parameters, and bodies read as Go reads them.
+//! Query parameters, and bodies parsed like Go parses them.
 
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::reply::Reply;
 
-/// The query, in the order given; a name may come several times.
+/// The query in the given order; a name may occur several times.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
@@ -41,7 +41,7 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
-    /// A number; none where it is absent or no number.
+    /// A number; `None` if it is absent or not a number.
     pub(crate) fn number<T: FromStr>(&self, name: &str) -> Option<T> {
         self.first(name)?.parse().ok()
     }
@@ -87,7 +87,7 @@ pub(crate) fn object(body: &str) -> Result<Map<String, Value>, Reply> {
     }
 }
 
-/// What Go says of a text that is no JSON; after how many bytes.
+/// Go's error message for invalid JSON, and the byte offset.
 fn syntax_error(body: &str) -> (String, Option<usize>) {
     let text = body.trim_start();
     let skipped = body.len() - text.len();
@@ -118,7 +118,7 @@ fn syntax_error(body: &str) -> (String, Option<usize>) {
     (message, Some(skipped + 1))
 }
 
-/// A number in a body, as Go sees one: any JSON number.
+/// A number in a body: any JSON number, as in Go.
 pub(crate) fn id(map: &Map<String, Value>, key: &str) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_as_go_refuses_it() {
+    fn invalid_json_is_rejected_as_by_go() {
         let cases = [
             (
                 "foo",

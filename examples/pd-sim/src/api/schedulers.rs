@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Pd;
-use super::reply::{Answer, Reply};
+use super::reply::{HandlerResult, Reply};
 use super::request::{self, Query, object};
-use crate::go;
+use crate::go_format;
 use crate::world::World;
 use crate::world::schedulers::{BATCH, CHECKERS, EVICT_LEADER, Schedulers};
 
@@ -23,7 +23,7 @@ struct Paused<'a> {
     resume_at: String,
 }
 
-pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let world = pd.sim.world();
     if query.first("status") != Some("paused") {
         let none: [&str; 0] = [];
@@ -37,8 +37,8 @@ pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> Answer {
         let pause = world.schedulers.paused(name, world.now)?;
         Some(Paused {
             name,
-            paused_at: go::rfc3339_seconds(world.shown(pause.from)),
-            resume_at: go::rfc3339_seconds(world.shown(pause.until)),
+            paused_at: go_format::rfc3339_seconds(world.shown(pause.from)),
+            resume_at: go_format::rfc3339_seconds(world.shown(pause.until)),
         })
     });
     let paused: Vec<Paused> = paused.collect();
@@ -49,7 +49,7 @@ pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> Answer {
     Ok(Reply::json(&names))
 }
 
-pub(crate) async fn add(State(pd): State<Pd>, body: String) -> Answer {
+pub(crate) async fn add(State(pd): State<Pd>, body: String) -> HandlerResult {
     let input = object(&body)?;
     let missing = || Reply::text(400, "missing scheduler name");
     let name = request::text(&input, "name").ok_or_else(missing)?;
@@ -69,7 +69,7 @@ pub(crate) async fn add(State(pd): State<Pd>, body: String) -> Answer {
     Reply::done("The scheduler is created.")
 }
 
-fn evict(world: &mut World, input: &serde_json::Map<String, Value>) -> Answer {
+fn evict(world: &mut World, input: &serde_json::Map<String, Value>) -> HandlerResult {
     let newest = world.release.is_newest();
     let Some(store) = request::id(input, "store_id") else {
         let is_other = newest && input.contains_key("store_id");
@@ -83,8 +83,8 @@ fn evict(world: &mut World, input: &serde_json::Map<String, Value>) -> Answer {
     let runs = world.schedulers.runs(EVICT_LEADER);
     if !world.stores.contains_key(&store) {
         let text = format!("[PD:core:ErrStoreNotFound]store {store} not found");
-        // A scheduler that runs answers in JSON, which PD quotes once more.
-        let nested = go::pretty(&text);
+        // A running scheduler replies in JSON, which PD encodes once more.
+        let nested = go_format::pretty(&text);
         return Err(match (runs, newest) {
             (true, _) => Reply::text(500, nested),
             (false, true) => Reply::text(400, text),
@@ -99,7 +99,7 @@ fn evict(world: &mut World, input: &serde_json::Map<String, Value>) -> Answer {
     })
 }
 
-pub(crate) async fn remove(State(pd): State<Pd>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn remove(State(pd): State<Pd>, Path(name): Path<String>) -> HandlerResult {
     let mut world = pd.sim.world();
     let store = name
         .strip_prefix(EVICT_LEADER)
@@ -121,7 +121,7 @@ pub(crate) async fn remove(State(pd): State<Pd>, Path(name): Path<String>) -> An
     Reply::done("The scheduler is removed.")
 }
 
-/// The seconds that a pause is to last.
+/// The requested duration of a pause, in seconds.
 fn delay(body: &str) -> Result<i64, Reply> {
     let input = object(body)?;
     let value = input.get("delay");
@@ -136,7 +136,11 @@ fn delay(body: &str) -> Result<i64, Reply> {
     Ok(seconds)
 }
 
-pub(crate) async fn pause(State(pd): State<Pd>, Path(name): Path<String>, body: String) -> Answer {
+pub(crate) async fn pause(
+    State(pd): State<Pd>,
+    Path(name): Path<String>,
+    body: String,
+) -> HandlerResult {
     let seconds = delay(&body)?;
     let mut world = pd.sim.world();
     let now = world.now;
@@ -169,7 +173,7 @@ struct EvictConfig {
     batch: Option<usize>,
 }
 
-pub(crate) async fn config(State(pd): State<Pd>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn config(State(pd): State<Pd>, Path(name): Path<String>) -> HandlerResult {
     let world = pd.sim.world();
     if name != EVICT_LEADER || !world.schedulers.runs(EVICT_LEADER) {
         return Err(Reply::plain(StatusCode::NOT_FOUND, "404 page not found"));
@@ -195,7 +199,7 @@ struct CheckerStatus {
     paused: bool,
 }
 
-pub(crate) async fn checker(State(pd): State<Pd>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn checker(State(pd): State<Pd>, Path(name): Path<String>) -> HandlerResult {
     let name = checker_name(&name)?;
     let world = pd.sim.world();
     let paused = world.schedulers.is_checker_paused(name, world.now);
@@ -206,7 +210,7 @@ pub(crate) async fn pause_checker(
     State(pd): State<Pd>,
     Path(name): Path<String>,
     body: String,
-) -> Answer {
+) -> HandlerResult {
     let seconds = delay(&body)?;
     let name = checker_name(&name)?;
     let mut world = pd.sim.world();

@@ -16,10 +16,10 @@ pub(crate) use self::view::limits_by_store;
 
 use self::view::StoreView;
 use super::Pd;
-use super::reply::{Answer, Reply};
+use super::reply::{HandlerResult, Reply};
 use super::request::Query;
-use crate::go::Float;
-use crate::world::store::{StateName, Store, Wanted};
+use crate::go_format::Float;
+use crate::world::store::{Store, StoreState, TargetState};
 use crate::world::{StoreId, World};
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ fn listed(world: &World, is_listed: impl Fn(&Store) -> bool) -> Reply {
     })
 }
 
-pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let mut states = Vec::new();
     for text in query.all("state") {
         let number: Result<i64, _> = text.parse();
@@ -47,20 +47,20 @@ pub(crate) async fn list(State(pd): State<Pd>, query: Query) -> Answer {
     if states.is_empty() {
         states = vec![0, 1];
     }
-    let number = |store: &Store| match store.wanted {
-        Wanted::Up => 0,
-        Wanted::Offline => 1,
-        Wanted::Tombstone => 2,
+    let number = |store: &Store| match store.target_state {
+        TargetState::Up => 0,
+        TargetState::Offline => 1,
+        TargetState::Tombstone => 2,
     };
     Ok(listed(&pd.sim.world(), |store| {
         states.contains(&number(store))
     }))
 }
 
-pub(crate) async fn check(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn check(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let mut wanted = Vec::new();
     for text in query.all("state") {
-        let known = StateName::ALL.into_iter();
+        let known = StoreState::ALL.into_iter();
         let found = known
             .clone()
             .find(|state| state.name().eq_ignore_ascii_case(text));
@@ -75,7 +75,7 @@ pub(crate) async fn check(State(pd): State<Pd>, query: Query) -> Answer {
     }))
 }
 
-/// The store that a path names, or PD's refusal.
+/// The store that a path names, or PD's error.
 fn known(world: &World, id: StoreId, status: u16) -> Result<&Store, Reply> {
     let refusal = || {
         Reply::text(
@@ -87,10 +87,10 @@ fn known(world: &World, id: StoreId, status: u16) -> Result<&Store, Reply> {
 }
 
 fn id(text: &str) -> Result<StoreId, Reply> {
-    text.parse().map_err(|_| Reply::no_number(text))
+    text.parse().map_err(|_| Reply::not_a_number(text))
 }
 
-pub(crate) async fn one(State(pd): State<Pd>, Path(text): Path<String>) -> Answer {
+pub(crate) async fn one(State(pd): State<Pd>, Path(text): Path<String>) -> HandlerResult {
     let id = id(&text)?;
     let world = pd.sim.world();
     let store = known(&world, id, 404)?;
@@ -107,12 +107,12 @@ pub(crate) struct Progress {
     pub(crate) left_seconds: Float,
 }
 
-/// Two decimals of a share, as PD rounds it.
+/// A share rounded to two decimals, as PD does.
 fn share(done: f64) -> Float {
     Float((done * 100.0).floor() / 100.0)
 }
 
-pub(crate) async fn progress(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn progress(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let world = pd.sim.world();
     if let Some(text) = query.first("id") {
         let id = id(text)?;

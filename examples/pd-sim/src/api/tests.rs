@@ -1,5 +1,5 @@
-//! What PD answers, byte for byte: `tests/samples.json` holds requests and PD's answers to them, in groups that each begin with
-//! a scene from here.
+//! PD's replies, byte for byte: `tests/samples.json` contains requests and PD's replies to them, in groups that each start
+//! with a scene from this module.
 
 mod scenes;
 
@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use super::cluster::RegionStats;
 use super::hotspot::{Hot, HotRegion, HotStore, HotStores};
 use super::*;
-use crate::go::{self, Float};
+use crate::go_format::{self, Float};
 use crate::world::World;
 use crate::world::operator::Status;
 use crate::world::region::Role;
@@ -34,10 +34,10 @@ struct Step {
     body: String,
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Which PD is asked.
+    /// Which PD receives the request.
     #[serde(default)]
     place: usize,
-    /// Absent where the step only prepares the next ones.
+    /// Absent if the step only prepares the next ones.
     answer: Option<String>,
     #[serde(default)]
     status: u16,
@@ -61,7 +61,7 @@ async fn ask(sim: &Arc<Sim>, step: &Step) -> Response<Body> {
     router(pd).oneshot(request).await.unwrap()
 }
 
-/// What is wrong with an answer, at the first line that differs.
+/// How a reply differs from the expected one, at the first differing line.
 fn difference(is: &str, due: &str) -> Option<String> {
     let place = is.lines().zip(due.lines()).position(|(is, due)| is != due);
     let line = |text: &str| place.and_then(|place| text.lines().nth(place).map(str::to_owned));
@@ -96,7 +96,7 @@ async fn check(sim: &Arc<Sim>, step: &Step) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_answer_is_pds_own() {
+async fn every_reply_matches_pd() {
     let groups = include_str!("../../tests/samples.json");
     let groups: Vec<Group> = serde_json::from_str(groups).unwrap();
     let mut checked = 0;
@@ -121,7 +121,7 @@ fn transfer(world: &mut World) -> crate::world::operator::Operator {
 
 /// A time of day that is not on one of the simulator's ticks.
 #[test]
-fn an_operator_that_has_ended_is_told_as_pd_tells_it() {
+fn an_ended_operator_is_formatted_as_by_pd() {
     let sim = scenes::scene("regions", "26.3.4");
     let mut world = sim.world();
     let mut operator = transfer(&mut world);
@@ -208,7 +208,10 @@ fn hot_regions_have_pds_shape() {
         as_peer: stores(),
         as_leader: stores(),
     };
-    assert_eq!(go::pretty(&hot), include_str!("../../tests/hot-write.json"));
+    assert_eq!(
+        go_format::pretty(&hot),
+        include_str!("../../tests/hot-write.json")
+    );
 }
 
 #[test]
@@ -227,15 +230,15 @@ fn hot_stores_have_pds_shape() {
         cpu_read_rate: rates(12.5, 0.0),
     };
     assert_eq!(
-        go::pretty(&stores),
+        go_format::pretty(&stores),
         include_str!("../../tests/hot-stores.json")
     );
-    assert_eq!(go::pretty(&HotStores::default()), "{}\n");
+    assert_eq!(go_format::pretty(&HotStores::default()), "{}\n");
 }
 
 #[test]
 fn the_count_alone_has_no_maps() {
-    let counted = go::pretty(&RegionStats::default());
+    let counted = go_format::pretty(&RegionStats::default());
     assert!(counted.contains("\"store_peer_size\": null"), "{counted}");
     assert!(!counted.contains("store_peer_keys"), "{counted}");
 }

@@ -1,12 +1,12 @@
-//! What Prometheus is to scrape, in the form of its HTTP service discovery: every store's metrics lie under this port, and are
-//! named by the store's status address, as if they came from there.
+//! Scrape targets in the format of Prometheus's HTTP service discovery: every store's metrics are served on this port, with
+//! the store's status address as `instance`.
 
 use axum::extract::State;
 use serde::Serialize;
 
 use super::Control;
-use crate::world::members::Life;
-use crate::world::store::Wanted;
+use crate::world::members::PdProcess;
+use crate::world::store::TargetState;
 
 #[derive(Serialize)]
 pub(super) struct Group {
@@ -31,7 +31,7 @@ pub(super) async fn targets(State(control): State<Control>) -> axum::Json<Vec<Gr
     let stores = world
         .stores
         .values()
-        .filter(|it| it.wanted != Wanted::Tombstone);
+        .filter(|it| it.target_state != TargetState::Tombstone);
     let stores = stores.map(|store| Group {
         targets: [host(&control.url)],
         labels: Labels {
@@ -43,7 +43,7 @@ pub(super) async fn targets(State(control): State<Control>) -> axum::Json<Vec<Gr
     let members = world
         .members
         .present()
-        .filter(|(_, it)| it.life != Life::Removed);
+        .filter(|(_, it)| it.process != PdProcess::Removed);
     let members = members.map(|(_, member)| Group {
         targets: [host(&member.client_url)],
         labels: Labels {

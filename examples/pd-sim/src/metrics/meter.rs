@@ -1,18 +1,18 @@
-//! What a store's process has counted since it started, by the wall clock: Prometheus knows no other.
+//! Counters of a store's process since it started. They follow the wall clock, because Prometheus does.
 
 use crate::world::Nanos;
-use crate::world::store::Ailments;
+use crate::world::store::StoreFaults;
 
-/// How requests spread: this share of them takes this part of the slowest. The 99th percentile comes out at nine tenths of it.
+/// Latency distribution: (share of requests, latency as a fraction of the slowest). The 99th percentile is about 0.9 of it.
 const SPREAD: [(f64, f64); 3] = [(0.5, 0.125), (0.45, 0.25), (0.05, 1.0)];
-/// Histograms of requests: from 50 µs, doubling.
+/// Buckets of request histograms: from 50 µs, doubling.
 pub(crate) const REQUEST_BUCKETS: usize = 22;
-/// Histograms of entries: from 2, doubling.
+/// Buckets of entry histograms: from 2, doubling.
 pub(crate) const LAG_BUCKETS: usize = 14;
-/// How often the lag of a region's log is looked at, on each leader's store. Per second.
-const LAG_LOOKS: f64 = 10.0;
+/// How often each leader's store samples the log lag of a region. Per second.
+const LAG_SAMPLES: f64 = 10.0;
 
-/// A histogram whose bounds double.
+/// A histogram whose bucket bounds double.
 #[derive(Debug, Clone)]
 pub(crate) struct Doubling {
     first: f64,
@@ -37,7 +37,7 @@ impl Doubling {
         self.sum += value * times;
     }
 
-    /// The bounds, with what has accumulated up to each.
+    /// The bucket bounds with their cumulative counts.
     pub(crate) fn buckets(&self) -> Vec<(f64, f64)> {
         let mut accumulated = 0.0;
         let mut bound = self.first;
@@ -54,7 +54,6 @@ impl Doubling {
     }
 }
 
-/// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     pub(crate) started: Nanos,
@@ -67,7 +66,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Of a process that started then; both times are the wall clock's.
+    /// Both times are wall-clock times.
     pub(crate) fn new(started: Nanos, now: Nanos) -> Self {
         Self {
             started,
@@ -80,8 +79,8 @@ impl Meter {
         }
     }
 
-    /// Counts on to this time, with this many requests per second.
-    pub(crate) fn count(&mut self, now: Nanos, per_second: f64, ails: &Ailments) {
+    /// Counts up to this time, at this number of requests per second.
+    pub(crate) fn count(&mut self, now: Nanos, per_second: f64, ails: &StoreFaults) {
         #[expect(clippy::cast_precision_loss, reason = "seconds between two scrapes")]
         let seconds = ((now - self.counted_to) as f64 / 1e9).max(0.0);
         self.counted_to = now;
@@ -90,11 +89,11 @@ impl Meter {
         self.refused += ails.busy_per_second * seconds;
         self.cpu_seconds += seconds * (0.05 + per_second / 20_000.0);
         for (share, part) in SPREAD {
-            // The 99th percentile is to be at the latency that was asked for.
+            // Puts the 99th percentile at the requested latency.
             let slowest = ails.latency_ms / 1e3 / 0.9;
             self.latency.observe(slowest * part, requests * share);
         }
-        self.lag.observe(ails.raft_lag, LAG_LOOKS * seconds);
+        self.lag.observe(ails.raft_lag, LAG_SAMPLES * seconds);
     }
 }
 
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn buckets_accumulate_to_everything() {
         let mut meter = Meter::new(0, 0);
-        meter.count(10_000_000_000, 100.0, &Ailments::default());
+        meter.count(10_000_000_000, 100.0, &StoreFaults::default());
         let buckets = meter.latency.buckets();
         assert_eq!(buckets.len(), REQUEST_BUCKETS + 1);
         let (bound, all) = *buckets.last().unwrap();
@@ -115,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_slow_store_has_its_slow_requests_in_the_bucket_of_its_latency() {
-        let slow = Ailments {
+        let slow = StoreFaults {
             latency_ms: 300.0,
-            ..Ailments::default()
+            ..StoreFaults::default()
         };
         let mut meter = Meter::new(0, 0);
         meter.count(1_000_000_000, 100.0, &slow);

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes, of TiKV's processes and of PD's.
+//! Metrics of TiKV and PD processes for Prometheus.
 
 mod meter;
 mod pd;
@@ -15,7 +15,7 @@ use crate::api::Pd;
 use crate::sim::Sim;
 use crate::world::StoreId;
 use crate::world::members;
-use crate::world::store::Life;
+use crate::world::store::StoreProcess;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -23,9 +23,9 @@ fn page(text: String) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }
 
-/// `/metrics` of one PD, which its embedded etcd answers, leader or not.
+/// `/metrics` of one PD, served by its embedded etcd, so it works on followers too.
 pub(crate) async fn of_pd(State(pd): State<Pd>) -> Response {
-    let hangs = pd.sim.world().members.list[pd.place].life == members::Life::Hung;
+    let hangs = pd.sim.world().members.list[pd.place].process == members::PdProcess::Hung;
     if hangs {
         std::future::pending::<()>().await;
     }
@@ -33,10 +33,10 @@ pub(crate) async fn of_pd(State(pd): State<Pd>) -> Response {
     page(pd::render(&world, pd.place))
 }
 
-/// The metrics of one store, as its status address would give them; nothing of a store that does not run.
+/// The metrics of one store, as its status address would serve them; 503 for a store that is not running.
 pub(crate) async fn of_store(sim: &Sim, store: StoreId) -> Response {
-    let life = sim.world().stores.get(&store).map(|store| store.life);
-    if let Some(Life::Stopped(_)) = life {
+    let process = sim.world().stores.get(&store).map(|store| store.process);
+    if let Some(StoreProcess::Stopped(_)) = process {
         std::future::pending::<()>().await;
     }
     let mut world = sim.world();

@@ -1,10 +1,10 @@
-//! The metrics of a PD process. What it says of the cluster means something on the leader only; others say 0.
+//! The metrics of a PD process. Cluster metrics are meaningful on the leader only; the other members report 0.
 
 use super::text::Page;
 use crate::world::World;
-use crate::world::members::Life;
+use crate::world::members::PdProcess;
 use crate::world::regions::Check;
-use crate::world::store::{StateName, Store, UNHEALTHY, Wanted};
+use crate::world::store::{Store, StoreState, TargetState, UNHEALTHY};
 
 pub(crate) fn render(world: &World, place: usize) -> String {
     let leads = world.members.leader == Some(place);
@@ -48,7 +48,7 @@ fn members(page: &mut Page, world: &World, leads: bool) {
     page.metric("pd_cluster_health_status", "gauge");
     for (_, member) in world.members.present() {
         let labels = format!("name=\"{}\"", member.name);
-        let is_healthy = one_if(member.life == Life::Running);
+        let is_healthy = one_if(member.process == PdProcess::Running);
         page.sample("pd_cluster_health_status", &labels, is_healthy);
     }
     page.one(
@@ -59,18 +59,18 @@ fn members(page: &mut Page, world: &World, leads: bool) {
     );
 }
 
-/// In what `pd_cluster_status` counts a store.
+/// The state under which `pd_cluster_status` counts a store.
 fn counted_as(world: &World, store: &Store) -> Vec<&'static str> {
     let state = store.state_name(world.now, world.config.down_after(world.now));
     let mut counted = match state {
-        StateName::Up => vec!["store_up_count", "store_serving_count"],
-        StateName::Disconnected if store.silence(world.now) > UNHEALTHY => {
+        StoreState::Up => vec!["store_up_count", "store_serving_count"],
+        StoreState::Disconnected if store.silence(world.now) > UNHEALTHY => {
             vec!["store_unhealth_count", "store_serving_count"]
         }
-        StateName::Disconnected => vec!["store_disconnected_count", "store_serving_count"],
-        StateName::Down => vec!["store_down_count", "store_serving_count"],
-        StateName::Offline => vec!["store_offline_count", "store_removing_count"],
-        StateName::Tombstone => vec!["store_tombstone_count", "store_removed_count"],
+        StoreState::Disconnected => vec!["store_disconnected_count", "store_serving_count"],
+        StoreState::Down => vec!["store_down_count", "store_serving_count"],
+        StoreState::Offline => vec!["store_offline_count", "store_removing_count"],
+        StoreState::Tombstone => vec!["store_tombstone_count", "store_removed_count"],
     };
     if world.is_low_on_space(store.id) {
         counted.push("store_low_space_count");
@@ -99,7 +99,7 @@ const STORE_COUNTS: [&str; 12] = [
 fn cluster(page: &mut Page, world: &World, leads: bool) {
     let name = "pd_cluster_status";
     page.metric(name, "gauge");
-    let is_apart = world.release.tells_stores_apart();
+    let is_apart = world.release.has_store_labels();
     let label = |kind: &str, store: Option<&Store>| match (is_apart, store) {
         (true, Some(store)) => {
             format!("type=\"{kind}\",engine=\"tikv\",store=\"{}\"", store.id)
@@ -122,7 +122,7 @@ fn cluster(page: &mut Page, world: &World, leads: bool) {
             for (store, _) in of_kind {
                 page.sample(name, &label(kind, Some(store)), 1.0);
             }
-            // So that the sum is 0, not unknown.
+            // So that the sum is 0 instead of unknown.
             page.sample(name, &label(kind, None), 0.0);
         } else {
             page.sample(name, &label(kind, None), float(of_kind.count() as u64));
@@ -130,12 +130,12 @@ fn cluster(page: &mut Page, world: &World, leads: bool) {
     }
     let alive = stores
         .iter()
-        .filter(|store| store.wanted != Wanted::Tombstone);
+        .filter(|store| store.target_state != TargetState::Tombstone);
     let space = alive.map(|store| (world.space(store).0, store.capacity));
     let (used, capacity) = space.fold((0.0, 0.0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
     let leaders: u64 = stores
         .iter()
-        .map(|store| world.regions.tally(store.id).leaders)
+        .map(|store| world.regions.totals_of(store.id).leaders)
         .sum();
     let count = if leads {
         world.regions.totals().count
@@ -177,9 +177,9 @@ fn stores(page: &mut Page, world: &World) {
     for store in world
         .stores
         .values()
-        .filter(|it| it.wanted != Wanted::Tombstone)
+        .filter(|it| it.target_state != TargetState::Tombstone)
     {
-        let tally = world.regions.tally(store.id);
+        let tally = world.regions.totals_of(store.id);
         let (used, available) = world.space(store);
         for (kind, value) in [
             ("leader_count", float(tally.leaders)),

@@ -2,18 +2,18 @@
 
 use std::fmt::Write as _;
 
-/// A page of metrics in the making.
+/// A metrics page under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Page(String);
 
 impl Page {
-    /// Names the metric that follows; its type is `gauge`, `counter` or `histogram`.
+    /// Starts a metric; its type is `gauge`, `counter` or `histogram`.
     pub(crate) fn metric(&mut self, name: &str, kind: &str) {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(self.0, "# TYPE {name} {kind}");
     }
 
-    /// One sample. `labels` are `a="b",c="d"`, or nothing.
+    /// Writes one sample. `labels` are `a="b",c="d"`, or empty.
     pub(crate) fn sample(&mut self, name: &str, labels: &str, value: f64) {
         let _ = if labels.is_empty() {
             writeln!(self.0, "{name} {value}")
@@ -22,13 +22,13 @@ impl Page {
         };
     }
 
-    /// A metric of one sample.
+    /// Writes a metric with one sample.
     pub(crate) fn one(&mut self, name: &str, kind: &str, labels: &str, value: f64) {
         self.metric(name, kind);
         self.sample(name, labels, value);
     }
 
-    /// A gauge with one sample for each of these label sets.
+    /// Writes a gauge with one sample per label set.
     pub(crate) fn gauges(&mut self, name: &str, label: &str, samples: &[(&str, f64)]) {
         self.metric(name, "gauge");
         for (value, sample) in samples {
@@ -36,7 +36,7 @@ impl Page {
         }
     }
 
-    /// A histogram's buckets as they accumulate, with the sum of what was observed.
+    /// Writes a histogram from its cumulative buckets and the sum of its values.
     pub(crate) fn histogram(&mut self, name: &str, labels: &str, buckets: &[(f64, f64)], sum: f64) {
         let joined = if labels.is_empty() {
             String::new()

@@ -2,15 +2,15 @@
 
 use super::meter::Meter;
 use super::text::Page;
-use crate::world::store::{Ailments, Store};
+use crate::world::store::{Store, StoreFaults};
 use crate::world::{StoreId, World};
 
 /// Requests per second over the whole cluster, by leaders.
 const REQUESTS: f64 = 3_000.0;
-/// Requests per second of a store that leads nothing: health checks and the like.
+/// Requests per second of a store without leaders: health checks and the like.
 const IDLE: f64 = 5.0;
 
-/// None for a store that does not run.
+/// Returns `None` for a store that is not running.
 pub(crate) fn render(world: &mut World, id: StoreId) -> Option<String> {
     let (now, started) = {
         let store = world.stores.get(&id).filter(|store| store.is_running())?;
@@ -18,13 +18,13 @@ pub(crate) fn render(world: &mut World, id: StoreId) -> Option<String> {
     };
     let process = world.stores.get(&id)?.started;
     let per_second = requests_per_second(world, id);
-    let ails = world.stores.get(&id)?.ailments.clone();
+    let ails = world.stores.get(&id)?.faults.clone();
     let meter = world
         .meters
         .entry(id)
         .or_insert_with(|| Meter::new(process, now));
     if meter.started != process {
-        // A new process begins anew.
+        // The counters of a new process start at zero.
         *meter = Meter::new(process, now);
     }
     meter.count(now, per_second, &ails);
@@ -43,7 +43,7 @@ pub(crate) fn render(world: &mut World, id: StoreId) -> Option<String> {
 )]
 fn requests_per_second(world: &World, id: StoreId) -> f64 {
     let all = world.regions.totals().count.max(1) as f64;
-    IDLE + REQUESTS * world.regions.tally(id).leaders as f64 / all
+    IDLE + REQUESTS * world.regions.totals_of(id).leaders as f64 / all
 }
 
 fn traffic(page: &mut Page, meter: &Meter) {
@@ -96,7 +96,7 @@ fn traffic(page: &mut Page, meter: &Meter) {
     );
 }
 
-fn troubles(page: &mut Page, ails: &Ailments, meter: &Meter) {
+fn troubles(page: &mut Page, ails: &StoreFaults, meter: &Meter) {
     let name = "tikv_engine_write_stall";
     page.metric(name, "gauge");
     for db in ["kv", "raft"] {
@@ -167,7 +167,7 @@ fn holdings(page: &mut Page, world: &World, id: StoreId) {
             ("import_size", 0.0),
         ],
     );
-    let tally = world.regions.tally(id);
+    let tally = world.regions.totals_of(id);
     #[expect(
         clippy::cast_precision_loss,
         reason = "counts of regions stay far below 2^52"
@@ -197,7 +197,7 @@ fn process_metrics(page: &mut Page, meter: &Meter, started: i64) {
     #[expect(clippy::cast_precision_loss, reason = "to the second is exact enough")]
     let started = (started / 1_000_000_000) as f64;
     page.one("process_start_time_seconds", "gauge", "", started);
-    // As TiKV's library gives it, in whole seconds.
+    // In whole seconds, as TiKV's library reports it.
     page.one(
         "process_cpu_seconds_total",
         "counter",

@@ -1,15 +1,15 @@
-//! The operators that people ask for, with PD's checks in PD's order and PD's words.
+//! Operators requested through the API, with PD's checks, in PD's order, and PD's messages.
 
 use super::operator::{Step, kind};
 use super::plan::{Aim, Title};
 use super::region::{RegionId, Role};
-use super::regions::At;
+use super::regions::RegionIndex;
 use super::{StoreId, World};
 
 const IN_THE_WAY: &str =
     "[PD:operator:ErrAddOperator]failed to add operator, maybe already have one";
 
-/// What PD says when it does not do as asked.
+/// PD's message when it refuses a request.
 pub(crate) type Refused = Result<(), String>;
 
 impl World {
@@ -90,7 +90,7 @@ impl World {
             self.takes_peers(*store)?;
         }
         let here = self.regions.get(at).stores();
-        let wanted: Vec<StoreId> = to.iter().map(|(store, _)| *store).collect();
+        let target_state: Vec<StoreId> = to.iter().map(|(store, _)| *store).collect();
         let added = to.iter().filter(|(store, _)| !here.contains(store));
         let role = |name: &str| match name {
             "learner" => Role::Learner,
@@ -101,14 +101,14 @@ impl World {
             add: added.map(|(store, name)| (*store, role(name))).collect(),
             remove: here
                 .into_iter()
-                .filter(|store| !wanted.contains(store))
+                .filter(|store| !target_state.contains(store))
                 .collect(),
             leader: leader.map(|(store, _)| *store),
         };
         self.ask(at, &Title::admin("admin-move-region"), &aim)
     }
 
-    /// Splits where `keys` say, or in the middle with another policy than `USEKEY`.
+    /// Splits at `keys`, or in the middle under any policy other than `USEKEY`.
     pub(crate) fn split_region(&mut self, region: RegionId, policy: &str, keys: &[u64]) -> Refused {
         let at = self.region(region)?;
         let policy_upper = policy.to_uppercase();
@@ -130,7 +130,7 @@ impl World {
         self.submit(operator)
     }
 
-    fn middle(&self, at: At) -> Option<u64> {
+    fn middle(&self, at: RegionIndex) -> Option<u64> {
         let start = self.regions.get(at).start;
         let end = self.regions.end(at).unwrap_or(start + (1 << 20));
         Some(u64::midpoint(start, end)).filter(|middle| *middle > start)
@@ -171,14 +171,14 @@ impl World {
         self.submit(of_target)
     }
 
-    /// Spreads a region's leader; nothing to do is no refusal.
+    /// Scatters a region's leader; it is not an error if there is nothing to do.
     pub(crate) fn scatter_region(&mut self, region: RegionId) -> Refused {
         let at = self.region(region)?;
         let known = self.regions.get(at);
         let Some(leader) = known.leader() else {
             return Err(format!("region {region} has no leader"));
         };
-        let leaders = |store: &StoreId| self.regions.tally(*store).leaders;
+        let leaders = |store: &StoreId| self.regions.totals_of(*store).leaders;
         let others = known.voters().map(super::region::Peer::store);
         let others = others.filter(|store| *store != leader && self.may_lead(*store));
         let best = others
@@ -194,7 +194,7 @@ impl World {
         self.ask(at, &Title::admin("scatter-region"), &aim)
     }
 
-    fn ask(&mut self, at: At, title: &Title, aim: &Aim) -> Refused {
+    fn ask(&mut self, at: RegionIndex, title: &Title, aim: &Aim) -> Refused {
         let operator = self.plan(at, title, aim)?;
         self.submit(operator)
     }

@@ -1,43 +1,43 @@
-//! PD's own work: peers are put back where they belong.
+//! PD's replica checkers: they replace, add and remove peers.
 
 use super::operator::kind;
 use super::plan::{Aim, Title};
 use super::region::{Peer, Region, Role};
-use super::regions::{At, Check};
-use super::store::{StateName, Store, Wanted};
+use super::regions::{Check, RegionIndex};
+use super::store::{Store, StoreState, TargetState};
 use super::{StoreId, World};
 
-/// Regions that the checkers look at in one turn.
-const PATROL: usize = 256;
+/// Regions that the checkers process per tick.
+const PATROL_LIMIT: usize = 256;
 
-/// What is done about which finding, and the setting that forbids it.
-struct Remedy {
+/// The repair for a condition, and the setting that disables it.
+struct Repair {
     check: Check,
     switch: &'static str,
     desc: &'static str,
     adds: bool,
 }
 
-const REMEDIES: [Remedy; 4] = [
-    Remedy {
+const REPAIRS: [Repair; 4] = [
+    Repair {
         check: Check::OfflinePeer,
         switch: "enable-replace-offline-replica",
         desc: "replace-rule-offline-peer",
         adds: true,
     },
-    Remedy {
+    Repair {
         check: Check::DownPeer,
         switch: "enable-remove-down-replica",
         desc: "replace-rule-down-peer",
         adds: true,
     },
-    Remedy {
+    Repair {
         check: Check::MissPeer,
         switch: "enable-make-up-replica",
         desc: "add-rule-peer",
         adds: true,
     },
-    Remedy {
+    Repair {
         check: Check::ExtraPeer,
         switch: "enable-remove-extra-replica",
         desc: "remove-orphan-peer",
@@ -46,35 +46,39 @@ const REMEDIES: [Remedy; 4] = [
 ];
 
 impl World {
-    /// A look at the regions that need something.
+    /// Creates operators for the regions that need a repair.
     pub(super) fn patrol(&mut self) {
         let limit = self.config.number("replica-schedule-limit", self.now);
-        for remedy in &REMEDIES {
-            if !self.config.is_on(remedy.switch, self.now) {
+        for repair in &REPAIRS {
+            if !self.config.is_on(repair.switch, self.now) {
                 continue;
             }
-            let found = self.regions.found_by(remedy.check).iter().take(PATROL);
-            for at in found.copied().collect::<Vec<At>>() {
+            let found = self
+                .regions
+                .found_by(repair.check)
+                .iter()
+                .take(PATROL_LIMIT);
+            for at in found.copied().collect::<Vec<RegionIndex>>() {
                 if self.operators.of_kind(kind::REPLICA) >= limit {
                     return;
                 }
                 if !self.is_operated(at) {
-                    self.mend(at, remedy);
+                    self.repair(at, repair);
                 }
             }
         }
     }
 
-    fn mend(&mut self, at: At, remedy: &Remedy) {
+    fn repair(&mut self, at: RegionIndex, repair: &Repair) {
         let region = self.regions.get(at).clone();
-        let gone = self.surplus(&region, remedy.check);
-        let is_needed = gone.is_some() || remedy.check == Check::MissPeer;
-        let home = remedy.adds.then(|| self.home_for(&region)).flatten();
-        if !is_needed || (remedy.adds && home.is_none()) {
+        let gone = self.surplus(&region, repair.check);
+        let is_needed = gone.is_some() || repair.check == Check::MissPeer;
+        let home = repair.adds.then(|| self.target_for(&region)).flatten();
+        if !is_needed || (repair.adds && home.is_none()) {
             return;
         }
         let title = Title {
-            desc: remedy.desc,
+            desc: repair.desc,
             kind: kind::REPLICA,
             urgent: false,
         };
@@ -91,13 +95,13 @@ impl World {
         }
     }
 
-    /// The store whose peer has to go.
+    /// The store whose peer must be removed.
     fn surplus(&self, region: &Region, check: Check) -> Option<StoreId> {
         let down_after = self.config.down_after(self.now);
         let is = |peer: &Peer, what: &dyn Fn(&Store) -> bool| {
             self.stores.get(&peer.store()).is_some_and(what)
         };
-        let leaves = |peer: &&Peer| is(peer, &|store| store.wanted != Wanted::Up);
+        let leaves = |peer: &&Peer| is(peer, &|store| store.target_state != TargetState::Up);
         let is_down =
             |peer: &&Peer| peer.down && is(peer, &|store| store.silence(self.now) > down_after);
         let mut peers = region.peers.iter();
@@ -110,16 +114,16 @@ impl World {
         found.map(Peer::store)
     }
 
-    /// The emptiest store that may take a peer of this region now.
-    fn home_for(&self, region: &Region) -> Option<StoreId> {
+    /// The store with the fewest regions that can take a peer of this region now.
+    fn target_for(&self, region: &Region) -> Option<StoreId> {
         let down_after = self.config.down_after(self.now);
         let fits = |store: &&Store| {
-            store.state_name(self.now, down_after) == StateName::Up
+            store.state_name(self.now, down_after) == StoreState::Up
                 && store.credit >= 1.0
                 && region.peer_on(store.id).is_none()
                 && !self.is_low_on_space(store.id)
         };
         let fitting = self.stores.values().filter(fits).map(|store| store.id);
-        fitting.min_by_key(|store| self.regions.tally(*store).regions)
+        fitting.min_by_key(|store| self.regions.totals_of(*store).regions)
     }
 }

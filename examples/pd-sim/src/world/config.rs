@@ -1,13 +1,13 @@
-//! PD's configuration, as far as it can be read and set over HTTP.
+//! PD's configuration, as far as it can be read and changed over HTTP.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::{MINUTE, Nanos, SECOND};
-use crate::go;
+use crate::go_format;
 
-/// The settings that can be set for a time only.
+/// The settings that can only be set with a TTL.
 const TEMPORARY: [&str; 11] = [
     "max-snapshot-count",
     "max-merge-region-size",
@@ -22,14 +22,14 @@ const TEMPORARY: [&str; 11] = [
     "enable-location-replacement",
 ];
 
-/// What `store-limit` and `schedulers-v2` are replaced by when shown.
+/// Keys that the API replaces with values stored elsewhere.
 const SHOWN_ELSEWHERE: Value = Value::Null;
 
-/// Why a setting was not taken.
+/// Why a setting was rejected.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Refusal {
+pub(crate) enum ConfigError {
     NotFound(String),
-    /// A boolean or a word where a number is due, and the like.
+    /// A value of the wrong type, such as a boolean instead of a number.
     WrongType {
         key: String,
         is: &'static str,
@@ -37,21 +37,20 @@ pub(crate) enum Refusal {
     },
     /// It would contradict another setting.
     Invalid(String),
-    /// A value that holds for a time is in the way.
+    /// A value with a TTL blocks the change.
     Temporary(String),
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// `schedule`, in the order in which PD shows it.
+    /// `schedule`, in PD's order.
     pub(crate) schedule: Vec<(&'static str, Value)>,
     pub(crate) replication: Vec<(&'static str, Value)>,
     temporary: BTreeMap<&'static str, (Value, Nanos)>,
 }
 
 impl Config {
-    /// The defaults; `newest` adds what v8.5 does not have.
+    /// The defaults; `newest` adds items that v8.5 does not have.
     pub(crate) fn new(replicas: usize, newest: bool) -> Self {
         let mut schedule = defaults();
         if !newest {
@@ -97,23 +96,24 @@ impl Config {
 
     pub(crate) fn down_after(&self, now: Nanos) -> Nanos {
         let text = self.value("max-store-down-time", now).as_str();
-        text.and_then(go::parse_duration).unwrap_or(30 * MINUTE)
+        text.and_then(go_format::parse_duration)
+            .unwrap_or(30 * MINUTE)
     }
 
     /// Sets one item of `schedule` or `replication`; `key` may be dotted.
-    pub(crate) fn set(&mut self, key: &str, value: &Value, now: Nanos) -> Result<(), Refusal> {
+    pub(crate) fn set(&mut self, key: &str, value: &Value, now: Nanos) -> Result<(), ConfigError> {
         let bare = bare(key);
         if self
             .temporary
             .get(bare)
             .is_some_and(|(_, until)| *until > now)
         {
-            return Err(Refusal::Temporary(format!("schedule.{bare}")));
+            return Err(ConfigError::Temporary(format!("schedule.{bare}")));
         }
         let mut all = self.schedule.iter_mut().chain(&mut self.replication);
         let found = all.find(|(name, _)| *name == bare);
         let Some((_, current)) = found else {
-            return Err(Refusal::NotFound(key.to_owned()));
+            return Err(ConfigError::NotFound(key.to_owned()));
         };
         check_type(bare, current, value)?;
         let before = std::mem::replace(current, value.clone());
@@ -121,22 +121,24 @@ impl Config {
             let undone = self.set(bare, &before, now);
             debug_assert!(undone.is_ok(), "what was there is valid");
             let text = "low-space-ratio should be larger than high-space-ratio";
-            return Err(Refusal::Invalid(text.to_owned()));
+            return Err(ConfigError::Invalid(text.to_owned()));
         }
         Ok(())
     }
 
-    /// Sets one item for so many seconds; 0 takes it back.
+    /// Sets one item with a TTL in seconds; 0 removes it.
     pub(crate) fn set_for(
         &mut self,
         key: &str,
         value: &Value,
         seconds: i64,
         now: Nanos,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ConfigError> {
         let known = TEMPORARY.iter().find(|name| **name == bare(key));
         let Some(known) = known else {
-            return Err(Refusal::NotFound(format!("unsupported ttl config {key}")));
+            return Err(ConfigError::NotFound(format!(
+                "unsupported ttl config {key}"
+            )));
         };
         check_type(known, self.value(known, Nanos::MAX), value)?;
         self.temporary
@@ -152,7 +154,7 @@ fn bare(key: &str) -> &str {
         .unwrap_or(key)
 }
 
-fn check_type(key: &str, current: &Value, value: &Value) -> Result<(), Refusal> {
+fn check_type(key: &str, current: &Value, value: &Value) -> Result<(), ConfigError> {
     let fits = match current {
         Value::Number(number) if number.is_f64() => value.is_number(),
         Value::Number(_) => value.is_u64() || value.is_i64(),
@@ -177,7 +179,7 @@ fn check_type(key: &str, current: &Value, value: &Value) -> Result<(), Refusal> 
         Value::Number(_) => "uint64",
         _ => "string",
     };
-    Err(Refusal::WrongType {
+    Err(ConfigError::WrongType {
         key: key.to_owned(),
         is,
         wanted,
@@ -249,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_for_a_time_ends_by_itself() {
+    fn a_setting_with_a_ttl_expires() {
         let mut config = Config::new(3, true);
         let key = "schedule.leader-schedule-limit";
         config.set_for(key, &json!(0), 60, 0).unwrap();
@@ -258,12 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_for_a_time_is_in_the_way_of_a_lasting_one() {
+    fn a_setting_with_a_ttl_blocks_a_permanent_one() {
         let mut config = Config::new(3, true);
         let key = "schedule.leader-schedule-limit";
         config.set_for(key, &json!(0), 60, 0).unwrap();
         let refused = config.set("leader-schedule-limit", &json!(8), SECOND);
-        assert_eq!(refused, Err(Refusal::Temporary(key.to_owned())));
+        assert_eq!(refused, Err(ConfigError::Temporary(key.to_owned())));
         config.set_for(key, &json!(0), 0, SECOND).unwrap();
         assert_eq!(
             config.set("leader-schedule-limit", &json!(8), SECOND),
@@ -272,10 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn what_would_contradict_another_setting_changes_nothing() {
+    fn a_contradicting_setting_is_rejected() {
         let mut config = Config::new(3, true);
         let refused = config.set("low-space-ratio", &json!(0.5), 0);
-        assert!(matches!(refused, Err(Refusal::Invalid(_))));
+        assert!(matches!(refused, Err(ConfigError::Invalid(_))));
         assert!((config.ratio("low-space-ratio", 0) - 0.8).abs() < f64::EPSILON);
     }
 

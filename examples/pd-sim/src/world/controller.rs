@@ -1,4 +1,4 @@
-//! The operators that run, and those that have ended.
+//! The running operators and the ended ones.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,19 @@ use super::operator::{Operator, Status, Step};
 use super::region::{Region, RegionId, Role};
 use super::{MINUTE, Nanos, World};
 
-/// How long PD remembers what has ended.
-const REMEMBERED: Nanos = 10 * MINUTE;
+/// How long PD keeps records of ended operators.
+const KEEP_RECORDS: Nanos = 10 * MINUTE;
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Controller {
     pub(crate) running: BTreeMap<RegionId, Operator>,
     ended: BTreeMap<RegionId, Operator>,
-    /// How often what happened to which operators, since PD's leader leads.
+    /// Count per event and operator since the current PD leader took over.
     pub(crate) events: BTreeMap<(String, &'static str), u64>,
 }
 
 impl Controller {
-    /// Takes an operator, in place of a less urgent one if need be; false where another one is in the way.
+    /// Adds an operator, replacing a less urgent one if necessary; false if another one blocks it.
     pub(crate) fn add(&mut self, operator: Operator) -> bool {
         if let Some(other) = self.running.get(&operator.region) {
             if other.urgent || !operator.urgent {
@@ -34,7 +33,7 @@ impl Controller {
         true
     }
 
-    /// Ends what runs on a region; false where nothing does.
+    /// Ends the operator that runs on a region; false if there is none.
     pub(crate) fn end(&mut self, region: RegionId, status: Status, now: Nanos) -> bool {
         let Some(mut operator) = self.running.remove(&region) else {
             return false;
@@ -52,19 +51,19 @@ impl Controller {
         true
     }
 
-    /// What runs on a region, or ran last.
+    /// The running operator of a region, or else the last one.
     pub(crate) fn latest(&self, region: RegionId, now: Nanos) -> Option<&Operator> {
         let running = self.running.get(&region);
         running.or_else(|| {
             self.ended
                 .get(&region)
-                .filter(|it| it.finished + REMEMBERED > now)
+                .filter(|it| it.finished + KEEP_RECORDS > now)
         })
     }
 
-    /// What ended since then.
+    /// The operators that ended since then.
     pub(crate) fn ended_since(&self, from: Nanos, now: Nanos) -> impl Iterator<Item = &Operator> {
-        let from = from.max(now - REMEMBERED);
+        let from = from.max(now - KEEP_RECORDS);
         self.ended.values().filter(move |it| it.finished >= from)
     }
 
@@ -74,7 +73,7 @@ impl Controller {
     }
 
     pub(super) fn forget(&mut self, now: Nanos) {
-        self.ended.retain(|_, it| it.finished + REMEMBERED > now);
+        self.ended.retain(|_, it| it.finished + KEEP_RECORDS > now);
     }
 
     fn count(&mut self, desc: &str, event: &'static str) {
@@ -83,7 +82,7 @@ impl Controller {
 }
 
 impl World {
-    /// Brings every running operator as far as time allows.
+    /// Advances every running operator as far as time allows.
     pub(super) fn run_operators(&mut self) {
         let regions: Vec<RegionId> = self.operators.running.keys().copied().collect();
         for region in regions {
@@ -128,7 +127,7 @@ impl World {
         }
     }
 
-    /// A region that is led, and the processes that take part.
+    /// Whether the region has a leader and all processes that take part are running.
     fn can_take(&self, id: RegionId, step: &Step) -> bool {
         let runs = |store| self.runs(store);
         let leader = self
@@ -163,7 +162,7 @@ impl World {
         }
     }
 
-    /// Splits the region that holds this key; the new region, or none where the key is a bound already.
+    /// Splits the region that contains this key; returns the new region, or `None` if the key is already a bound.
     pub(crate) fn split_at(&mut self, key: u64) -> Option<RegionId> {
         let at = self.regions.starting_at(key).next()?;
         let before = self.next_id;
@@ -186,7 +185,7 @@ impl World {
     }
 }
 
-/// A step that changes a region alone.
+/// Applies a step that changes one region only.
 fn change(region: &mut Region, step: &Step) {
     let turn = |region: &mut Region, id: u64, role: Role| {
         if let Some(peer) = region.peers.iter_mut().find(|peer| peer.id == id) {

@@ -1,40 +1,40 @@
-//! What can be done to the cluster on purpose, and undone.
+//! Injects faults into the cluster and undoes them.
 
 use super::region::RegionId;
-use super::regions::{At, Check};
-use super::store::{Ailments, Life};
+use super::regions::{Check, RegionIndex};
+use super::store::{StoreFaults, StoreProcess};
 use super::{Nanos, StoreId, World};
 
-/// Faults that are of no store.
+/// Faults that do not belong to a store.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    /// Operators start and get no further.
+    /// Operators start but make no progress.
     pub(crate) operators_stall: bool,
-    /// Every request is refused as one too many.
+    /// Every request is rejected with 429.
     pub(crate) too_many_requests: bool,
-    /// After PD's next change of leader, heartbeats are this much older, and the next ones this much later.
-    pub(crate) next_reign_is_deaf_for: Nanos,
+    /// After PD's next leader change, heartbeats are this much older, and the next ones this much later.
+    pub(crate) heartbeat_delay_after_leader_change: Nanos,
     /// Regions with far more traffic than the others.
-    pub(crate) hot: Vec<At>,
+    pub(crate) hot: Vec<RegionIndex>,
 }
 
 impl World {
-    /// Ends a store's process, or stops it.
-    pub(crate) fn end_store(&mut self, id: StoreId, life: fn(Nanos) -> Life) {
+    /// Ends or suspends a store's process.
+    pub(crate) fn stop_store(&mut self, id: StoreId, process: fn(Nanos) -> StoreProcess) {
         let now = self.now;
         let Some(store) = self.stores.get_mut(&id) else {
             return;
         };
         let was_running = store.is_running();
-        store.end(life(now), now);
+        store.end(process(now), now);
         if was_running {
             self.sweep_after_death(id);
             self.find_lost();
         }
     }
 
-    /// Starts it again, or lets it go on.
-    pub(crate) fn begin_store(&mut self, id: StoreId) {
+    /// Starts it again, or resumes it.
+    pub(crate) fn start_store(&mut self, id: StoreId) {
         let now = self.now;
         let Some(store) = self.stores.get_mut(&id) else {
             return;
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// Which regions are without a majority can only have changed when two stores or more are away.
+    /// The set of regions without a majority changes only when two or more stores are unavailable.
     fn find_lost(&mut self) {
         let away = self
             .stores
@@ -63,15 +63,15 @@ impl World {
         };
     }
 
-    /// So many regions lose their leader, and elect none before [`World::heal_regions`].
-    pub(crate) fn lose_leaders(&mut self, regions: &[At]) {
+    /// Takes the leaders of these regions; none is elected before [`World::heal_regions`].
+    pub(crate) fn lose_leaders(&mut self, regions: &[RegionIndex]) {
         for at in regions {
             self.regions.edit(*at, |region| region.leader = 0);
         }
     }
 
-    /// Regions lose a peer: one that does not lead.
-    pub(crate) fn lose_peers(&mut self, regions: &[At]) {
+    /// Removes one peer, not the leader, from each of these regions.
+    pub(crate) fn lose_peers(&mut self, regions: &[RegionIndex]) {
         for at in regions {
             self.regions.edit(*at, |region| {
                 let leader = region.leader;
@@ -84,15 +84,15 @@ impl World {
         }
     }
 
-    /// Regions with so many bytes written within a minute.
-    pub(crate) fn heat(&mut self, regions: &[At], written: u32) {
+    /// Sets the bytes written per minute in these regions.
+    pub(crate) fn heat(&mut self, regions: &[RegionIndex], written: u32) {
         for at in regions {
             self.regions.edit(*at, |region| region.written = written);
         }
         self.faults.hot = regions.to_vec();
     }
 
-    /// Regions without a leader elect one.
+    /// Lets regions without a leader elect one.
     pub(crate) fn heal_regions(&mut self) {
         for at in self.regions.found_by(Check::Leaderless).clone() {
             let region = self.regions.get(at);
@@ -105,12 +105,12 @@ impl World {
         }
     }
 
-    /// The first regions in the order of their keys that have a leader, or the one of this number.
-    pub(crate) fn pick_regions(&self, id: Option<RegionId>, count: usize) -> Vec<At> {
+    /// The first regions in key order that have a leader, or the region with this id.
+    pub(crate) fn pick_regions(&self, id: Option<RegionId>, count: usize) -> Vec<RegionIndex> {
         if let Some(id) = id {
             return self.regions.find(id).into_iter().collect();
         }
-        let led = |at: &At| self.regions.get(*at).leader().is_some();
+        let led = |at: &RegionIndex| self.regions.get(*at).leader().is_some();
         self.regions.all().filter(led).take(count).collect()
     }
 
@@ -124,23 +124,23 @@ impl World {
         )]
         let wanted = (self.regions.totals().count as f64 * share) as usize;
         let missing = wanted.saturating_sub(self.regions.led_by(store).len());
-        let could = |at: &At| {
+        let could = |at: &RegionIndex| {
             let region = self.regions.get(*at);
             region.voter_on(store).is_some() && region.leader().is_some_and(|it| it != store)
         };
-        let taken: Vec<At> = self.regions.all().filter(could).take(missing).collect();
+        let taken: Vec<RegionIndex> = self.regions.all().filter(could).take(missing).collect();
         let leader = u32::try_from(store).unwrap_or(0);
         for at in taken {
             self.regions.edit(at, |region| region.leader = leader);
         }
     }
 
-    /// Everything that was done on purpose is undone. Peers that were lost are for PD to replace.
+    /// Undoes all injected faults. Replacing lost peers is left to PD.
     pub(crate) fn heal(&mut self) {
         self.faults = Faults::default();
         for member in &mut self.members.list {
-            if member.life != super::members::Life::Removed {
-                member.life = super::members::Life::Running;
+            if member.process != super::members::PdProcess::Removed {
+                member.process = super::members::PdProcess::Running;
             }
         }
         for id in self.stores.keys().copied().collect::<Vec<_>>() {
@@ -153,9 +153,9 @@ impl World {
         let Some(store) = self.stores.get_mut(&id) else {
             return;
         };
-        store.ailments = Ailments::default();
+        store.faults = StoreFaults::default();
         store.foreign = 0.0;
         store.used = None;
-        self.begin_store(id);
+        self.start_store(id);
     }
 }

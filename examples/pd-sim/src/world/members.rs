@@ -1,21 +1,21 @@
-//! The PD servers: which of them lives, and which of them leads.
+//! The PD servers: which of them are alive, and which of them leads.
 
 use super::{Nanos, SECOND};
 
-/// The leader's lease: as long as nobody takes its place.
+/// The leader's lease: how long nobody can replace it.
 const LEASE: Nanos = 5 * SECOND;
-/// Between an accepted command and the change.
+/// Delay between an accepted transfer command and the change.
 const HANDOVER: Nanos = SECOND;
 
-/// Whether the process is there.
+/// State of a PD process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum PdProcess {
     Running,
-    /// No process.
+    /// The process is not running.
     Killed,
-    /// A process that takes connections and never answers.
+    /// The process accepts connections and never replies.
     Hung,
-    /// It was taken out of the cluster.
+    /// It was removed from the cluster.
     Removed,
 }
 
@@ -27,16 +27,15 @@ pub(crate) struct Member {
     pub(crate) client_url: String,
     pub(crate) peer_url: String,
     pub(crate) priority: i64,
-    pub(crate) life: Life,
+    pub(crate) process: PdProcess,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Members {
     pub(crate) list: Vec<Member>,
     pub(crate) leader: Option<usize>,
     pub(crate) leader_since: Nanos,
-    /// Since when the leader is away or without a quorum.
+    /// Since when the leader is unavailable or without a quorum.
     away_since: Option<Nanos>,
     handover: Option<(usize, Nanos)>,
 }
@@ -54,7 +53,7 @@ impl Members {
 
     pub(crate) fn present(&self) -> impl Iterator<Item = (usize, &Member)> {
         let list = self.list.iter().enumerate();
-        list.filter(|(_, member)| member.life != Life::Removed)
+        list.filter(|(_, member)| member.process != PdProcess::Removed)
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
@@ -65,15 +64,15 @@ impl Members {
     pub(crate) fn has_quorum(&self) -> bool {
         let running = self
             .present()
-            .filter(|(_, member)| member.life == Life::Running);
+            .filter(|(_, member)| member.process == PdProcess::Running);
         running.count() * 2 > self.present().count()
     }
 
     fn is_running(&self, place: usize) -> bool {
-        self.list[place].life == Life::Running
+        self.list[place].process == PdProcess::Running
     }
 
-    /// Hands the lead over; false where nobody could take it.
+    /// Transfers the leadership; false if no member can take it.
     pub(crate) fn hand_over(&mut self, to: Option<usize>, now: Nanos) -> bool {
         let could = |place: &usize| Some(*place) != self.leader && self.is_running(*place);
         let other = || self.present().map(|(place, _)| place).find(could);
@@ -84,7 +83,7 @@ impl Members {
         true
     }
 
-    /// What time brings; true when another leader begins.
+    /// Advances time; true if a new leader takes over.
     pub(crate) fn tick(&mut self, now: Nanos) -> bool {
         if let Some((to, _)) = self.handover.take_if(|(_, due)| *due <= now)
             && self.is_running(to)
@@ -112,7 +111,7 @@ impl Members {
     fn elect(&mut self, now: Nanos) -> bool {
         let running = self
             .present()
-            .filter(|(_, member)| member.life == Life::Running);
+            .filter(|(_, member)| member.process == PdProcess::Running);
         // The first of those with the highest priority.
         let best = running.min_by_key(|(_, member)| -member.priority);
         let best = best.map(|(place, _)| place);
@@ -138,7 +137,7 @@ mod tests {
             client_url: String::new(),
             peer_url: String::new(),
             priority: 0,
-            life: Life::Running,
+            process: PdProcess::Running,
         });
         Members::new(list.collect(), 0)
     }
@@ -146,7 +145,7 @@ mod tests {
     #[test]
     fn another_leads_once_the_lease_of_a_dead_leader_is_over() {
         let mut members = members();
-        members.list[0].life = Life::Killed;
+        members.list[0].process = PdProcess::Killed;
         assert!(!members.tick(SECOND));
         assert_eq!(members.leader, Some(0));
         assert!(members.tick(SECOND + LEASE));
@@ -154,20 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn without_a_quorum_nobody_leads() {
+    fn without_a_quorum_there_is_no_leader() {
         let mut members = members();
-        members.list[1].life = Life::Hung;
-        members.list[2].life = Life::Killed;
+        members.list[1].process = PdProcess::Hung;
+        members.list[2].process = PdProcess::Killed;
         members.tick(0);
         assert!(!members.tick(LEASE));
         assert_eq!(members.leader, None);
-        members.list[1].life = Life::Running;
+        members.list[1].process = PdProcess::Running;
         assert!(members.tick(LEASE + SECOND));
         assert_eq!(members.leader, Some(0));
     }
 
     #[test]
-    fn the_lead_is_handed_over_a_moment_later() {
+    fn leadership_is_transferred_after_a_delay() {
         let mut members = members();
         assert!(members.hand_over(Some(2), 0));
         assert!(!members.tick(0));
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_keeps_the_lead() {
+    fn a_single_member_stays_leader() {
         let mut members = members();
         members.list.truncate(1);
         assert!(!members.hand_over(None, 0));

@@ -1,12 +1,12 @@
-//! The cluster: stores, regions, PD's members and PD's own work, as a function of time. No I/O and no clock: whoever holds
-//! it brings it to the present with [`World::advance`].
+//! The cluster: stores, regions, PD's members and PD's schedulers, as a function of time. It does no I/O and reads no clock:
+//! the caller brings it up to date with [`World::advance`].
 
 mod admin;
 mod checkers;
+mod cluster_spec;
 pub(crate) mod config;
 mod controller;
 mod faults;
-mod found;
 pub(crate) mod members;
 mod offline;
 pub(crate) mod operator;
@@ -19,35 +19,35 @@ mod sweep;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub(crate) use self::cluster_spec::ClusterSpec;
 pub(crate) use self::faults::Faults;
-pub(crate) use self::found::Founding;
-pub(crate) use self::offline::{Progress, Refusal};
+pub(crate) use self::offline::{OfflineError, Progress};
 
 use self::config::Config;
 use self::controller::Controller;
 use self::members::Members;
-use self::regions::{At, Check, Regions};
+use self::regions::{Check, RegionIndex, Regions};
 use self::schedulers::Schedulers;
-use self::store::{GIB, Store, Wanted};
+use self::store::{GIB, Store, TargetState};
 use self::sweep::{REGION_HEARTBEAT, Sweep};
 use crate::clock::Reading;
 use crate::metrics::Meter;
 use crate::release::Release;
 
-/// Nanoseconds; a point in time is one since 1970.
+/// Nanoseconds; a point in time is counted from 1970.
 pub(crate) type Nanos = i64;
-/// A store's number as PD gives it.
+/// A store id as PD assigns it.
 pub(crate) type StoreId = u64;
 
 pub(crate) const SECOND: Nanos = 1_000_000_000;
 pub(crate) const MINUTE: Nanos = 60 * SECOND;
-/// PD pushes operators on this often.
+/// The interval at which PD advances operators.
 const TICK: Nanos = SECOND / 2;
 const TICKS_PER_MINUTE: f64 = 120.0;
-/// Below so many regions and with more than this free, a store is never low on space.
-const SPARED: (u64, f64) = (100, 8.0 * GIB);
+/// A store with fewer regions than this and more free space than this is never low on space.
+const NEVER_LOW: (u64, f64) = (100, 8.0 * GIB);
 
-/// See the module.
+/// The whole simulated cluster.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) now: Nanos,
@@ -68,17 +68,17 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) meters: HashMap<StoreId, Meter>,
     sweeps: Vec<Sweep>,
-    /// Since when regions report to PD's present leader.
+    /// Since when regions report to the current PD leader.
     reports_from: Nanos,
     /// Regions that lost their majority with their stores' processes.
-    lost: Vec<At>,
-    /// Size when their decommissioning began, and when that was.
+    lost: Vec<RegionIndex>,
+    /// Size at the start of the decommissioning, and its start time.
     leaving: BTreeMap<StoreId, (u64, Nanos)>,
     next_id: u64,
 }
 
 impl World {
-    /// Everything that happens until then.
+    /// Simulates everything up to this time.
     pub(crate) fn advance(&mut self, to: Reading) {
         let Reading { now, offset } = to;
         self.offset = offset;
@@ -92,10 +92,10 @@ impl World {
 
     fn tick(&mut self) {
         if self.members.tick(self.now) {
-            self.begin_reign();
+            self.take_over();
         }
         self.run_sweeps();
-        // Without a leader of PD's nothing is decided and nothing is followed.
+        // Without a PD leader there are no decisions and no heartbeats.
         if self.members.leader.is_some() {
             self.run_operators();
             self.schedule();
@@ -107,28 +107,28 @@ impl World {
         }
     }
 
-    /// PD has a new leader: what only the old one knew is lost.
-    fn begin_reign(&mut self) {
+    /// A new PD leader takes over; in-memory state of the old one is lost.
+    fn take_over(&mut self) {
         self.operators = Controller::default();
         self.schedulers.forget_pauses();
         self.reports_from = self.now;
-        let extra = std::mem::take(&mut self.faults.next_reign_is_deaf_for);
+        let extra = std::mem::take(&mut self.faults.heartbeat_delay_after_leader_change);
         for store in self.stores.values_mut() {
             store.forget_heartbeats(self.now, extra);
         }
     }
 
-    /// What to show for a time.
+    /// The time to report for a cluster time.
     pub(crate) fn shown(&self, at: Nanos) -> Nanos {
         at + self.offset
     }
 
-    /// By the wall clock.
+    /// The current wall-clock time.
     pub(crate) fn wall(&self) -> Nanos {
         self.now + self.offset
     }
 
-    /// Whether this store's process is there and works.
+    /// Whether this store's process is running and not stopped.
     pub(crate) fn runs(&self, store: StoreId) -> bool {
         self.stores.get(&store).is_some_and(Store::is_running)
     }
@@ -137,9 +137,9 @@ impl World {
         !self.stores.is_empty()
     }
 
-    /// Whether this region has reported to PD's present leader: within a minute, all have.
-    pub(crate) fn has_reported(&self, at: At) -> bool {
-        // Spread over the minute in an order that is none.
+    /// Whether this region has reported to the current PD leader: all have within a minute.
+    pub(crate) fn has_reported(&self, at: RegionIndex) -> bool {
+        // Spread over the minute in a pseudo-random order.
         let turn = Nanos::from(at.wrapping_mul(2_654_435_761) % 60_000);
         self.now - self.reports_from >= REGION_HEARTBEAT * turn / 60_000
     }
@@ -166,32 +166,34 @@ impl World {
     /// Bytes of a store's regions.
     fn region_bytes(&self, store: StoreId) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "MiB stay far below 2^52")]
-        let mebibytes = self.regions.tally(store).region_size as f64;
+        let mebibytes = self.regions.totals_of(store).region_size as f64;
         mebibytes * 1_048_576.0
     }
 
-    /// Bytes: what TiKV takes, and what is left.
+    /// Bytes used by TiKV, and bytes available.
     pub(crate) fn space(&self, store: &Store) -> (f64, f64) {
         let regions = self.region_bytes(store.id);
         (store.used(regions), store.available(regions))
     }
 
-    /// PD's own judgement.
+    /// Whether PD considers the store low on space.
     pub(crate) fn is_low_on_space(&self, store: StoreId) -> bool {
         let Some(store) = self.stores.get(&store) else {
             return false;
         };
         let (_, available) = self.space(store);
-        let regions = self.regions.tally(store.id).regions;
+        let regions = self.regions.totals_of(store.id).regions;
         let left = 1.0 - self.config.ratio("low-space-ratio", self.now);
-        let is_spared = regions < SPARED.0 && available > SPARED.1;
-        store.wanted != Wanted::Tombstone && !is_spared && available / store.capacity < left
+        let is_never_low = regions < NEVER_LOW.0 && available > NEVER_LOW.1;
+        store.target_state != TargetState::Tombstone
+            && !is_never_low
+            && available / store.capacity < left
     }
 
-    /// How many of a store's peers have no leader: what its own metric says.
+    /// The number of a store's peers without a leader, as in the store's own metric.
     pub(crate) fn leader_missing(&self, store: StoreId) -> usize {
         let leaderless = self.regions.found_by(Check::Leaderless).iter();
-        let has_peer = |at: &&At| self.regions.get(**at).peer_on(store).is_some();
+        let has_peer = |at: &&RegionIndex| self.regions.get(**at).peer_on(store).is_some();
         let lost = self.lost.iter().filter(has_peer);
         leaderless.filter(has_peer).chain(lost).count()
     }

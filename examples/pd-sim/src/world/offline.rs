@@ -1,20 +1,20 @@
-//! Stores that are decommissioned: from `Offline` to `Tombstone`, and back while there is time.
+//! Decommissioning of stores: from `Offline` to `Tombstone`, or cancelled before that.
 
-use super::store::{Limits, UNLIMITED, Wanted};
+use super::store::{Limits, TargetState, UNLIMITED};
 use super::{StoreId, World};
 
-/// Why PD does not take a store offline.
+/// Why PD refuses to take a store offline.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum OfflineError {
     NotFound,
     Removed,
     Destroyed,
-    /// So many would be left, so many are needed.
+    /// The number of stores that would be left, and the number needed.
     NotEnough(usize, usize),
     NoLeaders,
 }
 
-/// How far a decommissioning has come.
+/// Progress of a decommissioning.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
     pub(crate) done: f64,
@@ -24,14 +24,14 @@ pub(crate) struct Progress {
 }
 
 impl World {
-    pub(crate) fn take_offline(&mut self, id: StoreId, force: bool) -> Result<(), Refusal> {
-        let store = self.stores.get(&id).ok_or(Refusal::NotFound)?;
-        if store.wanted == Wanted::Tombstone {
-            return Err(Refusal::Removed);
+    pub(crate) fn take_offline(&mut self, id: StoreId, force: bool) -> Result<(), OfflineError> {
+        let store = self.stores.get(&id).ok_or(OfflineError::NotFound)?;
+        if store.target_state == TargetState::Tombstone {
+            return Err(OfflineError::Removed);
         }
-        if store.wanted == Wanted::Offline {
+        if store.target_state == TargetState::Offline {
             return if store.destroyed && !force {
-                Err(Refusal::Destroyed)
+                Err(OfflineError::Destroyed)
             } else {
                 Ok(())
             };
@@ -40,9 +40,9 @@ impl World {
             self.check_enough_stay(id)?;
         }
         self.leaving
-            .insert(id, (self.regions.tally(id).region_size, self.now));
+            .insert(id, (self.regions.totals_of(id).region_size, self.now));
         if let Some(store) = self.stores.get_mut(&id) {
-            store.wanted = Wanted::Offline;
+            store.target_state = TargetState::Offline;
             store.destroyed = force;
             store.limits.remove_peer = UNLIMITED;
         }
@@ -50,46 +50,48 @@ impl World {
         Ok(())
     }
 
-    fn check_enough_stay(&self, id: StoreId) -> Result<(), Refusal> {
+    fn check_enough_stay(&self, id: StoreId) -> Result<(), OfflineError> {
         let needed = self.config.number("max-replicas", self.now);
         let stay = self
             .stores
             .values()
-            .filter(|it| it.wanted == Wanted::Up && it.id != id);
+            .filter(|it| it.target_state == TargetState::Up && it.id != id);
         let stay: Vec<StoreId> = stay.map(|store| store.id).collect();
         if stay.len() < needed {
-            return Err(Refusal::NotEnough(stay.len(), needed));
+            return Err(OfflineError::NotEnough(stay.len(), needed));
         }
         if stay.iter().all(|store| self.schedulers.evicts(*store)) {
-            return Err(Refusal::NoLeaders);
+            return Err(OfflineError::NoLeaders);
         }
         Ok(())
     }
 
-    pub(crate) fn bring_back(&mut self, id: StoreId) -> Result<(), Refusal> {
+    pub(crate) fn bring_back(&mut self, id: StoreId) -> Result<(), OfflineError> {
         let default = Limits {
             add_peer: 15.0,
             remove_peer: 15.0,
         };
-        let store = self.stores.get_mut(&id).ok_or(Refusal::NotFound)?;
-        match store.wanted {
-            Wanted::Tombstone => return Err(Refusal::Removed),
-            Wanted::Offline if store.destroyed => return Err(Refusal::Destroyed),
-            Wanted::Offline => store.limits = default,
-            Wanted::Up => {}
+        let store = self.stores.get_mut(&id).ok_or(OfflineError::NotFound)?;
+        match store.target_state {
+            TargetState::Tombstone => return Err(OfflineError::Removed),
+            TargetState::Offline if store.destroyed => return Err(OfflineError::Destroyed),
+            TargetState::Offline => store.limits = default,
+            TargetState::Up => {}
         }
-        store.wanted = Wanted::Up;
+        store.target_state = TargetState::Up;
         self.leaving.remove(&id);
         self.regions.set_removing(id, false);
         Ok(())
     }
 
-    /// Offline stores that hold nothing any more become tombstones.
+    /// Turns offline stores without regions into tombstones.
     pub(super) fn bury(&mut self) {
         for store in self.stores.values_mut() {
-            if store.wanted == Wanted::Offline && self.regions.tally(store.id).regions == 0 {
-                store.end(super::store::Life::Killed(self.now), self.now);
-                store.wanted = Wanted::Tombstone;
+            if store.target_state == TargetState::Offline
+                && self.regions.totals_of(store.id).regions == 0
+            {
+                store.end(super::store::StoreProcess::Killed(self.now), self.now);
+                store.target_state = TargetState::Tombstone;
                 self.leaving.remove(&store.id);
             }
         }
@@ -97,7 +99,7 @@ impl World {
 
     pub(crate) fn progress(&self, id: StoreId) -> Option<Progress> {
         let (all, since) = *self.leaving.get(&id)?;
-        let left = self.regions.tally(id).region_size;
+        let left = self.regions.totals_of(id).region_size;
         #[expect(
             clippy::cast_precision_loss,
             reason = "MiB and seconds stay far below 2^52"
@@ -111,7 +113,7 @@ impl World {
         })
     }
 
-    /// The stores that leave, with their progress.
+    /// The stores that are being decommissioned, with their progress.
     pub(crate) fn leaving(&self) -> impl Iterator<Item = (StoreId, Progress)> {
         let stores = self.leaving.keys();
         stores.filter_map(|id| Some((*id, self.progress(*id)?)))

@@ -1,10 +1,9 @@
-//! One operator: what PD does to a region, step by step.
+//! One operator: a change that PD makes to a region, step by step.
 
 use super::region::RegionId;
 use super::{Nanos, SECOND, StoreId};
-use crate::go;
+use crate::go_format;
 
-/// Where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Started,
@@ -15,7 +14,7 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    /// As `GET /operators/{region}` says it.
+    /// As in the text of `GET /operators/{region}`.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Started => "RUNNING",
@@ -26,7 +25,7 @@ impl Status {
         }
     }
 
-    /// As the object form says it.
+    /// As in the object form.
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::Started => 1,
@@ -122,7 +121,7 @@ impl Step {
         }
     }
 
-    /// How long PD gives it; regions beyond 100 MiB get more.
+    /// PD's timeout; regions over 100 MiB get more.
     fn timeout(&self, size: u32) -> Nanos {
         let quick = (60 * SECOND).max(Nanos::from(size) * 600_000_000);
         match self {
@@ -135,7 +134,7 @@ impl Step {
         }
     }
 
-    /// How long it takes when nothing is in its way: snapshots travel at 100 MiB/s.
+    /// The duration without obstacles: snapshots are sent at 100 MiB/s.
     pub(crate) fn takes(&self, size: u32) -> Nanos {
         match self {
             Self::AddLearner { .. } => SECOND + Nanos::from(size) * 10_000_000,
@@ -144,7 +143,7 @@ impl Step {
         }
     }
 
-    /// The store whose process must run for it.
+    /// The store whose process must be running for it.
     pub(crate) fn needs(&self) -> Option<StoreId> {
         match self {
             Self::TransferLeader { to, .. } => Some(*to),
@@ -164,13 +163,12 @@ fn changes(promote: &[Changing], demote: &[Changing]) -> String {
     promoted.chain(demoted).collect()
 }
 
-/// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Operator {
     pub(crate) desc: String,
     pub(crate) brief: String,
     pub(crate) kind: u32,
-    /// Not replaced by another one, whoever asks.
+    /// Never replaced by another operator.
     pub(crate) urgent: bool,
     pub(crate) region: RegionId,
     pub(crate) version: u32,
@@ -180,7 +178,7 @@ pub(crate) struct Operator {
     pub(crate) created: Nanos,
     pub(crate) started: Nanos,
     pub(crate) finished: Nanos,
-    /// Since when the current step is under way.
+    /// When the current step began.
     pub(crate) step_since: Nanos,
     pub(crate) current: usize,
     pub(crate) steps: Vec<Step>,
@@ -209,9 +207,9 @@ impl Operator {
         names.join(",")
     }
 
-    /// PD's text, with times as `shown` turns them, of a PD that started at `origin`.
+    /// PD's text, with times converted by `shown`, from a PD that started at `origin`.
     pub(crate) fn text(&self, origin: Nanos, shown: impl Fn(Nanos) -> Nanos) -> String {
-        let time = |at: Nanos| go::time_with_monotonic(shown(at), origin);
+        let time = |at: Nanos| go_format::time_with_monotonic(shown(at), origin);
         let steps = self.steps.iter().enumerate();
         let steps: Vec<String> = steps
             .map(|(place, step)| format!("{place}:{{{}}}", step.text()))
@@ -235,14 +233,14 @@ impl Operator {
             self.current,
             self.size,
             steps.join(", "),
-            go::duration(self.timeout()),
+            go_format::duration(self.timeout()),
         )
     }
 
-    /// The same as a record of what has ended.
+    /// PD's text for an ended operator.
     pub(crate) fn record(&self, origin: Nanos, shown: impl Fn(Nanos) -> Nanos) -> String {
-        let finished = go::time_with_monotonic(shown(self.finished), origin);
-        let took = go::duration(self.finished - self.started);
+        let finished = go_format::time_with_monotonic(shown(self.finished), origin);
+        let took = go_format::duration(self.finished - self.started);
         format!(
             "{} (finishAt:{finished}, duration:{took})",
             self.text(origin, shown)

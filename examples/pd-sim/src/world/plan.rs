@@ -1,15 +1,15 @@
-//! From what a region is to be to the steps that make it so; and what PD refuses.
+//! Computes the steps that bring a region to its target, and PD's reasons for refusing them.
 
 use super::operator::{Changing, Operator, Status, Step, kind};
 use super::region::{Region, RegionId, Role};
-use super::regions::{At, Check};
-use super::store::{StateName, Wanted};
+use super::regions::{Check, RegionIndex};
+use super::store::{StoreState, TargetState};
 use super::{Nanos, StoreId, World};
 
-/// Between the creation of an operator and its start. ns.
+/// Delay between the creation of an operator and its start. ns.
 const START: Nanos = 32_123;
 
-/// What a region is to become.
+/// The target state of a region.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Aim {
     pub(crate) add: Vec<(StoreId, Role)>,
@@ -17,7 +17,7 @@ pub(crate) struct Aim {
     pub(crate) leader: Option<StoreId>,
 }
 
-/// Who made it and how it is called.
+/// Description and kind of an operator.
 #[derive(Debug, Clone)]
 pub(crate) struct Title {
     pub(crate) desc: &'static str,
@@ -36,19 +36,19 @@ impl Title {
 }
 
 impl World {
-    /// Whether PD lets this store have leaders.
+    /// Whether PD allows leaders on this store.
     pub(crate) fn may_lead(&self, store: StoreId) -> bool {
         let down_after = self.config.down_after(self.now);
         let is_up =
-            |known: &super::store::Store| known.state_name(self.now, down_after) == StateName::Up;
+            |known: &super::store::Store| known.state_name(self.now, down_after) == StoreState::Up;
         self.stores.get(&store).is_some_and(is_up) && !self.schedulers.evicts(store)
     }
 
-    /// Whether a peer may be moved there, in PD's words.
+    /// Whether a peer may be moved to this store; the error is PD's message.
     pub(crate) fn takes_peers(&self, store: StoreId) -> Result<(), String> {
         match self.stores.get(&store) {
             None => Err(format!("[PD:core:ErrStoreNotFound]store {store} not found")),
-            Some(known) if known.wanted == Wanted::Tombstone => Err(format!(
+            Some(known) if known.target_state == TargetState::Tombstone => Err(format!(
                 "[PD:core:ErrStoreRemoved]store {store} has been removed"
             )),
             Some(known) if known.is_unhealthy(self.now) => Err(format!(
@@ -58,8 +58,13 @@ impl World {
         }
     }
 
-    /// The operator that reaches the aim, or PD's reason against it.
-    pub(crate) fn plan(&mut self, at: At, title: &Title, aim: &Aim) -> Result<Operator, String> {
+    /// The operator that reaches the aim, or PD's reason for refusing it.
+    pub(crate) fn plan(
+        &mut self,
+        at: RegionIndex,
+        title: &Title,
+        aim: &Aim,
+    ) -> Result<Operator, String> {
         let region = self.regions.get(at).clone();
         let Some(leader) = region.leader() else {
             return Err("cannot build operator for region with no leader".to_owned());
@@ -89,7 +94,7 @@ impl World {
         Ok(self.operator(&region, title, brief(&region, aim), steps))
     }
 
-    /// An operator of these steps.
+    /// Builds an operator from these steps.
     pub(crate) fn operator(
         &self,
         region: &Region,
@@ -155,7 +160,7 @@ impl World {
         let stays = self.next_leader(region, leader, aim);
         let lead = stays.filter(|to| *to != leader);
         let lead = lead.map(|to| Step::TransferLeader { from: leader, to });
-        // Whoever leads before the change must have been a voter before it.
+        // The leader during the change must have been a voter before it.
         let (before, after) = if stays.is_some_and(|to| region.voter_on(to).is_none()) {
             (None, lead)
         } else {
@@ -183,7 +188,7 @@ impl World {
         steps
     }
 
-    /// The store that leads in the end; none where nobody can take it from one that leaves.
+    /// The store that leads in the end; `None` if no store can take over from one that leaves.
     fn next_leader(&self, region: &Region, leader: StoreId, aim: &Aim) -> Option<StoreId> {
         if aim.leader.is_some() {
             return aim.leader;
@@ -204,14 +209,14 @@ impl World {
         region.peers.len() == replicas && !region.peers.iter().any(ails)
     }
 
-    /// The region of this number, or PD's reason why not.
-    pub(crate) fn region(&self, id: RegionId) -> Result<At, String> {
+    /// The region with this id, or PD's error.
+    pub(crate) fn region(&self, id: RegionId) -> Result<RegionIndex, String> {
         let found = self.regions.find(id);
         found.ok_or_else(|| format!("[PD:region:ErrRegionNotFound]region {id} not found"))
     }
 
-    /// How many regions a check finds, of those that have reported to this leader of PD's.
-    pub(crate) fn found_by(&self, check: Check) -> Vec<At> {
+    /// How many regions a check finds, among those that have reported to this PD leader.
+    pub(crate) fn found_by(&self, check: Check) -> Vec<RegionIndex> {
         let found = self.regions.found_by(check).iter().copied();
         found.filter(|at| self.has_reported(*at)).collect()
     }

@@ -5,29 +5,28 @@ use serde::{Serialize, Serializer};
 
 use super::StoreId;
 
-/// A region's number as PD gives it.
+/// A region id as PD assigns it.
 pub(crate) type RegionId = u64;
 
-/// What a peer may do.
+/// The role of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Voter,
     Learner,
     /// Becomes a voter when its region leaves the joint state.
     Incoming,
-    /// Becomes a learner then.
+    /// Becomes a learner when its region leaves the joint state.
     Demoting,
 }
 
-/// A replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) id: u64,
     pub(crate) store: u32,
     pub(crate) role: Role,
-    /// The leader says that it is silent.
+    /// Reported by the leader as silent.
     pub(crate) down: bool,
-    /// The leader says that its log is behind the leader's first entry.
+    /// Reported by the leader as behind the first entry of the leader's log.
     pub(crate) pending: bool,
 }
 
@@ -69,26 +68,26 @@ impl Serialize for Peer {
     }
 }
 
-/// A range of keys and where it is kept. Small: there may be a million.
+/// A key range and its peers. Kept small: there may be a million.
 #[derive(Debug, Clone)]
 pub(crate) struct Region {
     pub(crate) id: RegionId,
-    /// The number of the table at which it begins; 0 is the beginning of everything.
+    /// The table id at which it begins; 0 is the start of the key space.
     pub(crate) start: u64,
     pub(crate) peers: Vec<Peer>,
     pub(crate) conf_ver: u32,
     pub(crate) version: u32,
-    /// The leader's store; 0 is none.
+    /// The leader's store; 0 if there is no leader.
     pub(crate) leader: u32,
     /// MiB.
     pub(crate) size: u32,
     pub(crate) keys: u32,
-    /// Bytes within the last heartbeat interval, of a minute.
+    /// Bytes within the last heartbeat interval of one minute.
     pub(crate) written: u32,
     pub(crate) read: u32,
-    /// Its place in its leader's list.
+    /// Its index in its leader's list.
     pub(super) slot: u32,
-    /// Which health checks it is in: a bit for each.
+    /// The health checks that list it, as a bit set.
     pub(super) checks: u16,
 }
 
@@ -136,7 +135,7 @@ impl Region {
         self.peers.iter().any(changes)
     }
 
-    /// Writes within the last heartbeat interval, at some 300 bytes each.
+    /// Keys written within the last heartbeat interval, at about 300 bytes each.
     pub(crate) fn written_keys(&self) -> u32 {
         self.written / 300
     }
@@ -146,17 +145,17 @@ impl Region {
     }
 }
 
-/// The key at which a table begins, as TiKV encodes it, in hex; empty for what has no bound.
+/// The key at which a table begins, as TiKV encodes it, in hex; empty if there is no bound.
 pub(crate) fn key(table: Option<u64>) -> String {
     let Some(table) = table.filter(|table| *table != 0) else {
         return String::new();
     };
-    // `t`, the number with its sign flipped, in groups of eight bytes that each tell how many of them count.
+    // `t`, then the id with its sign bit flipped, in groups of eight bytes, each followed by a padding marker.
     let hex = format!("74{:016X}", table | 1 << 63);
     format!("{}FF{}00000000000000F8", &hex[..16], &hex[16..])
 }
 
-/// The number of the table at which this key begins; none where it is no such key.
+/// The table id that this key encodes; `None` if it is not a table key.
 pub(crate) fn table(key: &str) -> Option<u64> {
     if key.is_empty() {
         return Some(0);

@@ -1,14 +1,14 @@
-//! All regions, with what PD knows of them in sum at any time: nothing here walks through all of them to answer.
+//! All regions, with running totals, so that no query has to iterate over all of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::StoreId;
 use super::region::{Peer, Region, RegionId, Role};
 
-/// A place in the list of regions. It stays that of its region for ever.
-pub(crate) type At = u32;
+/// The index of a region in the list. It never changes.
+pub(crate) type RegionIndex = u32;
 
-/// What PD checks regions for.
+/// Conditions that PD checks regions for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Check {
@@ -21,7 +21,7 @@ pub(crate) enum Check {
     EmptyRegion,
     OversizedRegion,
     UndersizedRegion,
-    /// Not a check of PD's: the regions without a leader.
+    /// Not one of PD's checks: the regions without a leader.
     Leaderless,
 }
 
@@ -43,14 +43,14 @@ impl Check {
     }
 }
 
-/// From this size on TiKV would split a region. MiB: `region-max-size` of v8.5.
+/// The size from which TiKV would split a region, in MiB: `region-max-size` of v8.5.
 const OVERSIZED: u32 = 384;
-/// Up to this size and number of keys a region may be merged: `max-merge-region-size`, `max-merge-region-keys`.
+/// Maximum size and number of keys for a merge: `max-merge-region-size`, `max-merge-region-keys`.
 const UNDERSIZED: (u32, u32) = (54, 540_000);
 
-/// What one store holds.
+/// Totals of one store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct StoreTotals {
     pub(crate) leaders: u64,
     pub(crate) regions: u64,
     /// MiB.
@@ -60,12 +60,12 @@ pub(crate) struct Tally {
     pub(crate) region_keys: u64,
     pub(crate) learners: u64,
     pub(crate) pending: u64,
-    /// Bytes written and read per heartbeat interval, of what it leads.
+    /// Bytes written and read per heartbeat interval, in regions that it leads.
     pub(crate) written: u64,
     pub(crate) read: u64,
 }
 
-/// What all regions hold.
+/// Totals over all regions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) count: u64,
@@ -74,15 +74,14 @@ pub(crate) struct Totals {
     pub(crate) keys: u64,
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Regions {
     list: Vec<Region>,
-    by_id: HashMap<RegionId, At>,
-    by_start: BTreeMap<u64, At>,
-    tallies: HashMap<StoreId, Tally>,
-    led: HashMap<StoreId, Vec<At>>,
-    checks: [BTreeSet<At>; 10],
+    by_id: HashMap<RegionId, RegionIndex>,
+    by_start: BTreeMap<u64, RegionIndex>,
+    store_totals: HashMap<StoreId, StoreTotals>,
+    led: HashMap<StoreId, Vec<RegionIndex>>,
+    checks: [BTreeSet<RegionIndex>; 10],
     totals: Totals,
     replicas: usize,
     /// Stores that are being decommissioned.
@@ -97,10 +96,11 @@ impl Regions {
         }
     }
 
-    pub(crate) fn add(&mut self, mut region: Region) -> At {
-        // A copy of a region is not where its original is.
+    pub(crate) fn add(&mut self, mut region: Region) -> RegionIndex {
+        // The flags of a copied region belong to the original's position.
         region.checks = 0;
-        let at = At::try_from(self.list.len()).expect("there are at most a few million regions");
+        let at = RegionIndex::try_from(self.list.len())
+            .expect("there are at most a few million regions");
         self.by_id.insert(region.id, at);
         self.by_start.insert(region.start, at);
         self.list.push(region);
@@ -108,38 +108,38 @@ impl Regions {
         at
     }
 
-    pub(crate) fn get(&self, at: At) -> &Region {
+    pub(crate) fn get(&self, at: RegionIndex) -> &Region {
         &self.list[at as usize]
     }
 
-    pub(crate) fn find(&self, id: RegionId) -> Option<At> {
+    pub(crate) fn find(&self, id: RegionId) -> Option<RegionIndex> {
         self.by_id.get(&id).copied()
     }
 
-    /// Where the region ends; none for the last one.
-    pub(crate) fn end(&self, at: At) -> Option<u64> {
+    /// The end of the region; `None` for the last one.
+    pub(crate) fn end(&self, at: RegionIndex) -> Option<u64> {
         let after = self.get(at).start + 1;
         self.by_start.range(after..).next().map(|(start, _)| *start)
     }
 
-    pub(crate) fn next(&self, at: At) -> Option<At> {
+    pub(crate) fn next(&self, at: RegionIndex) -> Option<RegionIndex> {
         let after = self.get(at).start + 1;
         self.by_start.range(after..).next().map(|(_, at)| *at)
     }
 
-    pub(crate) fn previous(&self, at: At) -> Option<At> {
+    pub(crate) fn previous(&self, at: RegionIndex) -> Option<RegionIndex> {
         let start = self.get(at).start;
         self.by_start.range(..start).next_back().map(|(_, at)| *at)
     }
 
-    /// The regions from the one that holds this table on, in the order of their keys.
-    pub(crate) fn starting_at(&self, table: u64) -> impl Iterator<Item = At> {
+    /// The regions from the one that contains this table on, in key order.
+    pub(crate) fn starting_at(&self, table: u64) -> impl Iterator<Item = RegionIndex> {
         let first = self.by_start.range(..=table).next_back();
         let from = first.map_or(table, |(start, _)| *start);
         self.by_start.range(from..).map(|(_, at)| *at)
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = At> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = RegionIndex> {
         self.by_start.values().copied()
     }
 
@@ -147,31 +147,31 @@ impl Regions {
         self.totals
     }
 
-    pub(crate) fn tally(&self, store: StoreId) -> Tally {
-        self.tallies.get(&store).copied().unwrap_or_default()
+    pub(crate) fn totals_of(&self, store: StoreId) -> StoreTotals {
+        self.store_totals.get(&store).copied().unwrap_or_default()
     }
 
-    pub(crate) fn led_by(&self, store: StoreId) -> &[At] {
+    pub(crate) fn led_by(&self, store: StoreId) -> &[RegionIndex] {
         self.led.get(&store).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn found_by(&self, check: Check) -> &BTreeSet<At> {
+    pub(crate) fn found_by(&self, check: Check) -> &BTreeSet<RegionIndex> {
         &self.checks[check as usize]
     }
 
-    pub(crate) fn on_store(&self, store: StoreId) -> Vec<At> {
-        let holds = |at: &At| self.get(*at).peer_on(store).is_some();
+    pub(crate) fn on_store(&self, store: StoreId) -> Vec<RegionIndex> {
+        let holds = |at: &RegionIndex| self.get(*at).peer_on(store).is_some();
         self.all().filter(holds).collect()
     }
 
-    /// Every change goes through here, and every sum follows.
-    pub(crate) fn edit(&mut self, at: At, change: impl FnOnce(&mut Region)) {
+    /// Every change goes through here, which keeps all totals up to date.
+    pub(crate) fn edit(&mut self, at: RegionIndex, change: impl FnOnce(&mut Region)) {
         self.count(at, false);
         change(&mut self.list[at as usize]);
         self.count(at, true);
     }
 
-    /// The peers on this store are to leave it, or may stay again.
+    /// Marks whether the peers on this store must be moved away.
     pub(crate) fn set_removing(&mut self, store: StoreId, removing: bool) {
         let changed = if removing {
             self.removing.insert(store)
@@ -185,8 +185,9 @@ impl Regions {
         }
     }
 
-    /// Cuts a region at this table; the new one, to its left as with TiKV's `right-derive-when-split`, has the given ids.
-    pub(crate) fn split(&mut self, at: At, table: u64, id: RegionId, peer_ids: &[u64]) {
+    /// Splits a region at this table. The new region has the given ids and is on the left, as with TiKV's
+    /// `right-derive-when-split`.
+    pub(crate) fn split(&mut self, at: RegionIndex, table: u64, id: RegionId, peer_ids: &[u64]) {
         let mut left = self.get(at).clone();
         left.id = id;
         for (peer, id) in left.peers.iter_mut().zip(peer_ids) {
@@ -204,8 +205,8 @@ impl Regions {
         self.add(left);
     }
 
-    /// Joins a region to its neighbour.
-    pub(crate) fn merge(&mut self, source: At, target: At) {
+    /// Merges a region into its neighbour.
+    pub(crate) fn merge(&mut self, source: RegionIndex, target: RegionIndex) {
         let absorbed = self.get(source).clone();
         self.count(source, false);
         self.file(source, 0);
@@ -223,8 +224,8 @@ impl Regions {
         self.by_start.insert(start, target);
     }
 
-    fn count(&mut self, at: At, add: bool) {
-        // Taken out while the sums change.
+    fn count(&mut self, at: RegionIndex, add: bool) {
+        // Subtracted while the region changes.
         let empty = Region::new(0, 0, Vec::new(), 0);
         let region = std::mem::replace(&mut self.list[at as usize], empty);
         let (size, keys) = (u64::from(region.size), u64::from(region.keys));
@@ -232,7 +233,7 @@ impl Regions {
         change(&mut self.totals.size, size, add);
         change(&mut self.totals.keys, keys, add);
         for peer in &region.peers {
-            let tally = self.tallies.entry(peer.store()).or_default();
+            let tally = self.store_totals.entry(peer.store()).or_default();
             tally.count_peer(&region, peer, add);
         }
         let leader = region.leader();
@@ -246,10 +247,11 @@ impl Regions {
         }
     }
 
-    fn list_leader(&mut self, at: At, leader: StoreId, add: bool) {
+    fn list_leader(&mut self, at: RegionIndex, leader: StoreId, add: bool) {
         let led = self.led.entry(leader).or_default();
         if add {
-            self.list[at as usize].slot = At::try_from(led.len()).unwrap_or(At::MAX);
+            self.list[at as usize].slot =
+                RegionIndex::try_from(led.len()).unwrap_or(RegionIndex::MAX);
             led.push(at);
             return;
         }
@@ -260,7 +262,7 @@ impl Regions {
         }
     }
 
-    fn file(&mut self, at: At, checks: u16) {
+    fn file(&mut self, at: RegionIndex, checks: u16) {
         let before = std::mem::replace(&mut self.list[at as usize].checks, checks);
         if before == checks {
             return;
@@ -300,7 +302,7 @@ impl Regions {
     }
 }
 
-impl Tally {
+impl StoreTotals {
     fn count_peer(&mut self, region: &Region, peer: &Peer, add: bool) {
         let (size, keys) = (u64::from(region.size), u64::from(region.keys));
         change(&mut self.regions, 1, add);

@@ -1,13 +1,13 @@
-//! PD's own work: leaders are evicted and balanced.
+//! PD's schedulers: they evict and balance leaders.
 //!
-//! Of the schedulers, `evict-leader` and `balance-leader` do what they do in PD; the others can be listed, paused and removed.
+//! `evict-leader` and `balance-leader` work as in PD; the others can be listed, paused and removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::operator::kind;
 use super::plan::{Aim, Title};
 use super::region::Peer;
-use super::regions::At;
+use super::regions::RegionIndex;
 use super::{Nanos, SECOND, StoreId, World};
 
 pub(crate) const EVICT_LEADER: &str = "evict-leader-scheduler";
@@ -19,7 +19,7 @@ const DEFAULT: [&str; 5] = [
     "evict-slow-store-scheduler",
     "evict-stopping-store-scheduler",
 ];
-/// What else can be added.
+/// The other schedulers that can be added.
 const OTHERS: [&str; 7] = [
     "grant-leader-scheduler",
     "shuffle-leader-scheduler",
@@ -29,7 +29,7 @@ const OTHERS: [&str; 7] = [
     "evict-slow-trend-scheduler",
     EVICT_LEADER,
 ];
-/// What PD checks every region with; each can be paused.
+/// PD's region checkers; each can be paused.
 pub(crate) const CHECKERS: [&str; 6] = [
     "learner",
     "replica",
@@ -40,19 +40,18 @@ pub(crate) const CHECKERS: [&str; 6] = [
 ];
 /// Leaders that `evict-leader` moves from one store at a time.
 pub(crate) const BATCH: usize = 3;
-/// Regions looked at for one that can be moved, per store and turn.
-const LOOKED_AT: usize = 32;
-/// Leaders by which two stores may differ before PD moves one.
-const TOLERATED: f64 = 2.0;
+/// Regions considered for a move, per store and tick.
+const MAX_CONSIDERED: usize = 32;
+/// Difference in leaders between two stores that PD tolerates.
+const TOLERATED_DIFFERENCE: f64 = 2.0;
 
-/// When a scheduler was paused, and until when.
+/// The time of a pause, and its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pause {
     pub(crate) from: Nanos,
     pub(crate) until: Nanos,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Schedulers {
     pub(crate) running: Vec<String>,
@@ -92,7 +91,7 @@ impl Schedulers {
         }
     }
 
-    /// False where it did not hold the store.
+    /// Returns false if it did not hold the store.
     pub(crate) fn stop_evicting(&mut self, store: StoreId) -> bool {
         let held = self.evicted.remove(&store);
         if self.evicted.is_empty() {
@@ -101,7 +100,7 @@ impl Schedulers {
         held
     }
 
-    /// False where it did not run.
+    /// Returns false if it was not running.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let ran = self.runs(name);
         self.running.retain(|running| running != name);
@@ -112,7 +111,7 @@ impl Schedulers {
         ran
     }
 
-    /// For so many seconds; 0 ends a pause.
+    /// Pauses it for this many seconds; 0 ends a pause.
     pub(crate) fn pause(&mut self, name: &str, seconds: i64, now: Nanos) {
         self.pauses.remove(name);
         if seconds > 0 {
@@ -137,7 +136,7 @@ impl Schedulers {
         self.checkers.get(name).is_some_and(|until| *until > now)
     }
 
-    /// Pauses are kept in memory by PD's leader, and go with it.
+    /// Pauses are in the PD leader's memory, and are lost with it.
     pub(super) fn forget_pauses(&mut self) {
         self.pauses.clear();
         self.checkers.clear();
@@ -149,7 +148,7 @@ impl Schedulers {
 }
 
 impl World {
-    /// One turn of every scheduler and checker.
+    /// Runs every scheduler and checker once.
     pub(crate) fn schedule(&mut self) {
         let halted = self.config.is_on("halt-scheduling", self.now);
         if halted || self.members.leader.is_none() || !self.has_all_reported() {
@@ -175,14 +174,14 @@ impl World {
 
     fn evict_leaders(&mut self, store: StoreId) {
         let room = self.room_for_leaders().min(BATCH);
-        let led = self.regions.led_by(store).iter().rev().take(LOOKED_AT);
-        let movable: Vec<At> = led.copied().filter(|at| !self.is_operated(*at)).collect();
+        let led = self.regions.led_by(store).iter().rev().take(MAX_CONSIDERED);
+        let movable: Vec<RegionIndex> = led.copied().filter(|at| !self.is_operated(*at)).collect();
         for at in movable.into_iter().take(room) {
             self.evict_leader(at, store);
         }
     }
 
-    fn evict_leader(&mut self, at: At, store: StoreId) {
+    fn evict_leader(&mut self, at: RegionIndex, store: StoreId) {
         let targets = self.targets(at, store);
         let Some(to) = targets.first().copied() else {
             return;
@@ -206,17 +205,17 @@ impl World {
         }
     }
 
-    /// Where the region's leader may go, the least busy store first.
-    fn targets(&self, at: At, from: StoreId) -> Vec<StoreId> {
+    /// Stores that can take the region's leader, the least loaded first.
+    fn targets(&self, at: RegionIndex, from: StoreId) -> Vec<StoreId> {
         let region = self.regions.get(at);
         let healthy = region.voters().filter(|peer| !peer.down && !peer.pending);
         let stores = healthy.map(Peer::store).filter(|store| *store != from);
         let mut stores: Vec<StoreId> = stores.filter(|store| self.may_lead(*store)).collect();
-        stores.sort_by_key(|store| self.regions.tally(*store).leaders);
+        stores.sort_by_key(|store| self.regions.totals_of(*store).leaders);
         stores
     }
 
-    pub(super) fn is_operated(&self, at: At) -> bool {
+    pub(super) fn is_operated(&self, at: RegionIndex) -> bool {
         let id = self.regions.get(at).id;
         self.operators.running.contains_key(&id)
     }
@@ -228,7 +227,7 @@ impl World {
             .get(&store)
             .map_or(1.0, |store| store.leader_weight);
         #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-        let leaders = self.regions.tally(store).leaders as f64;
+        let leaders = self.regions.totals_of(store).leaders as f64;
         leaders / weight.max(0.001)
     }
 
@@ -245,11 +244,11 @@ impl World {
         let Some(from) = able.max_by(|one, other| score(one).total_cmp(&score(other))) else {
             return;
         };
-        let led = self.regions.led_by(from).iter().rev().take(LOOKED_AT);
-        let movable: Vec<At> = led.copied().filter(|at| !self.is_operated(*at)).collect();
+        let led = self.regions.led_by(from).iter().rev().take(MAX_CONSIDERED);
+        let movable: Vec<RegionIndex> = led.copied().filter(|at| !self.is_operated(*at)).collect();
         for at in movable {
             let to = self.targets(at, from).first().copied();
-            let gains = |to: &StoreId| score_gap(self, from, *to) > TOLERATED;
+            let gains = |to: &StoreId| score_gap(self, from, *to) > TOLERATED_DIFFERENCE;
             if let Some(to) = to.filter(gains) {
                 self.balance_leader(at, to);
                 return;
@@ -257,7 +256,7 @@ impl World {
         }
     }
 
-    fn balance_leader(&mut self, at: At, to: StoreId) {
+    fn balance_leader(&mut self, at: RegionIndex, to: StoreId) {
         let title = Title {
             desc: "balance-leader",
             kind: 0,

@@ -1,33 +1,33 @@
-//! One TiKV store: its life, its heartbeats, its disk, and what ails it.
+//! One TiKV store: its lifecycle, heartbeats, disk and injected faults.
 
 use std::collections::BTreeMap;
 
 use super::{MINUTE, Nanos, SECOND, StoreId};
 
-/// Between two heartbeats of a store.
+/// Interval between two heartbeats of a store.
 pub(crate) const HEARTBEAT: Nanos = 10 * SECOND;
-/// Silence after which PD calls a store disconnected.
+/// Silence after which PD reports a store as disconnected.
 pub(crate) const DISCONNECTED: Nanos = 20 * SECOND;
-/// Silence after which PD gives a store no peer any more.
+/// Silence after which PD schedules no peers onto a store.
 pub(crate) const UNHEALTHY: Nanos = 10 * MINUTE;
-/// PD writes the heartbeats' times down this often; a new leader of PD's knows only those.
+/// PD persists heartbeat times at this interval; a new PD leader knows only those.
 pub(crate) const WRITTEN_DOWN: Nanos = 5 * MINUTE;
-/// What an offline store's limit for removing peers becomes.
+/// The limit for removing peers of an offline store.
 pub(crate) const UNLIMITED: f64 = 100_000_000.0;
 
 pub(crate) const GIB: f64 = 1_073_741_824.0;
 
-/// What PD was told to make of a store.
+/// The state that PD was asked to bring a store to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum TargetState {
     Up,
     Offline,
     Tombstone,
 }
 
-/// What PD calls it.
+/// The state that PD reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StateName {
+pub(crate) enum StoreState {
     Up,
     Disconnected,
     Down,
@@ -35,7 +35,7 @@ pub(crate) enum StateName {
     Tombstone,
 }
 
-impl StateName {
+impl StoreState {
     pub(crate) const ALL: [Self; 5] = [
         Self::Up,
         Self::Offline,
@@ -55,30 +55,30 @@ impl StateName {
     }
 }
 
-/// Whether the process is there.
+/// State of a store's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum StoreProcess {
     Running,
-    /// No process, since then.
+    /// Not running, since then.
     Killed(Nanos),
-    /// A process that does nothing, since then.
+    /// Suspended, since then.
     Stopped(Nanos),
 }
 
-/// What was done to a store on purpose.
+/// Faults injected into a store.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Ailments {
-    /// The 99th percentile of requests, about. ms.
+pub(crate) struct StoreFaults {
+    /// The approximate 99th percentile of request latency. ms.
     pub(crate) latency_ms: f64,
     /// The longest write stall. µs.
     pub(crate) write_stall_us: f64,
-    /// Entries by which the slowest follower lags.
+    /// The number of entries by which the slowest follower lags.
     pub(crate) raft_lag: f64,
-    /// Requests refused with "server is busy", per second.
+    /// Requests rejected with "server is busy", per second.
     pub(crate) busy_per_second: f64,
 }
 
-impl Default for Ailments {
+impl Default for StoreFaults {
     fn default() -> Self {
         Self {
             latency_ms: 6.0,
@@ -96,7 +96,6 @@ pub(crate) struct Limits {
     pub(crate) remove_peer: f64,
 }
 
-/// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) id: StoreId,
@@ -104,29 +103,29 @@ pub(crate) struct Store {
     pub(crate) status_address: String,
     pub(crate) version: String,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) wanted: Wanted,
+    pub(crate) target_state: TargetState,
     pub(crate) destroyed: bool,
-    pub(crate) life: Life,
+    pub(crate) process: StoreProcess,
     /// When the process started.
     pub(crate) started: Nanos,
-    /// When its heartbeats began: one each ten seconds from then on.
-    pub(crate) beats_from: Nanos,
-    /// The last heartbeat that PD knows of, of a store that is not running, and of one until it is heard again.
+    /// When its heartbeats began; from then on there is one every ten seconds.
+    pub(crate) heartbeats_from: Nanos,
+    /// The last heartbeat that PD knows: of a store that is not running, or whose next heartbeat is still to come.
     pub(crate) known: Option<Nanos>,
-    /// After PD's leader changed: not heard before then.
+    /// After a change of PD's leader: no heartbeat before then.
     pub(crate) silent_until: Nanos,
     /// Bytes.
     pub(crate) capacity: f64,
-    /// Bytes that other files than TiKV's take.
+    /// Bytes taken by files other than TiKV's.
     pub(crate) foreign: f64,
-    /// Bytes that TiKV takes whatever its regions hold; none for what the regions hold.
+    /// Bytes that TiKV takes regardless of its regions; `None` for the size of its regions.
     pub(crate) used: Option<f64>,
     pub(crate) leader_weight: f64,
     pub(crate) region_weight: f64,
     pub(crate) limits: Limits,
-    /// How many peers it may take now, by the limit of a minute.
+    /// Peers that it can still take under its limit per minute.
     pub(crate) credit: f64,
-    pub(crate) ailments: Ailments,
+    pub(crate) faults: StoreFaults,
 }
 
 impl Store {
@@ -137,11 +136,11 @@ impl Store {
             status_address,
             version: String::new(),
             labels: BTreeMap::new(),
-            wanted: Wanted::Up,
+            target_state: TargetState::Up,
             destroyed: false,
-            life: Life::Running,
+            process: StoreProcess::Running,
             started: now,
-            beats_from: now,
+            heartbeats_from: now,
             known: None,
             silent_until: Nanos::MIN,
             capacity: 100.0 * GIB,
@@ -154,37 +153,37 @@ impl Store {
                 remove_peer: 15.0,
             },
             credit: 15.0,
-            ailments: Ailments::default(),
+            faults: StoreFaults::default(),
         }
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        self.life == Life::Running && self.wanted != Wanted::Tombstone
+        self.process == StoreProcess::Running && self.target_state != TargetState::Tombstone
     }
 
-    /// When the last heartbeat that PD knows of came; none if there was none.
+    /// The time of the last heartbeat that PD knows; `None` if there was none.
     pub(crate) fn last_heartbeat(&self, now: Nanos) -> Option<Nanos> {
-        if self.life != Life::Running || now < self.silent_until {
+        if self.process != StoreProcess::Running || now < self.silent_until {
             return self.known;
         }
-        let beats = (now - self.beats_from).div_euclid(HEARTBEAT);
+        let beats = (now - self.heartbeats_from).div_euclid(HEARTBEAT);
         if beats < 0 {
             return self.known;
         }
-        Some(self.beats_from + beats * HEARTBEAT)
+        Some(self.heartbeats_from + beats * HEARTBEAT)
     }
 
     pub(crate) fn silence(&self, now: Nanos) -> Nanos {
         now - self.last_heartbeat(now).unwrap_or(0)
     }
 
-    pub(crate) fn state_name(&self, now: Nanos, down_after: Nanos) -> StateName {
-        match self.wanted {
-            Wanted::Offline => StateName::Offline,
-            Wanted::Tombstone => StateName::Tombstone,
-            Wanted::Up if self.silence(now) > down_after => StateName::Down,
-            Wanted::Up if self.silence(now) > DISCONNECTED => StateName::Disconnected,
-            Wanted::Up => StateName::Up,
+    pub(crate) fn state_name(&self, now: Nanos, down_after: Nanos) -> StoreState {
+        match self.target_state {
+            TargetState::Offline => StoreState::Offline,
+            TargetState::Tombstone => StoreState::Tombstone,
+            TargetState::Up if self.silence(now) > down_after => StoreState::Down,
+            TargetState::Up if self.silence(now) > DISCONNECTED => StoreState::Disconnected,
+            TargetState::Up => StoreState::Up,
         }
     }
 
@@ -192,25 +191,25 @@ impl Store {
         self.silence(now) > UNHEALTHY
     }
 
-    /// The process ends, or stops doing anything.
-    pub(crate) fn end(&mut self, life: Life, now: Nanos) {
-        if self.life == Life::Running {
+    /// Ends or suspends the process.
+    pub(crate) fn end(&mut self, process: StoreProcess, now: Nanos) {
+        if self.process == StoreProcess::Running {
             self.known = self.last_heartbeat(now);
         }
-        self.life = life;
+        self.process = process;
     }
 
-    /// A new process, or the stopped one going on.
+    /// Starts a new process, or resumes a suspended one.
     pub(crate) fn begin(&mut self, now: Nanos) {
-        if matches!(self.life, Life::Killed(_)) {
+        if matches!(self.process, StoreProcess::Killed(_)) {
             self.started = now;
         }
-        self.life = Life::Running;
-        self.beats_from = now;
+        self.process = StoreProcess::Running;
+        self.heartbeats_from = now;
         self.silent_until = now;
     }
 
-    /// PD has a new leader, which knows only what was written down, and hears the next heartbeat after `extra`.
+    /// A new PD leader knows only persisted heartbeats, and receives the next one after `extra`.
     pub(crate) fn forget_heartbeats(&mut self, now: Nanos, extra: Nanos) {
         let Some(last) = self.last_heartbeat(now) else {
             return;
@@ -218,30 +217,30 @@ impl Store {
         let since = (last - self.started).max(0);
         let written = self.started + since.div_euclid(WRITTEN_DOWN) * WRITTEN_DOWN;
         self.known = Some(written.min(last - extra));
-        self.silent_until = if self.life == Life::Running {
+        self.silent_until = if self.process == StoreProcess::Running {
             last + HEARTBEAT + extra
         } else {
             now
         };
     }
 
-    /// How slow PD takes it to be, from 1 to 100.
+    /// PD's slow score, from 1 to 100.
     pub(crate) fn slow_score(&self) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "1 to 100"
         )]
-        let score = (self.ailments.latency_ms / 4.0).clamp(1.0, 100.0) as u64;
+        let score = (self.faults.latency_ms / 4.0).clamp(1.0, 100.0) as u64;
         score
     }
 
-    /// Bytes, given those of its regions.
+    /// Bytes used, given those of its regions.
     pub(crate) fn used(&self, regions: f64) -> f64 {
         self.used.unwrap_or(regions).min(self.capacity)
     }
 
-    /// Bytes: what neither TiKV nor others have taken.
+    /// Bytes that neither TiKV nor other files have taken.
     pub(crate) fn available(&self, regions: f64) -> f64 {
         (self.capacity - self.used(regions) - self.foreign).max(0.0)
     }
@@ -260,7 +259,7 @@ mod tests {
     #[test]
     fn a_silent_store_is_disconnected_then_down() {
         let mut store = store();
-        store.end(Life::Killed(65 * SECOND), 65 * SECOND);
+        store.end(StoreProcess::Killed(65 * SECOND), 65 * SECOND);
         let name = |at: Nanos| store.state_name(at, DOWN_AFTER).name();
         assert_eq!(name(80 * SECOND), "Up");
         assert_eq!(name(81 * SECOND), "Disconnected");
@@ -271,8 +270,8 @@ mod tests {
     #[test]
     fn an_offline_store_stays_offline_when_it_dies() {
         let mut store = store();
-        store.wanted = Wanted::Offline;
-        store.end(Life::Killed(0), 0);
+        store.target_state = TargetState::Offline;
+        store.end(StoreProcess::Killed(0), 0);
         assert_eq!(
             store.state_name(DOWN_AFTER * 2, DOWN_AFTER).name(),
             "Offline"
@@ -292,7 +291,7 @@ mod tests {
     #[test]
     fn a_store_that_comes_back_is_up_at_once() {
         let mut store = store();
-        store.end(Life::Killed(5 * SECOND), 5 * SECOND);
+        store.end(StoreProcess::Killed(5 * SECOND), 5 * SECOND);
         store.begin(DOWN_AFTER * 3);
         assert_eq!(store.state_name(DOWN_AFTER * 3, DOWN_AFTER).name(), "Up");
         assert_eq!(store.started, DOWN_AFTER * 3);

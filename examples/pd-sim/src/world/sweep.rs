@@ -1,14 +1,14 @@
-//! What happens to many regions within some time, such as the elections after a store's death.
+//! Events that reach many regions over some time, such as the elections after a store's death.
 
 use super::region::Role;
-use super::regions::At;
+use super::regions::RegionIndex;
 use super::{MINUTE, Nanos, SECOND, StoreId, World};
 
-/// When regions elect another leader, after the last one's death: ten ticks of a second, and as much again.
+/// Regions elect a new leader this long after the old one's death: ten ticks of one second, up to twice as much.
 const ELECTION: (Nanos, Nanos) = (10 * SECOND, 20 * SECOND);
-/// When leaders report a silent peer: `max-peer-down-duration`, and the next heartbeat of each region.
+/// Leaders report a silent peer this long after its last message: `max-peer-down-duration`, plus a region heartbeat.
 const REPORT: (Nanos, Nanos) = (10 * MINUTE, 11 * MINUTE);
-/// Between two heartbeats of a region.
+/// Interval between two heartbeats of a region.
 pub(crate) const REGION_HEARTBEAT: Nanos = MINUTE;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,19 +18,19 @@ enum Kind {
     ReportBack,
 }
 
-/// See the module. The regions' turns are spread evenly over the time.
+/// An event that reaches regions one after the other, spread evenly over its duration.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     kind: Kind,
     store: StoreId,
     from: Nanos,
     to: Nanos,
-    regions: Vec<At>,
+    regions: Vec<RegionIndex>,
     done: usize,
 }
 
 impl Sweep {
-    /// Regions whose turn has come by now.
+    /// The regions that it has reached by now.
     fn due(&self, now: Nanos) -> usize {
         if now >= self.to {
             return self.regions.len();
@@ -41,7 +41,7 @@ impl Sweep {
 }
 
 impl World {
-    /// What follows from the end of a store's process.
+    /// The consequences of the end of a store's process.
     pub(super) fn sweep_after_death(&mut self, store: StoreId) {
         self.sweeps.retain(|sweep| sweep.store != store);
         self.begin_sweep(
@@ -58,12 +58,12 @@ impl World {
         );
     }
 
-    /// What follows from its return.
+    /// The consequences of its return.
     pub(super) fn sweep_after_return(&mut self, store: StoreId) {
         self.sweeps.retain(|sweep| sweep.store != store);
         let held = self.regions.on_store(store);
         self.begin_sweep(Kind::ReportBack, store, (0, REGION_HEARTBEAT), held);
-        // With this store, regions may have a majority again that lost it with another.
+        // With this store, regions can regain a majority that they lost with another store.
         let others = self.stores.values().filter(|store| !store.is_running());
         for other in others.map(|store| store.id).collect::<Vec<_>>() {
             let led = self.regions.led_by(other).to_vec();
@@ -76,7 +76,7 @@ impl World {
         kind: Kind,
         store: StoreId,
         within: (Nanos, Nanos),
-        regions: Vec<At>,
+        regions: Vec<RegionIndex>,
     ) {
         self.sweeps.push(Sweep {
             kind,
@@ -101,7 +101,7 @@ impl World {
         self.sweeps = sweeps;
     }
 
-    fn take_turn(&mut self, kind: Kind, store: StoreId, at: At) {
+    fn take_turn(&mut self, kind: Kind, store: StoreId, at: RegionIndex) {
         match kind {
             Kind::Elect => self.elect(at, store),
             Kind::ReportDown => self.report(at, store, true),
@@ -109,8 +109,8 @@ impl World {
         }
     }
 
-    /// Another leader than the one on this dead store, if a majority is left.
-    fn elect(&mut self, at: At, dead: StoreId) {
+    /// Elects another leader than the one on this dead store, if a majority is left.
+    fn elect(&mut self, at: RegionIndex, dead: StoreId) {
         let region = self.regions.get(at);
         if region.leader() != Some(dead) || !self.has_majority(at) {
             return;
@@ -124,13 +124,13 @@ impl World {
         if candidates.is_empty() {
             return;
         }
-        // Whoever calls the election first: any of them.
+        // Any voter can win; which one is arbitrary.
         let elected = candidates[at as usize % candidates.len()];
         let elected = u32::try_from(elected).unwrap_or(0);
         self.regions.edit(at, |region| region.leader = elected);
     }
 
-    fn report(&mut self, at: At, store: StoreId, down: bool) {
+    fn report(&mut self, at: RegionIndex, store: StoreId, down: bool) {
         let region = self.regions.get(at);
         let led = region.leader().and_then(|leader| self.stores.get(&leader));
         let held = region.peer_on(store).is_some_and(|peer| peer.down != down);
@@ -144,8 +144,8 @@ impl World {
         }
     }
 
-    /// Whether more than half of a region's voters run.
-    pub(crate) fn has_majority(&self, at: At) -> bool {
+    /// Whether more than half of a region's voters are running.
+    pub(crate) fn has_majority(&self, at: RegionIndex) -> bool {
         let region = self.regions.get(at);
         let runs = |store: StoreId| self.runs(store);
         let running = region.voters().filter(|peer| runs(peer.store())).count();

@@ -1,10 +1,10 @@
-//! What happens in the cluster with time.
+//! Behaviour of the cluster over time.
 
 use serde_json::json;
 
-use super::members::Life as PdLife;
+use super::members::PdProcess;
 use super::region::Role;
-use super::store::{Life, StateName};
+use super::store::{StoreProcess, StoreState};
 use super::*;
 
 const START: Nanos = 1_800_000_000 * SECOND;
@@ -13,8 +13,8 @@ struct Scene(World);
 
 impl Scene {
     fn new(stores: u64, regions: u64) -> Self {
-        Self(World::found(
-            &Founding {
+        Self(World::create(
+            &ClusterSpec {
                 release: "8.5.7".parse().unwrap(),
                 stores,
                 regions,
@@ -31,7 +31,7 @@ impl Scene {
         &mut self.0
     }
 
-    fn state(&self, id: StoreId) -> StateName {
+    fn state(&self, id: StoreId) -> StoreState {
         let down_after = self.0.config.down_after(self.0.now);
         self.0.stores[&id].state_name(self.0.now, down_after)
     }
@@ -50,21 +50,21 @@ fn led(world: &World) -> u64 {
     world
         .stores
         .keys()
-        .map(|id| world.regions.tally(*id).leaders)
+        .map(|id| world.regions.totals_of(*id).leaders)
         .sum()
 }
 
 #[test]
 fn a_dead_store_loses_its_leaders_then_its_name_then_its_peers_are_reported() {
     let mut scene = Scene::new(3, 300);
-    scene.0.end_store(1, Life::Killed);
+    scene.0.stop_store(1, StoreProcess::Killed);
     scene.after(5 * SECOND);
-    assert_eq!(scene.0.regions.tally(1).leaders, 100);
+    assert_eq!(scene.0.regions.totals_of(1).leaders, 100);
     scene.after(16 * SECOND);
-    assert_eq!(scene.0.regions.tally(1).leaders, 0);
+    assert_eq!(scene.0.regions.totals_of(1).leaders, 0);
     assert_eq!(led(&scene.0), 300);
     scene.after(10 * SECOND);
-    assert_eq!(scene.state(1), StateName::Disconnected);
+    assert_eq!(scene.state(1), StoreState::Disconnected);
     assert_eq!(
         (scene.count(Check::DownPeer), scene.count(Check::MissPeer)),
         (0, 0)
@@ -74,13 +74,13 @@ fn a_dead_store_loses_its_leaders_then_its_name_then_its_peers_are_reported() {
         (scene.count(Check::DownPeer), scene.count(Check::MissPeer)),
         (300, 0)
     );
-    assert_eq!(scene.0.regions.tally(1).regions, 300);
+    assert_eq!(scene.0.regions.totals_of(1).regions, 300);
     scene.after(20 * MINUTE);
-    assert_eq!(scene.state(1), StateName::Down);
-    // Three replicas on two stores: there is nothing to be done.
+    assert_eq!(scene.state(1), StoreState::Down);
+    // Three replicas on two stores: nothing can be done.
     assert_eq!(scene.count(Check::DownPeer), 300);
-    scene.0.begin_store(1);
-    assert_eq!(scene.state(1), StateName::Up);
+    scene.0.start_store(1);
+    assert_eq!(scene.state(1), StoreState::Up);
     scene.after(MINUTE + SECOND);
     assert_eq!(scene.count(Check::DownPeer), 0);
 }
@@ -88,11 +88,11 @@ fn a_dead_store_loses_its_leaders_then_its_name_then_its_peers_are_reported() {
 #[test]
 fn with_a_fourth_store_the_peers_of_a_down_one_are_replaced() {
     let mut scene = Scene::new(4, 40);
-    scene.0.end_store(1, Life::Killed);
+    scene.0.stop_store(1, StoreProcess::Killed);
     scene.after(29 * MINUTE);
-    assert_eq!(scene.0.regions.tally(1).regions, 30);
+    assert_eq!(scene.0.regions.totals_of(1).regions, 30);
     scene.after(10 * MINUTE);
-    assert_eq!(scene.0.regions.tally(1).regions, 0);
+    assert_eq!(scene.0.regions.totals_of(1).regions, 0);
     assert_eq!(
         (scene.count(Check::DownPeer), scene.count(Check::MissPeer)),
         (0, 0)
@@ -103,7 +103,7 @@ fn with_a_fourth_store_the_peers_of_a_down_one_are_replaced() {
 fn a_decommissioned_store_is_emptied_and_buried() {
     let mut scene = Scene::new(4, 40);
     scene.0.take_offline(2, false).unwrap();
-    assert_eq!(scene.state(2), StateName::Offline);
+    assert_eq!(scene.state(2), StoreState::Offline);
     assert_eq!(scene.count(Check::OfflinePeer), 30);
     scene.after(SECOND);
     assert!(
@@ -113,7 +113,7 @@ fn a_decommissioned_store_is_emptied_and_buried() {
             .is_some_and(|progress| progress.done < 1.0)
     );
     scene.after(10 * MINUTE);
-    assert_eq!(scene.state(2), StateName::Tombstone);
+    assert_eq!(scene.state(2), StoreState::Tombstone);
     assert_eq!(scene.count(Check::OfflinePeer), 0);
     assert_eq!(scene.0.regions.totals().count, 40);
 }
@@ -123,21 +123,21 @@ fn of_three_stores_none_can_go() {
     let mut scene = Scene::new(3, 10);
     assert_eq!(
         scene.0.take_offline(1, false),
-        Err(Refusal::NotEnough(2, 3))
+        Err(OfflineError::NotEnough(2, 3))
     );
 }
 
 #[test]
 fn two_of_three_stores_away_leave_regions_without_a_majority() {
     let mut scene = Scene::new(3, 30);
-    scene.0.end_store(1, Life::Killed);
-    scene.0.end_store(2, Life::Killed);
+    scene.0.stop_store(1, StoreProcess::Killed);
+    scene.0.stop_store(2, StoreProcess::Killed);
     scene.after(MINUTE);
     assert_eq!(scene.0.leader_missing(3), 30);
-    scene.0.begin_store(2);
+    scene.0.start_store(2);
     scene.after(MINUTE);
     assert_eq!(scene.0.leader_missing(3), 0);
-    assert_eq!(scene.0.regions.tally(1).leaders, 0);
+    assert_eq!(scene.0.regions.totals_of(1).leaders, 0);
 }
 
 #[test]
@@ -145,10 +145,10 @@ fn evicted_leaders_come_back_once_nothing_evicts_them() {
     let mut scene = Scene::new(3, 90);
     scene.0.schedulers.evict(1);
     scene.after(MINUTE);
-    assert_eq!(scene.0.regions.tally(1).leaders, 0);
+    assert_eq!(scene.0.regions.totals_of(1).leaders, 0);
     scene.0.schedulers.stop_evicting(1);
     scene.after(2 * MINUTE);
-    let leaders = scene.0.regions.tally(1).leaders;
+    let leaders = scene.0.regions.totals_of(1).leaders;
     assert!((28..=32).contains(&leaders), "{leaders}");
 }
 
@@ -158,17 +158,17 @@ fn without_room_for_leader_operators_an_imbalance_stays() {
     scene.limit("leader-schedule-limit", 0);
     scene.0.gather_leaders(1, 1.0);
     scene.after(5 * MINUTE);
-    assert_eq!(scene.0.regions.tally(1).leaders, 90);
+    assert_eq!(scene.0.regions.totals_of(1).leaders, 90);
     scene.limit("leader-schedule-limit", 4);
     scene.after(5 * MINUTE);
-    assert!(scene.0.regions.tally(1).leaders <= 32);
+    assert!(scene.0.regions.totals_of(1).leaders <= 32);
 }
 
 #[test]
 fn a_new_leader_of_pd_forgets_operators_pauses_and_heartbeats_but_not_evictions() {
     let mut scene = Scene::new(3, 30);
     scene.after(4 * MINUTE);
-    scene.0.end_store(3, Life::Killed);
+    scene.0.stop_store(3, StoreProcess::Killed);
     scene.after(12 * MINUTE);
     let now = scene.0.now;
     scene.0.schedulers.evict(2);
@@ -181,7 +181,7 @@ fn a_new_leader_of_pd_forgets_operators_pauses_and_heartbeats_but_not_evictions(
     let region = scene.0.regions.get(at).id;
     scene.0.add_peer(region, 3, Role::Voter).unwrap_err();
     scene.0.split_region(region, "scan", &[]).unwrap();
-    scene.0.members.list[0].life = PdLife::Killed;
+    scene.0.members.list[0].process = PdProcess::Killed;
     scene.after(6 * SECOND);
     assert_eq!(scene.0.members.leader, Some(1));
     assert!(scene.0.operators.latest(region, scene.0.now).is_none());
@@ -202,15 +202,15 @@ fn a_new_leader_of_pd_forgets_operators_pauses_and_heartbeats_but_not_evictions(
 fn after_a_change_of_pds_leader_stores_can_stay_unheard() {
     let mut scene = Scene::new(3, 30);
     scene.after(MINUTE);
-    scene.0.faults.next_reign_is_deaf_for = 5 * MINUTE;
+    scene.0.faults.heartbeat_delay_after_leader_change = 5 * MINUTE;
     let now = scene.0.now;
     scene.0.members.hand_over(Some(1), now);
     scene.after(2 * SECOND);
-    assert_eq!(scene.state(1), StateName::Disconnected);
+    assert_eq!(scene.state(1), StoreState::Disconnected);
     scene.after(4 * MINUTE);
-    assert_eq!(scene.state(1), StateName::Disconnected);
+    assert_eq!(scene.state(1), StoreState::Disconnected);
     scene.after(2 * MINUTE);
-    assert_eq!(scene.state(1), StateName::Up);
+    assert_eq!(scene.state(1), StoreState::Up);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn an_operator_runs_to_its_end_or_into_its_timeout() {
 }
 
 #[test]
-fn a_schedulers_operator_makes_way_for_a_persons() {
+fn a_requested_operator_replaces_a_schedulers() {
     let mut scene = Scene::new(3, 9);
     scene.0.gather_leaders(1, 1.0);
     scene.0.faults.operators_stall = true;
@@ -308,12 +308,12 @@ fn regions_without_a_leader_have_none_until_they_are_healed() {
 }
 
 #[test]
-fn a_million_regions_are_founded_and_followed() {
+fn a_million_regions_are_created_and_simulated() {
     let mut scene = Scene::new(1_000, 1_000_000);
-    let tally = scene.0.regions.tally(500);
+    let tally = scene.0.regions.totals_of(500);
     assert_eq!((tally.leaders, tally.regions), (1_000, 3_000));
-    scene.0.end_store(500, Life::Killed);
+    scene.0.stop_store(500, StoreProcess::Killed);
     scene.after(12 * MINUTE);
-    assert_eq!(scene.0.regions.tally(500).leaders, 0);
+    assert_eq!(scene.0.regions.totals_of(500).leaders, 0);
     assert_eq!(scene.count(Check::DownPeer), 3_000);
 }

@@ -1,4 +1,4 @@
-//! `ratelimiter-load`: drives checks at a rate limiter.
+//! `ratelimiter-load`: the load generator for the rate limiter.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use ratelimiter_service::load::{Args, run};
 
 fn main() -> ExitCode {
     run(Args::parse()).unwrap_or_else(|error| {
-        // Nobody reads a closed stderr.
+        // A closed stderr is ignored.
         let _ = writeln!(std::io::stderr(), "ratelimiter-load: {error:#}");
         ExitCode::FAILURE
     })

@@ -1,4 +1,4 @@
-//! What the load generator is told.
+//! Command-line arguments of the load generator.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use clap::Parser;
 
 use super::schedule::Schedule;
 
-/// Drives checks at one or more nodes of a rate limiter, and tells how they were answered.
+/// Sends checks to one or more nodes of a rate limiter and reports how they were answered.
 ///
-/// It ends after --duration or --count, whichever comes first, and sends nothing to anything but the targets.
+/// Stops after --duration or --count, whichever comes first. Sends requests to the targets only.
 ///
-/// Exit codes: 0 every check was allowed or blocked, 1 some checks failed or had another answer, 2 wrong command line,
+/// Exit codes: 0 every check was allowed or blocked, 1 some checks failed or had another status, 2 wrong command line,
 /// 3 no check was answered.
 #[derive(Parser, Debug, Clone)]
 #[command(name = "ratelimiter-load", version)]
 pub struct Args {
-    /// A node, as http://host:port. Given several times, the connections take them in turn.
+    /// A node, as http://host:port. Repeat it for several nodes; connections are distributed over them in turn.
     #[arg(
         long = "target",
         value_name = "URL",
@@ -29,35 +29,35 @@ pub struct Args {
     /// Stop after this many checks.
     #[arg(long, default_value_t = 100_000_000)]
     pub count: u64,
-    /// Connections, each with one check at a time.
+    /// Number of connections, each with one check in flight.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub connections: u16,
-    /// Checks per second over all connections, sent on time whether or not the answers keep up; without it, as fast as
-    /// they are answered.
+    /// Checks per second over all connections, sent on schedule even if replies lag behind. Default: as fast as replies
+    /// arrive.
     #[arg(long, value_name = "PER_SECOND", conflicts_with = "burst", value_parser = rate)]
     pub rate: Option<f64>,
-    /// In place of a steady rate: so many checks at once, every so often, such as 500@2 for 500 every 2 seconds.
+    /// Instead of a steady rate, bursts of COUNT@SECONDS, such as 500@2 for 500 checks every 2 seconds.
     #[arg(long, value_name = "CHECKS@SECONDS")]
     pub burst: Option<Burst>,
-    /// Different keys.
+    /// Number of different keys.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
-    /// What the keys begin with; a number follows.
+    /// Prefix of the keys; a number follows it.
     #[arg(long, default_value = "load:")]
     pub key_prefix: String,
-    /// How much busier some keys are than others: 0 for all the same, 1 for the usual few busy ones.
+    /// Skew of the key distribution (Zipf exponent): 0 is uniform, 1 has a few hot keys.
     #[arg(long, value_name = "EXPONENT", default_value_t = 0.0, value_parser = exponent)]
     pub zipf: f64,
-    /// The limit that each check names; without it, that of the key.
+    /// The limit in each check. Default: the node applies the key's limit.
     #[arg(long)]
     pub limit: Option<u64>,
-    /// The window that each check names; without it, that of the key.
+    /// The window in each check. Default: the node applies the key's window.
     #[arg(long, value_name = "MS")]
     pub window_ms: Option<u64>,
-    /// How long to wait for an answer.
+    /// How long to wait for a reply.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub timeout: Duration,
-    /// Threads to send from.
+    /// Number of sending threads.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,
     /// Print the summary as JSON.
@@ -78,10 +78,10 @@ impl Args {
     }
 }
 
-/// Where checks are sent.
+/// A node to send checks to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// host:port.
+    /// As host:port.
     pub(crate) authority: String,
 }
 
@@ -89,7 +89,7 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no target; write http://127.0.0.1:8000");
+        let wrong = || format!("`{text}` is not a target; write http://127.0.0.1:8000");
         let authority = text.strip_prefix("http://").ok_or_else(wrong)?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
@@ -102,7 +102,7 @@ impl FromStr for Target {
     }
 }
 
-/// So many checks at once, every so often.
+/// A number of checks sent at once, at a fixed interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burst {
     size: u64,
@@ -113,7 +113,8 @@ impl FromStr for Burst {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no burst; write 500@2 for 500 checks every 2 seconds");
+        let wrong =
+            || format!("`{text}` is not a burst; write 500@2 for 500 checks every 2 seconds");
         let (size, every) = text.split_once('@').ok_or_else(wrong)?;
         let size = size
             .parse()

@@ -1,4 +1,4 @@
-//! A connection to one target, with one check at a time. It knows just as much HTTP as a check takes.
+//! A connection to one target, with one check in flight. It implements only the HTTP that a check needs.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,18 +8,18 @@ use tokio::net::TcpStream;
 
 /// How a check was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     Allowed,
     /// Allowed without Redis.
     Degraded,
     Blocked,
-    /// 503: no Redis, or the node drains.
+    /// 503: Redis is unavailable, or the node is draining.
     Unavailable,
     /// Any other status.
     Unexpected,
 }
 
-/// What every check of one connection has in common.
+/// The parts of a request that are the same for every check of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     authority: String,
@@ -41,7 +41,7 @@ impl Template {
                 let _ = write!(rest, ",\"{name}\":{number}");
             }
         }
-        // Escaped once, here, the prefix only has to be copied.
+        // The prefix is escaped once here, so that each request only copies it.
         let quoted = serde_json::Value::from(key_prefix).to_string();
         Self {
             authority: authority.to_owned(),
@@ -67,7 +67,6 @@ impl Template {
     }
 }
 
-/// See the module.
 pub(crate) struct Client {
     stream: TcpStream,
     template: Template,
@@ -87,8 +86,8 @@ impl Client {
         })
     }
 
-    /// Sends one check and waits for its answer. After an error the connection is of no use any more.
-    pub(crate) async fn check(&mut self, key: u32) -> io::Result<Answer> {
+    /// Sends one check and waits for its reply. After an error the connection must not be used again.
+    pub(crate) async fn check(&mut self, key: u32) -> io::Result<Reply> {
         self.template.render(key, &mut self.request);
         self.stream.write_all(self.request.as_bytes()).await?;
         self.received.clear();
@@ -103,8 +102,8 @@ impl Client {
     }
 }
 
-/// The answer, once all of it is there.
-fn parse(received: &[u8]) -> io::Result<Option<Answer>> {
+/// The reply, once all of it has arrived.
+fn parse(received: &[u8]) -> io::Result<Option<Reply>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(head) = response.parse(received).map_err(io::Error::other)?
@@ -117,16 +116,16 @@ fn parse(received: &[u8]) -> io::Result<Option<Answer>> {
     };
     let length = find("content-length")
         .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok());
-    let length: usize = length.ok_or_else(|| io::Error::other("an answer without a length"))?;
+    let length: usize = length.ok_or_else(|| io::Error::other("a reply without a length"))?;
     if received.len() < head + length {
         return Ok(None);
     }
     Ok(Some(match response.code {
-        Some(200) if find("x-ratelimit-degraded").is_some() => Answer::Degraded,
-        Some(200) => Answer::Allowed,
-        Some(429) => Answer::Blocked,
-        Some(503) => Answer::Unavailable,
-        _ => Answer::Unexpected,
+        Some(200) if find("x-ratelimit-degraded").is_some() => Reply::Degraded,
+        Some(200) => Reply::Allowed,
+        Some(429) => Reply::Blocked,
+        Some(503) => Reply::Unavailable,
+        _ => Reply::Unexpected,
     }))
 }
 
@@ -152,21 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_when_all_of_it_is_there() {
+    fn a_reply_is_parsed_once_it_is_complete() {
         let whole = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\n{}";
-        assert_eq!(parse(whole).unwrap(), Some(Answer::Blocked));
+        assert_eq!(parse(whole).unwrap(), Some(Reply::Blocked));
         for cut in 0..whole.len() {
             assert_eq!(parse(&whole[..cut]).unwrap(), None);
         }
     }
 
     #[test]
-    fn degraded_answers_are_told_apart() {
+    fn degraded_replies_are_recognized() {
         let degraded =
             b"HTTP/1.1 200 OK\r\nX-RateLimit-Degraded: redis\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(parse(degraded).unwrap(), Some(Answer::Degraded));
+        assert_eq!(parse(degraded).unwrap(), Some(Reply::Degraded));
         let plain = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(parse(plain).unwrap(), Some(Answer::Allowed));
+        assert_eq!(parse(plain).unwrap(), Some(Reply::Allowed));
         assert!(parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

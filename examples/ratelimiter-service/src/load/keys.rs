@@ -1,8 +1,8 @@
-//! Which key is checked next.
+//! Chooses the key of the next check.
 
 use rand_distr::{Distribution, Zipf};
 
-/// Keys by number, 0 the busiest.
+/// Keys by number; 0 is the busiest.
 pub(crate) struct Keys {
     count: u32,
     zipf: Option<Zipf<f64>>,

@@ -1,10 +1,10 @@
-//! The load generator: connections that each send one check after the other, on time or as fast as they are answered.
+//! The load generator: each connection sends one check after the other, on schedule or as fast as replies arrive.
 
 mod args;
 mod client;
 mod keys;
 mod schedule;
-mod tally;
+mod summary;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -21,13 +21,13 @@ pub use self::args::{Args, Burst, Target};
 use self::client::{Client, Template};
 use self::keys::Keys;
 use self::schedule::Schedule;
-use self::tally::{Answers, Counts, Summary, empty_histogram, micros};
+use self::summary::{Counts, ReplyCounts, Summary, empty_histogram, micros};
 
-/// After a failure, a connection waits this long: a dead target is asked again, not hammered.
+/// Delay of a connection after a failure, so that a target that is down is not hammered.
 const PAUSE: Duration = Duration::from_millis(50);
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// What all connections share.
+/// State that all connections share.
 struct Run {
     args: Args,
     schedule: Schedule,
@@ -38,10 +38,10 @@ struct Run {
     counts: Counts,
 }
 
-/// Runs to the end and prints the summary.
+/// Sends all checks and prints the summary.
 ///
 /// # Errors
-/// Where the threads or the output fail; failed checks are counted instead.
+/// If the threads cannot start or the output cannot be written. Failed checks are counted, not returned as errors.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let run = Arc::new(Run {
         schedule: args.schedule(),
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(exit_code(summary.answers))
 }
 
-fn exit_code(answers: Answers) -> ExitCode {
+fn exit_code(answers: ReplyCounts) -> ExitCode {
     match (answers.answered(), answers.errors()) {
         (0, _) => ExitCode::from(3),
         (_, 0) => ExitCode::SUCCESS,
@@ -86,7 +86,7 @@ fn exit_code(answers: Answers) -> ExitCode {
     }
 }
 
-/// One thread with its share of the connections; the first one also tells the progress.
+/// Runs one thread with its share of the connections; the first thread also prints the progress.
 fn drive(run: &Arc<Run>, thread: u16) -> anyhow::Result<Histogram<u64>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -100,7 +100,7 @@ fn drive(run: &Arc<Run>, thread: u16) -> anyhow::Result<Histogram<u64>> {
         }
         let others = async {
             if thread == 0 {
-                tokio::join!(stop_when_told(run), tell_progress(run));
+                tokio::join!(stop_on_signal(run), print_progress(run));
             } else {
                 std::future::pending::<()>().await;
             }
@@ -114,15 +114,15 @@ fn drive(run: &Arc<Run>, thread: u16) -> anyhow::Result<Histogram<u64>> {
     Ok(latencies.clone())
 }
 
-async fn stop_when_told(run: &Run) {
-    // Without the signal, the run still ends by its duration and its count.
+async fn stop_on_signal(run: &Run) {
+    // Without the signal handler, the run still ends by its duration or its count.
     if tokio::signal::ctrl_c().await.is_ok() {
         run.stop.store(true, Ordering::Relaxed);
     }
     std::future::pending::<()>().await;
 }
 
-/// One connection: takes the next check that nobody has taken, until there is none.
+/// Runs one connection: takes the next check until none is left.
 async fn send(run: Arc<Run>, connection: usize, latencies: Arc<Mutex<Histogram<u64>>>) {
     let args = &run.args;
     let target = &args.targets[connection % args.targets.len()];
@@ -135,7 +135,7 @@ async fn send(run: Arc<Run>, connection: usize, latencies: Arc<Mutex<Histogram<u
     let mut client = None;
     while let Some(due) = run.take() {
         let free = Instant::now();
-        // A check that was due while this connection still waited for the last answer has waited as well.
+        // Latency counts from the due time, so a check that had to wait for the previous reply includes that wait.
         let since = match due {
             Due::At(due) if due < free => due,
             Due::At(due) => {
@@ -162,7 +162,7 @@ async fn check(
     client: &mut Option<Client>,
     template: &Template,
     key: u32,
-) -> std::io::Result<client::Answer> {
+) -> std::io::Result<client::Reply> {
     match client {
         Some(client) => client.check(key).await,
         None => {
@@ -175,7 +175,7 @@ async fn check(
 }
 
 impl Run {
-    /// The next check; none at the end of the run.
+    /// The index of the next check; `None` at the end of the run.
     fn take(&self) -> Option<Due> {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let end = self.start + self.args.duration;
@@ -188,18 +188,18 @@ impl Run {
     }
 }
 
-/// When a check is to be sent.
+/// When to send a check.
 enum Due {
     Now,
     At(Instant),
 }
 
-async fn tell_progress(run: &Run) {
+async fn print_progress(run: &Run) {
     if run.args.quiet {
         return std::future::pending().await;
     }
     let terminal = std::io::stderr().is_terminal();
-    let mut before = Answers::default();
+    let mut before = ReplyCounts::default();
     loop {
         sleep(PROGRESS_EVERY).await;
         let now = run.counts.now();
@@ -213,7 +213,7 @@ async fn tell_progress(run: &Run) {
             now.errors()
         );
         before = now;
-        // A closed stderr is no reason to stop sending.
+        // A closed stderr must not stop the run.
         let _ = if terminal {
             write!(std::io::stderr(), "\r\x1b[2K{line}")
         } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The plan by which checks are sent.
+/// How checks are spread over time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Schedule {
     AsFastAsAnswered,
@@ -11,7 +11,7 @@ pub(crate) enum Schedule {
 }
 
 impl Schedule {
-    /// When check `index` is due, from the start; none for a check that is due as soon as it can be sent.
+    /// When check `index` is due, from the start of the run; `None` if it is due as soon as it can be sent.
     pub(crate) fn due(self, index: u64) -> Option<Duration> {
         match self {
             Self::AsFastAsAnswered => None,

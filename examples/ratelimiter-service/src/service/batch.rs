@@ -1,7 +1,7 @@
-//! Gathers the checks of one worker into batches, and runs them against Redis.
+//! Collects the checks of one worker into batches and runs them on Redis.
 //!
-//! While one batch is under way the next one gathers, so a busy worker asks Redis for many checks at once and an idle
-//! one for a single check without waiting. A batch that takes long does not hold up the next one.
+//! While one batch is in flight the next one fills, so a busy worker sends Redis many checks at once, and an idle worker
+//! sends a single check without waiting. A slow batch does not delay the next one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,87 +13,91 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::limit::Limit;
-use super::link::{Conn, Fault, Link, Operation};
-use super::node::{Desk, Node};
+use super::node::{Node, WorkerState};
 use super::policy::Policy;
-use super::script::{Answer, Item, Question, Run, Verdict, fold};
+use super::redis_client::{Conn, Operation, RedisClient, RedisFailure};
+use super::script::{Check, Item, ScriptCall, ScriptReply, Verdict, group};
 
-/// Checks in one script call. Redis does nothing else meanwhile, so this bounds how long others wait.
+/// Maximum checks per script call. Redis serves nothing else during a call, so this bounds how long others wait.
 const MAX_BATCH: usize = 128;
-/// Batches under way at once, where Redis is slow.
-const MAX_UNDER_WAY: usize = 64;
-/// A batch under way for this long no longer holds up the next one.
+/// Maximum batches in flight when Redis is slow.
+const MAX_IN_FLIGHT: usize = 64;
+/// A batch in flight for longer than this no longer delays the next one.
 const SLOW_AFTER: Duration = Duration::from_millis(2);
 
 /// A check that waits for its decision.
 pub(crate) struct Pending {
-    pub(crate) question: Question,
+    pub(crate) check: Check,
     pub(crate) since: Instant,
     pub(crate) reply: oneshot::Sender<Outcome>,
 }
 
-/// A decision; or none, for want of Redis.
+/// A decision, or an error if Redis could not decide.
 pub(crate) type Outcome = Result<Decision, NotDecided>;
 
-/// Redis could not decide.
+/// Redis is unavailable, or failed to decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotDecided;
 
-/// What a check is answered.
+/// The decision about one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) allowed: bool,
     pub(crate) count: u64,
     pub(crate) limit: Limit,
-    /// How long until the next request fits; 0 when allowed.
+    /// Time until the next request fits; 0 if this one was allowed.
     pub(crate) wait_ms: u64,
 }
 
-/// One worker's side of the batches.
+/// Collects and runs the batches of one worker.
 pub(crate) struct Batcher {
     node: Arc<Node>,
-    desk: Arc<Desk>,
-    link: Arc<Link>,
-    /// Differs for every worker of every process that ever ran.
+    worker_state: Arc<WorkerState>,
+    redis: Arc<RedisClient>,
+    /// Unique across all workers of all processes, past ones included.
     tag: String,
     batches: AtomicU64,
 }
 
 impl Batcher {
-    pub(crate) fn new(node: Arc<Node>, desk: Arc<Desk>, link: Arc<Link>) -> Self {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        worker_state: Arc<WorkerState>,
+        redis: Arc<RedisClient>,
+    ) -> Self {
         let tag = format!("{}.{:x}", node.id(), rand::random::<u64>());
         Self {
             node,
-            desk,
-            link,
+            worker_state,
+            redis,
             tag,
             batches: AtomicU64::new(0),
         }
     }
 
-    /// Runs until nobody can ask any more.
-    pub(crate) async fn run(self: Arc<Self>, mut questions: mpsc::UnboundedReceiver<Pending>) {
-        let mut under_way = JoinSet::new();
+    /// Runs until all senders of checks are gone.
+    pub(crate) async fn run(self: Arc<Self>, mut checks: mpsc::UnboundedReceiver<Pending>) {
+        let mut in_flight = JoinSet::new();
         let mut started = Instant::now();
-        let mut gathered = Vec::with_capacity(MAX_BATCH);
+        let mut collected = Vec::with_capacity(MAX_BATCH);
         loop {
             let slow_at = started + SLOW_AFTER;
-            let busy = !under_way.is_empty();
-            let may_start = !busy || (under_way.len() < MAX_UNDER_WAY && Instant::now() >= slow_at);
-            // First let every connection that has something to ask put it into this batch.
+            let busy = !in_flight.is_empty();
+            let may_start = !busy || (in_flight.len() < MAX_IN_FLIGHT && Instant::now() >= slow_at);
+            // Let every connection with a pending check add it to this batch first.
             tokio::task::yield_now().await;
             tokio::select! {
                 biased;
-                Some(_) = under_way.join_next(), if busy => {}
-                taken = questions.recv_many(&mut gathered, MAX_BATCH), if may_start => {
+                Some(_) = in_flight.join_next(), if busy => {}
+                taken = checks.recv_many(&mut collected, MAX_BATCH), if may_start => {
                     if taken == 0 {
                         return;
                     }
                     started = Instant::now();
-                    let batch = std::mem::take(&mut gathered);
-                    under_way.spawn(self.clone().decide_all(batch));
+                    let batch = std::mem::take(&mut collected);
+                    in_flight.spawn(self.clone().decide_all(batch));
                 }
-                () = sleep_until(slow_at), if !may_start && under_way.len() < MAX_UNDER_WAY => {}
+                () = sleep_until(slow_at), if !may_start && in_flight.len() < MAX_IN_FLIGHT => {}
             }
         }
     }
@@ -101,59 +105,63 @@ impl Batcher {
     async fn decide_all(self: Arc<Self>, batch: Vec<Pending>) {
         let outcomes = match self.try_decide(&batch).await {
             Ok(outcomes) => outcomes,
-            Err(fault) => {
-                tracing::debug!(%fault, checks = batch.len(), "checks could not be decided");
+            Err(error) => {
+                tracing::debug!(%error, checks = batch.len(), "checks not decided");
                 vec![Err(NotDecided); batch.len()]
             }
         };
         for (pending, outcome) in batch.into_iter().zip(outcomes) {
-            // Nobody waits where the client has gone away.
+            // If the client has disconnected, there is no receiver.
             let _gone = pending.reply.send(outcome);
         }
     }
 
-    async fn try_decide(&self, batch: &[Pending]) -> Result<Vec<Outcome>, Fault> {
-        if self.link.is_down() {
-            return Err(Fault::Down);
+    async fn try_decide(&self, batch: &[Pending]) -> Result<Vec<Outcome>, RedisFailure> {
+        if self.redis.is_down() {
+            return Err(RedisFailure::Down);
         }
-        // The oldest check of a batch waits no longer than one operation may take, its time in the queue included.
+        // The oldest check of a batch waits at most one operation timeout, including its time in the queue.
         let since = batch.first().map_or_else(Instant::now, |first| first.since);
         let deadline = since + self.node.settings.redis_timeout();
         let decided = timeout_at(deadline, self.decide(batch, deadline)).await;
-        decided.unwrap_or(Err(Fault::TimedOut { operation: "check" }))
+        decided.unwrap_or(Err(RedisFailure::TimedOut { operation: "check" }))
     }
 
-    /// Decides under the policy in force: an answer under an older one is refused by Redis, and the batch asked anew.
-    async fn decide(&self, batch: &[Pending], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+    /// Decides under the current policy. Redis rejects a batch with an outdated version; it is then sent again.
+    async fn decide(
+        &self,
+        batch: &[Pending],
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, RedisFailure> {
         let mut policy = self.node.policy();
         loop {
-            let questions = batch.iter().map(|pending| &pending.question);
-            let (items, indices) = fold(questions, &policy, self.node.settings.default_rule());
-            let asked_at = Instant::now();
-            match self.ask(&items, &policy, deadline).await? {
-                Answer::OtherPolicy => policy = self.node.load_policy(&self.link).await?,
-                Answer::Decided { now_ms, verdicts } => {
+            let checks = batch.iter().map(|pending| &pending.check);
+            let (items, indices) = group(checks, &policy, self.node.settings.default_rule());
+            let sent_at = Instant::now();
+            match self.send(&items, &policy, deadline).await? {
+                ScriptReply::OtherPolicy => policy = self.node.load_policy(&self.redis).await?,
+                ScriptReply::Decided { now_ms, verdicts } => {
                     self.node.clock.learn(now_ms);
-                    self.note(&items, &verdicts, now_ms);
-                    let when = (asked_at, Instant::now());
-                    let mut refused = self.desk.refused();
+                    self.record_allowed(&items, &verdicts, now_ms);
+                    let when = (sent_at, Instant::now());
+                    let mut refused = self.worker_state.refusal_cache();
                     let doubtful = refused.learn(&policy.version, when, &items, &verdicts);
                     self.node.metrics.false_blocks.inc_by(doubtful);
-                    return Ok(share_out(&items, &verdicts, &indices));
+                    return Ok(split_verdicts(&items, &verdicts, &indices));
                 }
             }
         }
     }
 
-    async fn ask(
+    async fn send(
         &self,
         items: &[Item],
         policy: &Policy,
         deadline: Instant,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<ScriptReply, RedisFailure> {
         let faults = self.node.chaos.now();
         let prefix = self.member_prefix();
-        let run = Run {
+        let run = ScriptCall {
             version: &policy.version,
             clock_ms: (faults.clock_skew_ms != 0)
                 .then(|| super::clock::skewed_ms(faults.clock_skew_ms)),
@@ -161,21 +169,21 @@ impl Batcher {
             member_prefix: &prefix,
             counters: self.node.counter_keys(),
         };
-        let asking = Asking {
+        let operation = BatchOperation {
             run,
             items,
             non_atomic: faults.non_atomic,
         };
-        self.link.call("check", deadline, &asking).await
+        self.redis.call("check", deadline, &operation).await
     }
 
-    fn note(&self, items: &[Item], verdicts: &[Verdict], now_ms: u64) {
-        let mut ledger = self.desk.ledger();
+    fn record_allowed(&self, items: &[Item], verdicts: &[Verdict], now_ms: u64) {
+        let mut allowed_counts = self.worker_state.allowed_counts();
         for (item, verdict) in items.iter().zip(verdicts) {
             let allowed = verdict.allowed.unwrap_or_default();
             if allowed > 0 {
-                let key = &item.question.key;
-                ledger.record(key, item.limit.window_ms, allowed, now_ms, item.reset);
+                let key = &item.check.key;
+                allowed_counts.record(key, item.limit.window_ms, allowed, now_ms, item.reset);
             }
         }
     }
@@ -189,26 +197,26 @@ impl Batcher {
     }
 }
 
-struct Asking<'a> {
-    run: Run<'a>,
+struct BatchOperation<'a> {
+    run: ScriptCall<'a>,
     items: &'a [Item],
     non_atomic: bool,
 }
 
-impl Operation for Asking<'_> {
-    type Answer = Answer;
+impl Operation for BatchOperation<'_> {
+    type Reply = ScriptReply;
 
-    async fn run(&self, conn: Conn) -> RedisResult<Answer> {
+    async fn run(&self, conn: Conn) -> RedisResult<ScriptReply> {
         match (self.non_atomic, self.run.counters.cluster) {
-            (true, _) => self.run.execute_racily(self.items, conn).await,
-            (false, true) => self.run.execute_apart(self.items, conn).await,
+            (true, _) => self.run.execute_non_atomic(self.items, conn).await,
+            (false, true) => self.run.execute_per_key(self.items, conn).await,
             (false, false) => self.run.execute(self.items, conn).await,
         }
     }
 }
 
-/// Gives each check its part of its item's verdict; those that came first are allowed first.
-fn share_out(items: &[Item], verdicts: &[Verdict], indices: &[usize]) -> Vec<Outcome> {
+/// Splits each item's verdict among its checks, in order of arrival: the first ones are allowed.
+fn split_verdicts(items: &[Item], verdicts: &[Verdict], indices: &[usize]) -> Vec<Outcome> {
     let mut given = vec![0; items.len()];
     let decide = |&index: &usize| {
         let (item, verdict) = (&items[index], verdicts.get(index).ok_or(NotDecided)?);
@@ -228,13 +236,13 @@ fn share_out(items: &[Item], verdicts: &[Verdict], indices: &[usize]) -> Vec<Out
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::policy::Asked;
+    use crate::service::policy::RequestedLimit;
 
     fn item(wanted: u64) -> Item {
         Item {
-            question: Question {
+            check: Check {
                 key: "k".to_owned(),
-                asked: Asked::default(),
+                requested: RequestedLimit::default(),
             },
             wanted,
             limit: Limit {
@@ -253,7 +261,7 @@ mod tests {
             before: 3,
             wait_ms: 700,
         };
-        let outcomes = share_out(&[item(3)], &[verdict], &[0, 0, 0]);
+        let outcomes = split_verdicts(&[item(3)], &[verdict], &[0, 0, 0]);
         let seen: Vec<_> = outcomes
             .iter()
             .map(|outcome| outcome.unwrap())
@@ -274,7 +282,7 @@ mod tests {
             before: 0,
             wait_ms: 0,
         };
-        let outcomes = share_out(&[item(1), item(1)], &[bad, good], &[0, 1]);
+        let outcomes = split_verdicts(&[item(1), item(1)], &[bad, good], &[0, 1]);
         assert_eq!(outcomes[0], Err(NotDecided));
         assert!(outcomes[1].is_ok());
     }

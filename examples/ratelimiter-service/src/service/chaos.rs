@@ -1,24 +1,24 @@
-//! Faults that are really made, switched at run time, and only where `--enable-chaos` allows it.
+//! Real faults, switched at run time, and only with `--enable-chaos`.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest latency that can be asked for, in ms.
+/// The highest `added_latency_ms` accepted.
 pub(crate) const MAX_ADDED_LATENCY_MS: u64 = 60_000;
-/// The largest clock skew either way, in ms.
+/// The largest clock skew in either direction, in ms.
 pub(crate) const MAX_CLOCK_SKEW_MS: i64 = 86_400_000;
 
 /// Which faults are on. A field that is left out of a request is off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Faults {
-    /// Look and add in two round trips, so that bursts overshoot.
+    /// Count and add in two round trips, so that bursts overshoot.
     pub(crate) non_atomic: bool,
-    /// Use this node's own clock, this far off, in place of Redis's.
+    /// Use this node's own clock with this offset instead of Redis's.
     pub(crate) clock_skew_ms: i64,
-    /// Count, but refuse nothing for its limit.
+    /// Count, but never refuse a check for its limit.
     pub(crate) ignore_limits: bool,
     /// Wait this long before each check is answered.
     pub(crate) added_latency_ms: u64,
@@ -35,14 +35,14 @@ impl Faults {
         }
         if self.clock_skew_ms.unsigned_abs() > MAX_CLOCK_SKEW_MS.unsigned_abs() {
             return Err(format!(
-                "clock_skew_ms must lie within {MAX_CLOCK_SKEW_MS} either way"
+                "clock_skew_ms must be within plus or minus {MAX_CLOCK_SKEW_MS}"
             ));
         }
         Ok(self)
     }
 
-    /// Whether all that is decided is decided as it should be.
-    pub(crate) fn is_sound(self) -> bool {
+    /// Whether no active fault affects decisions.
+    pub(crate) fn keeps_decisions_correct(self) -> bool {
         let sound = Self {
             added_latency_ms: self.added_latency_ms,
             ..Self::default()
@@ -55,7 +55,7 @@ impl Faults {
     }
 }
 
-/// The faults of this node.
+/// The active faults of this node.
 #[derive(Debug, Default)]
 pub(crate) struct Chaos(RwLock<Faults>);
 

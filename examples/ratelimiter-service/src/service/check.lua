@@ -1,11 +1,11 @@
 -- Decides a batch of checks in one step.
 --
--- KEYS: one sorted set per item; after them, except on a cluster, the version of the policy.
--- ARGV: 1 the version the caller's limits are from; 2 the caller's clock in ms, or '' for Redis's; 3 what makes the
---       members of this batch unique; 4 the number of items; then per item: how many requests, limit, window in ms,
---       blocked until (ms), what the members end in, which differs for every item.
--- Answer: nothing where the version is another one; else the time in ms, and per item: how many are allowed
---       (-1: the key holds no sorted set), how many were in the window before, and ms until the next is allowed.
+-- KEYS: one sorted set per item, then the version of the policy (not on a cluster).
+-- ARGV: 1 the version that the caller's limits are from; 2 the caller's clock in ms, or '' for Redis's; 3 a prefix that
+--       makes the members of this batch unique; 4 the number of items; then per item: number of requests, limit,
+--       window in ms, blocked until (ms), suffix of the members, different for every item.
+-- Reply: empty if the version is a different one; else the time in ms, and per item: the number allowed
+--       (-1: the key is not a sorted set), the number in the window before, and ms until the next is allowed.
 
 local items = tonumber(ARGV[4])
 if #KEYS > items and (redis.call('GET', KEYS[items + 1]) or '') ~= ARGV[1] then
@@ -15,7 +15,7 @@ end
 local time = redis.call('TIME')
 local now = tonumber(ARGV[2]) or (time[1] * 1000 + math.floor(time[2] / 1000))
 
--- Lua writes a number as slowly as any fraction, so each is written once for all items.
+-- Formatting a number is slow in Lua, so it is done once for all items.
 local written = {}
 local function text(number)
   local known = written[number]
@@ -26,7 +26,7 @@ local function text(number)
   return known
 end
 
--- Where the key outlives this window, checks with a longer window use it too: then their entries stay.
+-- If the key's TTL exceeds this window, checks with a longer window use the key too: their entries stay.
 local function add(key, window, count, suffix)
   local ttl = redis.call('PTTL', key)
   if ttl <= window then
@@ -43,7 +43,7 @@ local function add(key, window, count, suffix)
   end
 end
 
--- The next request fits when fewer than `limit` are left: when the `limit`-youngest leaves the window.
+-- The next request fits when fewer than `limit` are left, that is, when the `limit`-youngest leaves the window.
 local function wait(key, limit, window)
   if limit == 0 then
     return window
@@ -57,7 +57,7 @@ for item = 1, items do
   local key, at = KEYS[item], 5 * item
   local wanted, limit, window = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local blocked_ms = tonumber(ARGV[at + 3]) - now
-  -- A member is young when it is younger than the window, so one of exactly that age is not.
+  -- A member counts if it is younger than the window; one of exactly that age does not.
   local before = redis.pcall('ZCOUNT', key, '(' .. text(now - window), '+inf')
   local allowed, wait_ms = 0, 0
   if type(before) == 'table' then

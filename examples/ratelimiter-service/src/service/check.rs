@@ -1,4 +1,4 @@
-//! `POST /check`: the path that has to be fast. It is served on the worker that holds the connection.
+//! `POST /check`, the hot path. It is served on the worker that owns the connection.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use super::batch::{Decision, NotDecided, Pending};
 use super::error::ApiError;
 use super::limit::{Limit, MAX_KEY_BYTES, MAX_LIMIT, MAX_WINDOW_MS};
-use super::node::{Desk, Node};
-use super::policy::Asked;
-use super::script::Question;
+use super::node::{Node, WorkerState};
+use super::policy::RequestedLimit;
+use super::script::Check;
 use super::settings::OnRedisError;
 
-/// The longest body of any request.
+/// Maximum body size of any request.
 pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -28,11 +28,11 @@ const DEGRADED: HeaderName = HeaderName::from_static("x-ratelimit-degraded");
 const DRAFT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const DRAFT_STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// One worker's check desk.
+/// Answers the checks of one worker.
 pub(crate) struct Checker {
     pub(crate) node: Arc<Node>,
-    pub(crate) desk: Arc<Desk>,
-    pub(crate) questions: mpsc::UnboundedSender<Pending>,
+    pub(crate) worker_state: Arc<WorkerState>,
+    pub(crate) checks: mpsc::UnboundedSender<Pending>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +44,7 @@ struct Request {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct CheckResponse {
     allowed: bool,
     current_count: u64,
     remaining: u64,
@@ -52,7 +52,6 @@ struct Answer {
 }
 
 impl Checker {
-    /// Answers one check.
     pub(crate) async fn answer<B>(&self, body: B) -> Response
     where
         B: http_body_util::BodyExt<Data = bytes::Bytes>,
@@ -77,51 +76,55 @@ impl Checker {
         if self.node.is_draining() {
             return Err(ApiError::draining());
         }
-        let question = parse(&body)?;
+        let check = parse(&body)?;
         let faults = self.node.chaos.now();
         if let Some(latency) = faults.added_latency() {
             tokio::time::sleep(latency).await;
         }
-        // A fault is to be seen, whatever is remembered from before it.
-        if faults.is_sound()
-            && let Some(refusal) = self.desk.refused().recall(&question, Instant::now())
+        // An active fault must take effect, whatever is cached from before it.
+        if faults.keeps_decisions_correct()
+            && let Some(refusal) = self
+                .worker_state
+                .refusal_cache()
+                .get(&check, Instant::now())
         {
             return Ok((refusal, false));
         }
-        match self.ask(question.clone()).await {
+        match self.submit(check.clone()).await {
             Ok(decision) => Ok((decision, false)),
-            Err(NotDecided) => self.without_redis(&question),
+            Err(NotDecided) => self.without_redis(&check),
         }
     }
 
-    async fn ask(&self, question: Question) -> Result<Decision, NotDecided> {
+    async fn submit(&self, check: Check) -> Result<Decision, NotDecided> {
         let (reply, outcome) = oneshot::channel();
         let since = Instant::now();
         let pending = Pending {
-            question,
+            check,
             since,
             reply,
         };
-        self.questions.send(pending).map_err(|_| NotDecided)?;
+        self.checks.send(pending).map_err(|_| NotDecided)?;
         outcome.await.map_err(|_| NotDecided)?
     }
 
-    /// What the node was told to do without Redis. A block it knows of holds even then.
-    fn without_redis(&self, question: &Question) -> Result<(Decision, bool), ApiError> {
+    /// The configured reply without Redis. A block that the node knows of applies even then.
+    fn without_redis(&self, check: &Check) -> Result<(Decision, bool), ApiError> {
         if self.node.settings.on_redis_error == OnRedisError::Deny {
-            let message = "redis does not answer, and this node is set to deny then";
+            let message =
+                "redis does not answer, and this node is configured to deny checks without it";
             return Err(ApiError::unavailable("redis_unavailable", message));
         }
         let (policy, now_ms) = (self.node.policy(), self.node.clock.now_ms());
-        let (key, default) = (&question.key, self.node.settings.default_rule());
-        let limit = policy.limit_for(key, default, question.asked);
+        let (key, default) = (&check.key, self.node.settings.default_rule());
+        let limit = policy.limit_for(key, default, check.requested);
         let wait_ms = policy.blocked_until(key).saturating_sub(now_ms);
         let (allowed, reset) = (wait_ms == 0, policy.last_reset(key));
-        let mut ledger = self.desk.ledger();
+        let mut allowed_counts = self.worker_state.allowed_counts();
         if allowed {
-            ledger.record(key, limit.window_ms, 1, now_ms, reset);
+            allowed_counts.record(key, limit.window_ms, 1, now_ms, reset);
         }
-        let count = ledger.allowed(key, now_ms, reset);
+        let count = allowed_counts.allowed(key, now_ms, reset);
         Ok((
             Decision {
                 allowed,
@@ -142,7 +145,7 @@ impl Checker {
             metrics.blocked.inc();
         }
         metrics.check_duration.observe(took.as_secs_f64());
-        self.desk.recent().record(allowed, took);
+        self.worker_state.recent().record(allowed, took);
     }
 }
 
@@ -156,42 +159,45 @@ where
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY_BYTES)),
         Err(error) => Err(ApiError::invalid(
             "invalid_body",
-            format!("the body broke off: {error}"),
+            format!("the body is incomplete: {error}"),
         )),
     }
 }
 
-fn parse(body: &[u8]) -> Result<Question, ApiError> {
+fn parse(body: &[u8]) -> Result<Check, ApiError> {
     let request: Request = serde_json::from_slice(body).map_err(|error| {
-        ApiError::invalid("invalid_json", format!("the body is no check: {error}"))
+        ApiError::invalid(
+            "invalid_json",
+            format!("the body is not a valid check: {error}"),
+        )
     })?;
     check_key(&request.key)?;
-    let asked = Asked {
+    let requested = RequestedLimit {
         max: within("limit", request.limit, 0, MAX_LIMIT)?,
         window_ms: within("window_ms", request.window_ms, 1, MAX_WINDOW_MS)?,
     };
-    Ok(Question {
+    Ok(Check {
         key: request.key,
-        asked,
+        requested,
     })
 }
 
-/// Refuses the keys that no counter can have.
+/// Rejects keys that no counter can have.
 pub(crate) fn check_key(key: &str) -> Result<(), ApiError> {
     if key.is_empty() {
         return Err(ApiError::invalid(
             "invalid_key",
-            "a key is needed, and must not be empty",
+            "the key is missing or empty",
         ));
     }
     if key.len() > MAX_KEY_BYTES {
-        let message = format!("a key has at most {MAX_KEY_BYTES} bytes");
+        let message = format!("a key can have at most {MAX_KEY_BYTES} bytes");
         return Err(ApiError::invalid("invalid_key", message));
     }
     Ok(())
 }
 
-/// Refuses numbers outside `least..=most`.
+/// Rejects numbers outside `least..=most`.
 pub(crate) fn within(
     name: &str,
     number: Option<i64>,
@@ -211,7 +217,7 @@ pub(crate) fn within(
 }
 
 fn respond(decision: Decision, degraded: bool) -> Response {
-    let answer = Answer {
+    let answer = CheckResponse {
         allowed: decision.allowed,
         current_count: decision.count,
         remaining: if decision.allowed {
@@ -221,7 +227,7 @@ fn respond(decision: Decision, degraded: bool) -> Response {
         },
         retry_after_seconds: decision.wait_ms.div_ceil(1_000),
     };
-    // Numbers and booleans alone: this cannot fail.
+    // Only numbers and booleans: this cannot fail.
     let json = serde_json::to_vec(&answer).unwrap_or_default();
     let mut response = Response::new(Body::from(json));
     if !decision.allowed {
@@ -236,7 +242,7 @@ fn respond(decision: Decision, degraded: bool) -> Response {
     response
 }
 
-fn set_headers(headers: &mut HeaderMap, answer: &Answer, limit: Limit) {
+fn set_headers(headers: &mut HeaderMap, answer: &CheckResponse, limit: Limit) {
     headers.reserve(8);
     headers.insert(
         header::CONTENT_TYPE,
@@ -249,7 +255,7 @@ fn set_headers(headers: &mut HeaderMap, answer: &Answer, limit: Limit) {
         headers.insert(header::RETRY_AFTER, answer.retry_after_seconds.into());
     }
     let window = limit.window_ms.div_ceil(1_000);
-    // For an allowed check: when its own entry, the youngest, has left the window and all of the quota is back.
+    // For an allowed check: when its own entry, the youngest, leaves the window and the whole quota is available.
     let until = if answer.allowed {
         window
     } else {
@@ -282,12 +288,12 @@ mod tests {
 
     #[test]
     fn limit_and_window_are_optional() {
-        let question = parse(br#"{"key":"user:1","limit":null,"more":1}"#).unwrap();
-        assert!(question.asked.is_nothing());
-        let question = parse(br#"{"key":"user:1","limit":0,"window_ms":1}"#).unwrap();
+        let check = parse(br#"{"key":"user:1","limit":null,"more":1}"#).unwrap();
+        assert!(check.requested.is_empty());
+        let check = parse(br#"{"key":"user:1","limit":0,"window_ms":1}"#).unwrap();
         assert_eq!(
-            question.asked,
-            Asked {
+            check.requested,
+            RequestedLimit {
                 max: Some(0),
                 window_ms: Some(1)
             }
@@ -295,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_check_is_refused() {
+    fn invalid_checks_are_rejected() {
         assert_eq!(code_of("no json"), "invalid_json");
         assert_eq!(code_of(r#"{"key":7}"#), "invalid_json");
         assert_eq!(code_of(r#"{"key":"a","limit":1.5}"#), "invalid_json");
@@ -308,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_tells_when_to_come_back() {
+    fn a_refusal_has_the_retry_time() {
         let limit = Limit {
             max: 5,
             window_ms: 60_000,

@@ -1,11 +1,11 @@
-//! Redis's clock as this node knows it, and how times are written.
+//! An estimate of Redis's clock, and time formats.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// An estimate of Redis's clock, learned from its answers; before the first answer, the node's own clock.
+/// An estimate of Redis's clock, updated from its replies; before the first reply, this node's own clock.
 #[derive(Debug, Default)]
 pub(crate) struct RedisClock {
     ahead_ms: AtomicI64,
@@ -22,7 +22,7 @@ impl RedisClock {
     }
 }
 
-/// This node's own clock, some ms off.
+/// This node's own clock with an offset in ms.
 pub(crate) fn skewed_ms(skew_ms: i64) -> u64 {
     u64::try_from(own_ms() + skew_ms).unwrap_or_default()
 }
@@ -31,13 +31,13 @@ fn own_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
-/// RFC 3339 in UTC, as `/api/v1` writes times.
+/// RFC 3339 in UTC, as `/api/v1` formats times.
 pub(crate) fn rfc3339(ms: u64) -> String {
     format!("{:.3}", timestamp(ms))
 }
 
-/// Without a zone and with microseconds, as the older form writes times.
-pub(crate) fn zoneless(ms: u64) -> String {
+/// Without a zone and with microseconds, as the legacy form formats times.
+pub(crate) fn without_zone(ms: u64) -> String {
     let utc = timestamp(ms).to_zoned(TimeZone::UTC).datetime();
     format!("{utc:.6}")
 }
@@ -54,7 +54,10 @@ mod tests {
     #[test]
     fn times_are_written_in_both_forms() {
         assert_eq!(rfc3339(1_769_478_517_123), "2026-01-27T01:48:37.123Z");
-        assert_eq!(zoneless(1_769_478_517_123), "2026-01-27T01:48:37.123000");
+        assert_eq!(
+            without_zone(1_769_478_517_123),
+            "2026-01-27T01:48:37.123000"
+        );
     }
 
     #[test]

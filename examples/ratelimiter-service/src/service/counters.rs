@@ -1,18 +1,18 @@
-//! Reading the counters. A reader counts the young entries and removes nothing.
+//! Reads counters. A read counts the entries within the window and removes nothing.
 
 use redis::Cmd;
 
 use super::limit::Limit;
-use super::link::Fault;
 use super::node::Node;
-use super::policy::{Asked, Policy};
+use super::policy::{Policy, RequestedLimit};
+use super::redis_client::RedisFailure;
 use super::scan;
 use super::script::limit_in_member;
 
-/// Keys read in one round trip.
+/// Keys read per round trip.
 const CHUNK: usize = 500;
 
-/// One key's counter.
+/// The counter of one key.
 #[derive(Debug)]
 pub(crate) struct Counter {
     pub(crate) key: String,
@@ -26,10 +26,10 @@ impl Counter {
     }
 }
 
-/// All keys with this prefix that have a counter, in no order. Other things that lie beside them are left out.
-pub(crate) async fn keys(node: &Node, prefix: &str) -> Result<Vec<String>, Fault> {
+/// All keys with this prefix that have a counter, in no particular order. Other Redis keys are skipped.
+pub(crate) async fn keys(node: &Node, prefix: &str) -> Result<Vec<String>, RedisFailure> {
     let names = node.counter_keys();
-    let found = scan::counter_names(&node.link).await?;
+    let found = scan::counter_names(&node.redis).await?;
     let key_of = |name: &String| {
         names
             .key_of(name)
@@ -37,18 +37,18 @@ pub(crate) async fn keys(node: &Node, prefix: &str) -> Result<Vec<String>, Fault
             .map(str::to_owned)
     };
     let mut keys: Vec<String> = found.iter().filter_map(key_of).collect();
-    // SCAN may name a key twice.
+    // SCAN may return a key twice.
     keys.sort_unstable();
     keys.dedup();
     Ok(keys)
 }
 
-/// The counters of `keys`, without those of which nothing is left in the window.
+/// The counters of `keys`, without those that have nothing left in the window.
 pub(crate) async fn read(
     node: &Node,
     policy: &Policy,
     keys: &[String],
-) -> Result<Vec<Counter>, Fault> {
+) -> Result<Vec<Counter>, RedisFailure> {
     let mut counters = Vec::with_capacity(keys.len());
     for chunk in keys.chunks(CHUNK) {
         counters.extend(read_chunk(node, policy, chunk).await?);
@@ -57,18 +57,22 @@ pub(crate) async fn read(
     Ok(counters)
 }
 
-async fn read_chunk(node: &Node, policy: &Policy, keys: &[String]) -> Result<Vec<Counter>, Fault> {
+async fn read_chunk(
+    node: &Node,
+    policy: &Policy,
+    keys: &[String],
+) -> Result<Vec<Counter>, RedisFailure> {
     let names = node.counter_keys();
     let newest = keys
         .iter()
         .map(|key| Cmd::zrange(names.of(key), -1, -1))
         .collect();
-    let newest: Vec<Vec<String>> = node.link.many("list_counters", newest).await?;
+    let newest: Vec<Vec<String>> = node.redis.many("list_counters", newest).await?;
     let default = node.settings.default_rule();
-    // A check may name its own limit, and its entry tells it; all others are held to the key's.
+    // A check can give its own limit, which is stored in its entry; otherwise the key's limit applies.
     let limit_of = |(key, newest): (&String, &Vec<String>)| {
-        let told = newest.first().and_then(|member| limit_in_member(member));
-        told.unwrap_or_else(|| policy.limit_for(key, default, Asked::default()))
+        let own_limit = newest.first().and_then(|member| limit_in_member(member));
+        own_limit.unwrap_or_else(|| policy.limit_for(key, default, RequestedLimit::default()))
     };
     let limits: Vec<Limit> = keys.iter().zip(&newest).map(limit_of).collect();
     let now_ms = node.clock.now_ms();
@@ -77,7 +81,7 @@ async fn read_chunk(node: &Node, policy: &Policy, keys: &[String]) -> Result<Vec
         Cmd::zcount(names.of(key), oldest, "+inf")
     };
     let young = keys.iter().zip(&limits).map(young).collect();
-    let counts: Vec<u64> = node.link.many("list_counters", young).await?;
+    let counts: Vec<u64> = node.redis.many("list_counters", young).await?;
     let counter = |((key, limit), count): ((&String, Limit), u64)| Counter {
         key: key.clone(),
         count,

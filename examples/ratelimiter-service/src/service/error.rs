@@ -1,12 +1,12 @@
-//! The one shape of every error: `{"error":{"code","message"}}`.
+//! The common error format: `{"error":{"code","message"}}`.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::link::Fault;
+use super::redis_client::RedisFailure;
 
-/// An answer that is no success.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
@@ -46,10 +46,10 @@ impl ApiError {
     }
 }
 
-impl From<Fault> for ApiError {
-    fn from(fault: Fault) -> Self {
-        // What Redis itself says goes to the log alone: it can name hosts.
-        let chain = anyhow::Error::new(fault);
+impl From<RedisFailure> for ApiError {
+    fn from(error: RedisFailure) -> Self {
+        // Redis's own message is only logged, because it can contain host names.
+        let chain = anyhow::Error::new(error);
         tracing::warn!(error = format!("{chain:#}"), "a management call failed");
         Self::unavailable("redis_unavailable", "redis does not answer")
     }

@@ -1,4 +1,4 @@
-//! Limits, the rules that give a key its limit, and how the longest match is found.
+//! Limits, the rules that assign limits to keys, and the longest-match lookup.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -40,7 +40,7 @@ impl Rule {
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     by_pattern: HashMap<String, Rule>,
-    // Only the lengths that occur are tried, so a lookup costs one hash per length and not one compare per rule.
+    // Only lengths that occur are tried: a lookup costs one hash per length, not one comparison per rule.
     prefix_lengths: BTreeSet<usize>,
 }
 
@@ -61,7 +61,7 @@ impl Rules {
         if self.by_pattern.is_empty() {
             return None;
         }
-        // A key that itself ends in `*` reads as a prefix pattern; that prefix matches the key as well.
+        // A key that ends in `*` is itself a prefix pattern; that pattern matches the key as well.
         self.by_pattern
             .get(key)
             .or_else(|| self.longest_prefix(key))
@@ -80,7 +80,7 @@ impl Rules {
         self.by_pattern.get(pattern)
     }
 
-    /// Every rule, ordered by its pattern.
+    /// Every rule, ordered by pattern.
     pub(crate) fn sorted(&self) -> Vec<(&str, &Rule)> {
         let mut rules: Vec<_> = self
             .by_pattern

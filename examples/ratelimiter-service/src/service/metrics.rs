@@ -1,4 +1,4 @@
-//! What `/metrics` shows, and the recent Redis latencies.
+//! The metrics of `/metrics`, and recent Redis latencies.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::recent::{RecentTotals, RecentWindow};
 use super::registry::NodeState;
-use super::rolling::{Recent, Rolling};
 
-/// From 50 µs, where a local Redis answers, to the second at which anybody has given up.
+/// From 50 µs, a local Redis's latency, to one second, by which clients have timed out.
 const BUCKETS: [f64; 16] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25,
     0.5, 0.75, 1.0,
 ];
 
-/// All metrics of one node, each with its `node_id`.
+/// All metrics of one node, each labelled with its `node_id`.
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) allowed: IntCounter,
@@ -29,12 +29,12 @@ pub(crate) struct Metrics {
     redis_operations: IntCounterVec,
     active_counters: Gauge,
     node_state: GaugeVec,
-    redis_recent: Mutex<Rolling>,
+    redis_recent: Mutex<RecentWindow>,
 }
 
 impl Metrics {
     /// # Errors
-    /// Only where two metrics have one name, which a test would see.
+    /// Only if two metrics have the same name, which a test covers.
     pub(crate) fn new(node_id: &str) -> prometheus::Result<Self> {
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("node_id", node_id);
         let registry = Registry::new();
@@ -76,7 +76,7 @@ impl Metrics {
                 opts("ratelimiter_node_state", "1 for the state the node is in."),
                 &["state"],
             )?,
-            redis_recent: Mutex::new(Rolling::new()),
+            redis_recent: Mutex::new(RecentWindow::new()),
             registry,
         };
         metrics.register([Box::new(checked), Box::new(up)])?;
@@ -109,7 +109,7 @@ impl Metrics {
 
     /// The median of the last ten seconds' round trips, in ms.
     pub(crate) fn redis_latency_ms(&self) -> Option<f64> {
-        let mut recent = Recent::new();
+        let mut recent = RecentTotals::new();
         self.redis_recent
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -117,7 +117,7 @@ impl Metrics {
         recent.quantile_ms(0.5)
     }
 
-    /// The Prometheus text, with the gauges set to what holds now.
+    /// The Prometheus text, with the gauges set to current values.
     pub(crate) fn render(&self, active_keys: f64, state: NodeState) -> prometheus::Result<String> {
         self.active_counters.set(active_keys);
         for each in NodeState::ALL {

@@ -1,28 +1,28 @@
-//! One node of the rate limiter: stateless, beside the others on one Redis.
+//! One node of the rate limiter: stateless, sharing one Redis with the other nodes.
 
+mod allowed_counts;
 mod api;
+mod background;
 mod batch;
 mod chaos;
 mod check;
 mod clock;
 mod counters;
 mod error;
-mod ledger;
 mod limit;
-mod link;
 mod metrics;
 mod node;
+mod non_atomic;
 mod peers;
 mod policy;
-mod racy;
-mod refused;
+mod recent;
+mod redis_client;
+mod refusal_cache;
 mod registry;
-mod rolling;
 mod scan;
 mod script;
 mod settings;
 mod store;
-mod watch;
 mod worker;
 
 use std::net::SocketAddr;
@@ -41,10 +41,10 @@ pub use self::settings::{Listen, OnRedisError, Secret, Settings};
 use self::node::Node;
 use self::worker::{Accepted, Management, Worker};
 
-/// Serves until SIGTERM or SIGINT, then leaves in good order.
+/// Serves until SIGTERM or SIGINT, then shuts down gracefully.
 ///
 /// # Errors
-/// Where the node cannot start. Once it serves, it goes on serving, Redis or not.
+/// If the node cannot start. Once it serves, it keeps serving, with or without Redis.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let wanted = settings.bind_to();
     let listener = TcpListener::bind(wanted)
@@ -52,20 +52,20 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {wanted}"))?;
     let bound = listener
         .local_addr()
-        .context("cannot tell the bound address")?;
+        .context("cannot read the bound address")?;
     let node = Arc::new(Node::new(settings, announced_port(wanted, bound))?);
     let workers = start_workers(&node)?;
-    watch::look_once(&node).await;
+    background::poll_once(&node).await;
     announce(&node, bound).await?;
 
-    let mut loops = JoinSet::new();
-    loops.spawn(watch::beat(node.clone()));
-    loops.spawn(watch::over_redis(node.clone()));
-    loops.spawn(watch::sweep(node.clone()));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(background::heartbeat(node.clone()));
+    tasks.spawn(background::poll_redis(node.clone()));
+    tasks.spawn(background::sweep(node.clone()));
 
-    let closing = accept_until_told_to_stop(listener, &workers).await?;
-    loops.shutdown().await;
-    watch::leave(&node).await;
+    let closing = accept_until_signal(listener, &workers).await?;
+    tasks.shutdown().await;
+    background::deregister(&node).await;
     drain(
         &closing,
         Duration::from_secs(node.settings.shutdown_grace_seconds),
@@ -75,7 +75,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A free port that was taken is told to the others; a fixed one may lie behind another.
+/// A port chosen by the system is announced to the others; a configured one may be mapped to another port outside.
 fn announced_port(wanted: SocketAddr, bound: SocketAddr) -> u16 {
     if wanted.port() == 0 {
         bound.port()
@@ -89,25 +89,32 @@ fn start_workers(node: &Arc<Node>) -> anyhow::Result<Vec<Worker>> {
         router: api::router(node.clone()),
         runtime: Handle::current(),
     };
-    let desks = node.desks.iter().enumerate();
-    desks
-        .map(|(index, desk)| worker::start(index, node.clone(), desk.clone(), management.clone()))
+    let worker_states = node.worker_states.iter().enumerate();
+    worker_states
+        .map(|(index, worker_state)| {
+            worker::start(
+                index,
+                node.clone(),
+                worker_state.clone(),
+                management.clone(),
+            )
+        })
         .collect()
 }
 
 async fn announce(node: &Node, bound: SocketAddr) -> anyhow::Result<()> {
     let settings = &node.settings;
-    tracing::info!(address = %bound, node = node.id(), workers = node.desks.len(), "listening");
+    tracing::info!(address = %bound, node = node.id(), workers = node.worker_states.len(), "listening");
     if settings.admin_token.is_none() && !bound.ip().is_loopback() {
-        tracing::warn!("anyone who reaches this address can change limits: set an admin token");
+        tracing::warn!("anyone who can reach this address can change limits: set an admin token");
     }
     if settings.enable_chaos {
-        tracing::warn!("faults can be switched on at /api/v1/chaos");
+        tracing::warn!("faults can be switched on through /api/v1/chaos");
     }
     let Some(path) = &settings.port_file else {
         return Ok(());
     };
-    // Whoever waits for the file finds it whole or not at all.
+    // Renamed into place, so that readers never see a partial file.
     let unfinished = path.with_extension("unfinished");
     tokio::fs::write(&unfinished, bound.port().to_string()).await?;
     tokio::fs::rename(&unfinished, path)
@@ -115,8 +122,8 @@ async fn announce(node: &Node, bound: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write the port into {}", path.display()))
 }
 
-/// Deals the connections out to the workers in turn. Returns what ends the connections, once a signal came.
-async fn accept_until_told_to_stop(
+/// Distributes connections to the workers in turn. After a signal, returns the sender that closes the connections.
+async fn accept_until_signal(
     listener: TcpListener,
     workers: &[Worker],
 ) -> anyhow::Result<tokio::sync::watch::Sender<bool>> {
@@ -137,12 +144,12 @@ async fn accept_until_told_to_stop(
         match (handed_over, turn.next()) {
             (Ok(stream), Some(worker)) => {
                 let closing = closing.subscribe();
-                // Fails only for a worker that is gone, and the client then sees its connection closed.
+                // Fails only if the worker is gone; the client then sees its connection closed.
                 let _taken = worker.connections.send(Accepted { stream, closing });
             }
             (Err(error), _) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                // Out of file handles, the next attempt would fail at once, and so on.
+                tracing::warn!(%error, "cannot accept a connection");
+                // Without file descriptors the next attempt would fail immediately as well.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             (_, None) => return Ok(closing),
@@ -158,7 +165,7 @@ async fn drain(closing: &tokio::sync::watch::Sender<bool>, grace: Duration) {
         let unfinished = closing.receiver_count();
         tracing::warn!(
             unfinished,
-            "stopped: connections were cut off after the grace"
+            "stopped: connections were closed after the grace period"
         );
     }
 }
@@ -171,7 +178,7 @@ fn stop(workers: Vec<Worker>) {
     {
         drop(connections);
         if thread.join().is_err() {
-            tracing::error!("a worker had panicked");
+            tracing::error!("a worker panicked");
         }
     }
 }

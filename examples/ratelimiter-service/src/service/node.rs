@@ -1,4 +1,4 @@
-//! What all parts of one node share.
+//! State that all parts of one node share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,95 +6,102 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 
+use super::allowed_counts::AllowedCounts;
 use super::chaos::Chaos;
 use super::clock::RedisClock;
-use super::ledger::Ledger;
-use super::link::{Fault, Link};
 use super::metrics::Metrics;
 use super::policy::Policy;
-use super::refused::Refused;
+use super::recent::{RecentTotals, RecentWindow};
+use super::redis_client::{RedisClient, RedisFailure};
+use super::refusal_cache::RefusalCache;
 use super::registry::{NodeRecord, NodeState, Roster};
-use super::rolling::{Recent, Rolling};
 use super::settings::Settings;
 use super::store::{CounterKeys, Store};
 
-/// The version every node tells.
+/// The version that every node reports.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// One node.
 pub(crate) struct Node {
     pub(crate) settings: Settings,
-    /// host:port under which the other nodes reach this one.
+    /// The host:port under which the other nodes reach this one.
     pub(crate) address: String,
     pub(crate) registered_at_ms: u64,
     pub(crate) chaos: Arc<Chaos>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: RedisClock,
-    /// The connection of everything but the checks.
-    pub(crate) link: Arc<Link>,
+    /// The connection for everything except checks.
+    pub(crate) redis: Arc<RedisClient>,
     pub(crate) store: Store,
-    pub(crate) desks: Vec<Arc<Desk>>,
-    /// Asks for a heartbeat before its time.
-    pub(crate) beat_now: Notify,
+    pub(crate) worker_states: Vec<Arc<WorkerState>>,
+    /// Requests an early heartbeat.
+    pub(crate) heartbeat_now: Notify,
     policy: RwLock<Arc<Policy>>,
     roster: Mutex<Roster>,
     draining: AtomicBool,
-    /// A drain that was asked for here while Redis was away, and that Redis does not know yet.
+    /// A drain requested here while Redis was unavailable, which Redis does not know yet.
     drain_unsaved: AtomicBool,
     redis_connected: AtomicBool,
 }
 
-/// What one worker keeps about the checks it answered.
-pub(crate) struct Desk {
-    ledger: Mutex<Ledger>,
-    recent: Mutex<Rolling>,
-    refused: Mutex<Refused>,
+/// What one worker records about the checks it answered.
+pub(crate) struct WorkerState {
+    allowed_counts: Mutex<AllowedCounts>,
+    recent: Mutex<RecentWindow>,
+    refused: Mutex<RefusalCache>,
 }
 
-impl Desk {
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+impl WorkerState {
+    pub(crate) fn allowed_counts(&self) -> MutexGuard<'_, AllowedCounts> {
+        self.allowed_counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn recent(&self) -> MutexGuard<'_, Rolling> {
+    pub(crate) fn recent(&self) -> MutexGuard<'_, RecentWindow> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn refused(&self) -> MutexGuard<'_, Refused> {
+    pub(crate) fn refusal_cache(&self) -> MutexGuard<'_, RefusalCache> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Node {
     /// # Errors
-    /// Where the settings cannot be used. Nothing is connected yet.
+    /// If the settings cannot be used. Nothing is connected yet.
     pub(crate) fn new(settings: Settings, port: u16) -> anyhow::Result<Self> {
         let chaos = Arc::new(Chaos::default());
         let metrics = Arc::new(Metrics::new(&settings.node_id)?);
-        let link = Arc::new(Link::open(&settings, chaos.clone(), metrics.clone())?);
+        let redis = Arc::new(RedisClient::open(
+            &settings,
+            chaos.clone(),
+            metrics.clone(),
+        )?);
         let clock = RedisClock::default();
-        let desk = || {
-            Arc::new(Desk {
-                ledger: Mutex::default(),
-                recent: Mutex::new(Rolling::new()),
+        let worker_state = || {
+            Arc::new(WorkerState {
+                allowed_counts: Mutex::default(),
+                recent: Mutex::new(RecentWindow::new()),
                 refused: Mutex::default(),
             })
         };
         Ok(Self {
             address: format!("{}:{port}", settings.node_host),
             registered_at_ms: clock.now_ms(),
-            store: Store::new(link.clone(), counter_keys(&settings)),
-            desks: (0..settings.worker_count()).map(|_| desk()).collect(),
+            store: Store::new(redis.clone(), counter_keys(&settings)),
+            worker_states: (0..settings.worker_count())
+                .map(|_| worker_state())
+                .collect(),
             chaos,
             metrics,
             clock,
-            link,
+            redis,
             settings,
-            beat_now: Notify::new(),
+            heartbeat_now: Notify::new(),
             policy: RwLock::default(),
             roster: Mutex::default(),
             draining: AtomicBool::new(false),
-            // A drain lasts as long as the process: the first heartbeat ends that of a process before this one.
+            // A drain lasts as long as the process: the first heartbeat ends a drain of an earlier process.
             drain_unsaved: AtomicBool::new(true),
             redis_connected: AtomicBool::new(false),
         })
@@ -115,9 +122,12 @@ impl Node {
             .clone()
     }
 
-    /// Fetches the policy and puts it in force here.
-    pub(crate) async fn load_policy(&self, link: &Link) -> Result<Arc<Policy>, Fault> {
-        let policy = Arc::new(Store::policy(link).await?);
+    /// Loads the policy from Redis and applies it.
+    pub(crate) async fn load_policy(
+        &self,
+        redis: &RedisClient,
+    ) -> Result<Arc<Policy>, RedisFailure> {
+        let policy = Arc::new(Store::policy(redis).await?);
         if policy.version.is_empty() {
             self.redis_lost_its_data();
         }
@@ -128,22 +138,22 @@ impl Node {
         Ok(policy)
     }
 
-    /// Redis forgot whether this node drains; the node itself did not.
+    /// After Redis lost its data, this node still knows whether it is draining.
     pub(crate) fn redis_lost_its_data(&self) {
         if self.is_draining() {
             self.drain_unsaved.store(true, Ordering::Release);
         }
-        self.beat_now.notify_one();
+        self.heartbeat_now.notify_one();
     }
 
     fn apply_drain(&self, drain: bool) {
         if self.draining.swap(drain, Ordering::AcqRel) != drain {
-            tracing::info!(drain, "draining switched");
-            self.beat_now.notify_one();
+            tracing::info!(drain, "drain state changed");
+            self.heartbeat_now.notify_one();
         }
     }
 
-    /// Starts or ends draining at once, and lets Redis know, now or when it is back.
+    /// Starts or ends draining at once, and records it in Redis now or when Redis is back.
     pub(crate) async fn drain_self(&self, drain: bool) {
         self.drain_unsaved.store(true, Ordering::Release);
         self.apply_drain(drain);
@@ -156,11 +166,11 @@ impl Node {
         }
         let drain = self.is_draining();
         match self.store.set_drain(self.id(), drain).await {
-            // Where it was switched meanwhile, the next heartbeat says so.
+            // If it was switched again meanwhile, the next heartbeat writes the current state.
             Ok(()) if drain != self.is_draining() => {}
             Ok(()) => self.drain_unsaved.store(false, Ordering::Release),
-            Err(fault) => {
-                tracing::warn!(%fault, "redis does not know yet whether this node drains");
+            Err(error) => {
+                tracing::warn!(%error, "could not write the drain state to redis yet");
             }
         }
     }
@@ -173,7 +183,7 @@ impl Node {
         self.redis_connected.load(Ordering::Acquire)
     }
 
-    /// Returns what it was before.
+    /// Returns the previous value.
     pub(crate) fn set_redis_connected(&self, connected: bool) -> bool {
         self.redis_connected.swap(connected, Ordering::AcqRel)
     }
@@ -182,7 +192,7 @@ impl Node {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What this node says about itself.
+    /// This node's own record.
     pub(crate) fn record(&self) -> NodeRecord {
         NodeRecord {
             id: self.id().to_owned(),
@@ -195,7 +205,7 @@ impl Node {
         }
     }
 
-    /// The state the others see, or will see once they miss this node's heartbeats.
+    /// The state that others see, or will see once they miss this node's heartbeats.
     pub(crate) fn state(&self) -> NodeState {
         match self.roster().get(self.id()) {
             Some(seen) => NodeRecord {
@@ -208,21 +218,22 @@ impl Node {
         }
     }
 
-    /// What this node itself allowed, per key, in the key's window.
+    /// The number of requests that this node itself allowed, per key, within the key's window.
     pub(crate) fn allowed_in_window(&self) -> HashMap<String, u64> {
         let (now, policy) = (self.clock.now_ms(), self.policy());
         let mut sums = HashMap::new();
-        for desk in &self.desks {
-            desk.ledger()
+        for worker_state in &self.worker_states {
+            worker_state
+                .allowed_counts()
                 .add_to(&mut sums, now, |key| policy.last_reset(key));
         }
         sums
     }
 
-    pub(crate) fn recent(&self) -> Recent {
-        let mut recent = Recent::new();
-        for desk in &self.desks {
-            desk.recent().add_to(&mut recent);
+    pub(crate) fn recent(&self) -> RecentTotals {
+        let mut recent = RecentTotals::new();
+        for worker_state in &self.worker_states {
+            worker_state.recent().add_to(&mut recent);
         }
         recent
     }

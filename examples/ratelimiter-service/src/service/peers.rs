@@ -1,4 +1,4 @@
-//! Asking another node, directly and over HTTP. Bounded: a dead node costs no more than half a second.
+//! HTTP requests to other nodes. They are bounded: a dead node costs at most half a second.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
-/// A thousand of the longest keys fit in.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-/// Marks what one node asks another, so that it is not passed on a second time.
+/// Large enough for a thousand of the longest keys.
+const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
+/// Marks a request from one node to another, so that it is not forwarded a second time.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-ratelimiter-forwarded");
 
-/// Why another node's answer is missing.
+/// Why another node's reply is missing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerFault {
+pub(crate) enum PeerError {
     #[error("{0} did not answer in time")]
     TimedOut(String),
-    #[error("{address} could not be asked: {reason}")]
+    #[error("request to {address} failed: {reason}")]
     Failed { address: String, reason: String },
 }
 
-/// What a node's `/health` tells.
+/// The body of a node's `/health`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Health {
     pub(crate) node_id: String,
@@ -33,7 +33,7 @@ pub(crate) struct Health {
     pub(crate) draining: bool,
 }
 
-/// Asks whether the node lives; none where it does not answer, or is another one.
+/// The health of the node; `None` if it does not reply, or if another node replies in its place.
 pub(crate) async fn health(id: &str, address: &str) -> Option<Health> {
     let (_, body) = call(Method::GET, address, "/health", &HeaderMap::new())
         .await
@@ -42,20 +42,20 @@ pub(crate) async fn health(id: &str, address: &str) -> Option<Health> {
     (health.node_id == id).then_some(health)
 }
 
-/// One request, with the caller's authorization where it has one.
+/// Sends one request, with the caller's authorization if there is one.
 pub(crate) async fn call(
     method: Method,
     address: &str,
     path: &str,
     from: &HeaderMap,
-) -> Result<(StatusCode, Bytes), PeerFault> {
+) -> Result<(StatusCode, Bytes), PeerError> {
     match tokio::time::timeout(TIMEOUT, exchange(method, address, path, from)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(PeerFault::Failed {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(error)) => Err(PeerError::Failed {
             address: address.to_owned(),
             reason: error.to_string(),
         }),
-        Err(_) => Err(PeerFault::TimedOut(address.to_owned())),
+        Err(_) => Err(PeerError::TimedOut(address.to_owned())),
     }
 }
 
@@ -68,22 +68,22 @@ async fn exchange(
     let stream = TcpStream::connect(address).await?;
     let (mut sender, conn) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = request(method, address, path, from)?;
-    let ask = async {
+    let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+        let body = Limited::new(response.into_body(), MAX_REPLY_BYTES)
             .collect()
             .await?;
         Ok((status, body.to_bytes()))
     };
     tokio::pin!(conn);
-    tokio::pin!(ask);
-    // The connection only moves bytes while it is polled; it ends with this call.
+    tokio::pin!(exchange);
+    // The connection makes progress only while it is polled; it ends with this call.
     tokio::select! {
-        answer = &mut ask => answer,
+        reply = &mut exchange => reply,
         ended = &mut conn => {
             ended?;
-            ask.await
+            exchange.await
         }
     }
 }
@@ -105,7 +105,7 @@ fn request(
     request.body(Empty::new())
 }
 
-/// A path on a node about a node, such as `/api/v1/nodes/node-1/drain`.
+/// The path of a node resource, such as `/api/v1/nodes/node-1/drain`.
 pub(crate) fn node_path(id: &str, what: &str) -> String {
     let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
     format!("/api/v1/nodes/{id}/{what}")
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_authorization_is_passed_on() {
+    fn only_the_authorization_is_forwarded() {
         let mut from = HeaderMap::new();
         from.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
         from.insert(header::COOKIE, HeaderValue::from_static("a=b"));

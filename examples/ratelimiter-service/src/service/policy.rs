@@ -1,10 +1,10 @@
-//! The rules in force, as one snapshot that every node holds and every check names by its version.
+//! The rules in force, as a snapshot that every node holds and every check identifies by version.
 
 use std::collections::{HashMap, HashSet};
 
 use super::limit::{Limit, Rule, Rules};
 
-/// Where the parts of the policy lie in Redis. The tag keeps them in one slot of a cluster.
+/// Redis keys of the parts of the policy. The hash tag keeps them in one slot of a cluster.
 pub(crate) mod keys {
     pub(crate) const VERSION: &str = "ratelimiter:{policy}:version";
     pub(crate) const LIMITS: &str = "ratelimiter:{policy}:limits";
@@ -13,7 +13,7 @@ pub(crate) mod keys {
     pub(crate) const RESETS: &str = "ratelimiter:{policy}:resets";
 }
 
-/// What Redis answers when it is asked for the whole policy: the version and the four hashes.
+/// Redis's reply with the whole policy: the version and the four hashes.
 pub(crate) type Stored = (
     Option<String>,
     HashMap<String, String>,
@@ -22,17 +22,17 @@ pub(crate) type Stored = (
     HashMap<String, u64>,
 );
 
-/// A snapshot of all that management calls can change about checks.
+/// A snapshot of everything about checks that management calls can change.
 #[derive(Debug, Default)]
 pub(crate) struct Policy {
-    /// A new random text with every change; empty as long as nothing was ever changed.
+    /// A new random text after every change; empty if nothing was ever changed.
     pub(crate) version: String,
     pub(crate) rules: Rules,
-    /// Key, and until when it is refused, in ms of Redis's clock.
+    /// Blocked keys and the end of each block, in ms of Redis's clock.
     pub(crate) blocks: HashMap<String, u64>,
-    /// The nodes that are to drain.
+    /// The nodes that must drain.
     pub(crate) drains: HashSet<String>,
-    /// Key, and when its counter was last reset.
+    /// Keys and the time of their last reset.
     pub(crate) resets: HashMap<String, u64>,
 }
 
@@ -47,12 +47,12 @@ impl Policy {
         }
     }
 
-    /// What a check that names neither limit nor window is held to, its parts replaced by what it does name.
-    pub(crate) fn limit_for(&self, key: &str, default: Limit, asked: Asked) -> Limit {
+    /// The limit of a check: what the check gives, else the key's rule, else the default, for each part separately.
+    pub(crate) fn limit_for(&self, key: &str, default: Limit, requested: RequestedLimit) -> Limit {
         let own = self.rules.limit_of(key).unwrap_or(default);
         Limit {
-            max: asked.max.unwrap_or(own.max),
-            window_ms: asked.window_ms.unwrap_or(own.window_ms),
+            max: requested.max.unwrap_or(own.max),
+            window_ms: requested.window_ms.unwrap_or(own.window_ms),
         }
     }
 
@@ -65,15 +65,15 @@ impl Policy {
     }
 }
 
-/// What a check itself asks for.
+/// The limit and window that a check itself gives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedLimit {
     pub(crate) max: Option<u64>,
     pub(crate) window_ms: Option<u64>,
 }
 
-impl Asked {
-    pub(crate) fn is_nothing(self) -> bool {
+impl RequestedLimit {
+    pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
 }
@@ -82,7 +82,7 @@ fn parse_rule((pattern, json): (String, String)) -> Option<(String, Rule)> {
     match serde_json::from_str(&json) {
         Ok(rule) => Some((pattern, rule)),
         Err(error) => {
-            tracing::warn!(%pattern, %error, "a limit in redis cannot be read and is left out");
+            tracing::warn!(%pattern, %error, "skipping an invalid limit in redis");
             None
         }
     }
@@ -109,25 +109,25 @@ mod tests {
     #[test]
     fn a_check_falls_back_to_its_rule_and_then_to_the_default() {
         let policy = policy();
-        let asked = Asked::default();
+        let requested = RequestedLimit::default();
         assert_eq!(
-            policy.limit_for("user:1", DEFAULT, asked),
+            policy.limit_for("user:1", DEFAULT, requested),
             Limit {
                 max: 5,
                 window_ms: 1_000
             }
         );
-        assert_eq!(policy.limit_for("other", DEFAULT, asked), DEFAULT);
+        assert_eq!(policy.limit_for("other", DEFAULT, requested), DEFAULT);
     }
 
     #[test]
-    fn each_part_falls_back_by_itself() {
-        let asked = Asked {
+    fn limit_and_window_fall_back_separately() {
+        let requested = RequestedLimit {
             max: Some(7),
             window_ms: None,
         };
         assert_eq!(
-            policy().limit_for("user:1", DEFAULT, asked),
+            policy().limit_for("user:1", DEFAULT, requested),
             Limit {
                 max: 7,
                 window_ms: 1_000
@@ -136,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_cannot_be_read_is_left_out() {
+    fn invalid_rules_are_skipped() {
         assert_eq!(
-            policy().limit_for("broken", DEFAULT, Asked::default()),
+            policy().limit_for("broken", DEFAULT, RequestedLimit::default()),
             DEFAULT
         );
     }

@@ -1,24 +1,24 @@
-//! The nodes of the cluster: what each one writes about itself, and what the others make of it.
+//! The node registry: the record that each node writes with its heartbeat, and the state that others derive from it.
 
 use std::collections::HashMap;
 
 use redis::Cmd;
 use serde::{Deserialize, Serialize};
 
-use super::link::{Fault, Link};
+use super::redis_client::{RedisClient, RedisFailure};
 
-/// Every node that is not forgotten: a hash of id and record. It has no TTL, so a dead node stays known.
+/// Every node that is not forgotten: a hash of id to record. It has no TTL, so a dead node stays listed.
 pub(crate) const REGISTRY: &str = "ratelimiter:registry";
 
-/// Writes a record with Redis's time in it, so that no node's clock decides who is alive.
-const BEAT: &str = r#"
+/// Writes a record with Redis's time in it, so that no node's clock decides which nodes are alive.
+const HEARTBEAT: &str = r#"
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('HSET', KEYS[1], ARGV[1], '{"last_heartbeat_ms":' .. now .. ',' .. string.sub(ARGV[2], 2))
 return now
 "#;
 
-/// What a node says about itself with every heartbeat.
+/// What a node reports about itself with every heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeRecord {
     pub(crate) id: String,
@@ -31,7 +31,7 @@ pub(crate) struct NodeRecord {
     pub(crate) version: String,
 }
 
-/// What the others make of a node.
+/// The state of a node as derived by the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum NodeState {
@@ -51,8 +51,8 @@ impl NodeState {
         }
     }
 
-    /// The word of the older form, which knows only `Up` in services other than this one.
-    pub(crate) fn old_name(self) -> &'static str {
+    /// The name in the legacy form; services other than this one only use `Up`.
+    pub(crate) fn legacy_name(self) -> &'static str {
         match self {
             Self::Healthy => "Up",
             Self::Unhealthy => "Down",
@@ -77,22 +77,22 @@ impl NodeRecord {
     }
 }
 
-/// All nodes as of one instant, by id.
+/// All nodes at one instant, by id.
 pub(crate) type Roster = HashMap<String, NodeRecord>;
 
-/// Reads the records, leaving out what is no record.
+/// Parses the records, skipping entries that are not records.
 pub(crate) fn parse(stored: HashMap<String, String>) -> Roster {
     let parse = |(id, json): (String, String)| match serde_json::from_str(&json) {
         Ok(record) => Some((id, record)),
         Err(error) => {
-            tracing::warn!(node = %id, %error, "a node's record in redis cannot be read and is left out");
+            tracing::warn!(node = %id, %error, "skipping an invalid node record in redis");
             None
         }
     };
     stored.into_iter().filter_map(parse).collect()
 }
 
-/// The ids that have been dead for so long that they are to be forgotten.
+/// The ids of nodes that have been dead long enough to be forgotten.
 pub(crate) fn forgotten(roster: &Roster, now_ms: u64, forget_ms: u64) -> Vec<String> {
     let over = roster
         .values()
@@ -100,54 +100,59 @@ pub(crate) fn forgotten(roster: &Roster, now_ms: u64, forget_ms: u64) -> Vec<Str
     over.map(|node| node.id.clone()).collect()
 }
 
-/// Writes this node's record, and beside it the hash with a TTL by which the older form knows a node.
-pub(crate) async fn beat(link: &Link, record: &NodeRecord) -> Result<(), Fault> {
+/// Writes this node's record, and the hash with a TTL by which legacy tools find a node.
+pub(crate) async fn heartbeat(
+    redis: &RedisClient,
+    record: &NodeRecord,
+) -> Result<(), RedisFailure> {
     let json = serde_json::json!(record).to_string();
     let mut beat = redis::cmd("EVAL");
-    beat.arg(BEAT)
+    beat.arg(HEARTBEAT)
         .arg(1)
         .arg(REGISTRY)
         .arg(&record.id)
         .arg(json);
-    link.cmd::<u64>("heartbeat", beat).await?;
-    let name = old_name(&record.id);
+    redis.cmd::<u64>("heartbeat", beat).await?;
+    let name = legacy_name(&record.id);
     let fields = [
         ("address", record.address.clone()),
         (
             "registered_at",
-            super::clock::zoneless(record.registered_at_ms),
+            super::clock::without_zone(record.registered_at_ms),
         ),
     ];
     let mut pipe = redis::pipe();
     pipe.atomic()
         .hset_multiple(&name, &fields)
         .pexpire(&name, i64::try_from(record.ttl_ms).unwrap_or(i64::MAX));
-    link.pipe::<()>("heartbeat", pipe).await
+    redis.pipe::<()>("heartbeat", pipe).await
 }
 
-/// Takes nodes off the roster: those that leave in good order, and those that are forgotten.
-pub(crate) async fn remove(link: &Link, ids: &[String]) -> Result<(), Fault> {
-    link.cmd::<()>("forget_node", Cmd::hdel(REGISTRY, ids))
+/// Removes nodes from the registry: those that shut down, and those that are forgotten.
+pub(crate) async fn remove(redis: &RedisClient, ids: &[String]) -> Result<(), RedisFailure> {
+    redis
+        .cmd::<()>("forget_node", Cmd::hdel(REGISTRY, ids))
         .await?;
     for id in ids {
-        link.cmd::<()>("forget_node", Cmd::del(old_name(id)))
+        redis
+            .cmd::<()>("forget_node", Cmd::del(legacy_name(id)))
             .await?;
     }
     Ok(())
 }
 
-/// Puts back what Redis lost, as far as this node remembers it.
-pub(crate) async fn restore(link: &Link, roster: &Roster) -> Result<(), Fault> {
+/// Restores the records that Redis lost and this node still remembers.
+pub(crate) async fn restore(redis: &RedisClient, roster: &Roster) -> Result<(), RedisFailure> {
     for node in roster.values() {
         let mut json = serde_json::json!(node);
         json["last_heartbeat_ms"] = node.last_heartbeat_ms.into();
         let put_back = Cmd::hset_nx(REGISTRY, &node.id, json.to_string());
-        link.cmd::<()>("restore_node", put_back).await?;
+        redis.cmd::<()>("restore_node", put_back).await?;
     }
     Ok(())
 }
 
-fn old_name(id: &str) -> String {
+fn legacy_name(id: &str) -> String {
     format!("ratelimiter:nodes:{id}")
 }
 
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_left_out() {
+    fn invalid_records_are_skipped() {
         let stored = HashMap::from([("n".to_owned(), "{}".to_owned())]);
         assert!(parse(stored).is_empty());
     }

@@ -1,16 +1,16 @@
-//! Walking over all keys: on a single Redis, or on every primary of a cluster.
+//! Iterates over all keys, on a single Redis or on every primary of a cluster.
 
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 
-use super::link::{Conn, Fault, Link, Operation};
+use super::redis_client::{Conn, Operation, RedisClient, RedisFailure};
 
-/// Keys looked at in one step; Redis does nothing else meanwhile.
+/// Keys per SCAN call; Redis serves nothing else during a call.
 const STEP: usize = 1_000;
 
-/// Part of a walk.
+/// One SCAN call.
 pub(crate) struct Step {
-    /// The primary that is walked over; none for the only Redis, or for the first step on all primaries.
+    /// The primary to scan; `None` for a single Redis, or for the first call on all primaries.
     primary: Option<String>,
     cursor: u64,
 }
@@ -32,7 +32,8 @@ impl Step {
         };
         let address = primary.rsplit_once(':');
         let address = address.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
-        let (host, port) = address.ok_or_else(|| wrong(format!("`{primary}` is no address")))?;
+        let (host, port) =
+            address.ok_or_else(|| wrong(format!("`{primary}` is not an address")))?;
         Ok(RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
             host,
             port,
@@ -41,7 +42,7 @@ impl Step {
 }
 
 impl Operation for Step {
-    type Answer = Value;
+    type Reply = Value;
 
     async fn run(&self, conn: Conn) -> RedisResult<Value> {
         match conn {
@@ -51,26 +52,26 @@ impl Operation for Step {
     }
 }
 
-/// The names of all sorted sets that could be counters, some maybe twice.
-pub(crate) async fn counter_names(link: &Link) -> Result<Vec<String>, Fault> {
+/// The names of all sorted sets that could be counters; some may appear twice.
+pub(crate) async fn counter_names(redis: &RedisClient) -> Result<Vec<String>, RedisFailure> {
     let mut names = Vec::new();
     let mut steps = vec![Step {
         primary: None,
         cursor: 0,
     }];
     while let Some(step) = steps.pop() {
-        let answer = link.scan("list_counters", &step).await?;
-        let parts = match answer {
-            // The first step on a cluster: address and answer of each primary.
+        let reply = redis.scan("list_counters", &step).await?;
+        let parts = match reply {
+            // The first call on a cluster returns address and reply of each primary.
             Value::Map(parts) => parts
                 .into_iter()
                 .map(|(at, part)| Ok((Some(text(at)?), part)))
                 .collect(),
             part => Ok(vec![(step.primary, part)]),
         };
-        for (primary, part) in parts.map_err(refused)? {
+        for (primary, part) in parts.map_err(rejected)? {
             let (cursor, found): (u64, Vec<String>) =
-                redis::from_redis_value(part).map_err(|error| refused(error.into()))?;
+                redis::from_redis_value(part).map_err(|error| rejected(error.into()))?;
             names.extend(found);
             if cursor != 0 {
                 steps.push(Step { primary, cursor });
@@ -84,8 +85,8 @@ fn text(value: Value) -> RedisResult<String> {
     Ok(redis::from_redis_value(value)?)
 }
 
-fn refused(source: RedisError) -> Fault {
-    Fault::Refused {
+fn rejected(source: RedisError) -> RedisFailure {
+    RedisFailure::Rejected {
         operation: "list_counters",
         source,
     }

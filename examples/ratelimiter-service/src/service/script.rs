@@ -1,4 +1,4 @@
-//! The batch script: what goes in, what comes out. Equal checks of a batch become one item that asks for several.
+//! Input and output of the batch script. Equal checks of a batch become one item with a count.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -6,27 +6,27 @@ use std::sync::LazyLock;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
 
 use super::limit::Limit;
-use super::link::Conn;
-use super::policy::{Asked, Policy, keys};
+use super::policy::{Policy, RequestedLimit, keys};
+use super::redis_client::Conn;
 use super::store::CounterKeys;
 
 const SOURCE: &str = include_str!("check.lua");
 static HASH: LazyLock<String> = LazyLock::new(|| Script::new(SOURCE).get_hash().to_owned());
 
-/// What a check with `ignore_limits` is held to; exact as a number of Lua's.
+/// The limit under `ignore_limits`; a number that Lua represents exactly.
 const NO_LIMIT: u64 = 1 << 53;
 
-/// A check as the batch sees it.
+/// The part of a check that decides which item it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Question {
+pub(crate) struct Check {
     pub(crate) key: String,
-    pub(crate) asked: Asked,
+    pub(crate) requested: RequestedLimit,
 }
 
-/// Equal checks of one batch, and what they are held to.
+/// Equal checks of one batch, and the limit that applies to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
-    pub(crate) question: Question,
+    pub(crate) check: Check,
     pub(crate) wanted: u64,
     pub(crate) limit: Limit,
     pub(crate) blocked_until: u64,
@@ -34,22 +34,22 @@ pub(crate) struct Item {
 }
 
 /// The items of a batch, and for each check the index of its item.
-pub(crate) fn fold<'a>(
-    questions: impl Iterator<Item = &'a Question>,
+pub(crate) fn group<'a>(
+    checks: impl Iterator<Item = &'a Check>,
     policy: &Policy,
     default: Limit,
 ) -> (Vec<Item>, Vec<usize>) {
     let mut items: Vec<Item> = Vec::new();
-    let mut index_of: HashMap<&Question, usize> = HashMap::new();
-    let indices = questions
-        .map(|question| {
-            let index = *index_of.entry(question).or_insert_with(|| {
+    let mut index_of: HashMap<&Check, usize> = HashMap::new();
+    let indices = checks
+        .map(|check| {
+            let index = *index_of.entry(check).or_insert_with(|| {
                 items.push(Item {
-                    question: question.clone(),
+                    check: check.clone(),
                     wanted: 0,
-                    limit: policy.limit_for(&question.key, default, question.asked),
-                    blocked_until: policy.blocked_until(&question.key),
-                    reset: policy.last_reset(&question.key),
+                    limit: policy.limit_for(&check.key, default, check.requested),
+                    blocked_until: policy.blocked_until(&check.key),
+                    reset: policy.last_reset(&check.key),
                 });
                 items.len() - 1
             });
@@ -61,17 +61,17 @@ pub(crate) fn fold<'a>(
 }
 
 impl Item {
-    /// What a member of the counter ends in: the place of its item in the batch, and the limit, where the check itself
-    /// named one, for those who read the counter.
+    /// The suffix of a counter's members: the index of the item in the batch and, if the check itself gave a limit, that
+    /// limit, for readers of the counter.
     pub(crate) fn member_suffix(&self, place: usize) -> String {
-        if self.question.asked.is_nothing() {
+        if self.check.requested.is_empty() {
             return format!(".{place}");
         }
         format!(".{place}|{}|{}", self.limit.max, self.limit.window_ms)
     }
 }
 
-/// The limit that a member of a counter was let in under, where its check named it.
+/// The limit under which a member of a counter was admitted, if its check gave one.
 pub(crate) fn limit_in_member(member: &str) -> Option<Limit> {
     let mut parts = member.rsplit('|');
     let window_ms = parts.next()?.parse().ok()?;
@@ -79,28 +79,27 @@ pub(crate) fn limit_in_member(member: &str) -> Option<Limit> {
     Some(Limit { max, window_ms })
 }
 
-/// How a batch is to be run.
-pub(crate) struct Run<'a> {
+/// The parameters of a batch.
+pub(crate) struct ScriptCall<'a> {
     pub(crate) version: &'a str,
-    /// In place of Redis's clock.
+    /// Used instead of Redis's clock.
     pub(crate) clock_ms: Option<u64>,
     pub(crate) ignore_limits: bool,
     pub(crate) member_prefix: &'a str,
     pub(crate) counters: CounterKeys,
 }
 
-/// What became of one item.
+/// The result for one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// None: the key holds something that is no counter.
+    /// `None` if the key holds something that is not a counter.
     pub(crate) allowed: Option<u64>,
     pub(crate) before: u64,
     pub(crate) wait_ms: u64,
 }
 
-/// The answer of the script.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ScriptReply {
     /// The policy has another version; nothing was done.
     OtherPolicy,
     Decided {
@@ -109,9 +108,9 @@ pub(crate) enum Answer {
     },
 }
 
-impl Run<'_> {
-    /// One round trip, two where Redis does not know the script yet.
-    pub(crate) async fn execute(&self, items: &[Item], mut conn: Conn) -> RedisResult<Answer> {
+impl ScriptCall<'_> {
+    /// Takes one round trip, or two if Redis has not cached the script yet.
+    pub(crate) async fn execute(&self, items: &[Item], mut conn: Conn) -> RedisResult<ScriptReply> {
         let by_hash = self.command("EVALSHA", &HASH, items);
         let numbers: RedisResult<Vec<i64>> = by_hash.query_async(&mut conn).await;
         match numbers {
@@ -126,28 +125,29 @@ impl Run<'_> {
         }
     }
 
-    /// As [`Run::execute`] on a cluster, where each key has its own slot: the version first, then all keys side by side.
+    /// Like [`ScriptCall::execute`], but on a cluster, where each key has its own slot: reads the version, then runs all
+    /// keys in parallel.
     ///
-    /// The limits were in force when the version was read, which is within each check of the batch. A change that
-    /// was acknowledged before a check began is therefore always seen by it.
-    pub(crate) async fn execute_apart(
+    /// The limits were in force when the version was read, which is during each check of the batch. So every check sees
+    /// each change that was acknowledged before it began.
+    pub(crate) async fn execute_per_key(
         &self,
         items: &[Item],
         mut conn: Conn,
-    ) -> RedisResult<Answer> {
+    ) -> RedisResult<ScriptReply> {
         let version: Option<String> = Cmd::get(keys::VERSION).query_async(&mut conn).await?;
         if version.unwrap_or_default() != self.version {
-            return Ok(Answer::OtherPolicy);
+            return Ok(ScriptReply::OtherPolicy);
         }
         let one_by_one = items.chunks(1).enumerate().map(|(index, item)| {
             let member_prefix = &format!("{}.{index}", self.member_prefix);
             let commands = [
-                Run {
+                ScriptCall {
                     member_prefix,
                     ..*self
                 }
                 .command("EVALSHA", &HASH, item),
-                Run {
+                ScriptCall {
                     member_prefix,
                     ..*self
                 }
@@ -157,17 +157,17 @@ impl Run<'_> {
         });
         let (mut now_ms, mut verdicts) = (0, Vec::with_capacity(items.len()));
         for running in one_by_one.collect::<Vec<_>>() {
-            let answer = running.await.map_err(std::io::Error::other)??;
-            if let Answer::Decided {
+            let reply = running.await.map_err(std::io::Error::other)??;
+            if let ScriptReply::Decided {
                 now_ms: now,
                 verdicts: verdict,
-            } = answer
+            } = reply
             {
                 now_ms = now_ms.max(now);
                 verdicts.extend(verdict);
             }
         }
-        Ok(Answer::Decided { now_ms, verdicts })
+        Ok(ScriptReply::Decided { now_ms, verdicts })
     }
 
     fn command(&self, name: &str, script: &str, items: &[Item]) -> Cmd {
@@ -175,7 +175,7 @@ impl Run<'_> {
         let versioned = usize::from(!self.counters.cluster);
         cmd.arg(script).arg(items.len() + versioned);
         for item in items {
-            cmd.arg(self.counters.of(&item.question.key));
+            cmd.arg(self.counters.of(&item.check.key));
         }
         if !self.counters.cluster {
             cmd.arg(keys::VERSION);
@@ -202,7 +202,7 @@ impl Run<'_> {
     }
 }
 
-async fn run_either([by_hash, by_source]: [Cmd; 2], mut conn: Conn) -> RedisResult<Answer> {
+async fn run_either([by_hash, by_source]: [Cmd; 2], mut conn: Conn) -> RedisResult<ScriptReply> {
     let numbers: RedisResult<Vec<i64>> = by_hash.query_async(&mut conn).await;
     match numbers {
         Err(error) if is_unknown(&error) => by_source
@@ -217,17 +217,17 @@ fn is_unknown(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-fn parse(numbers: &[i64]) -> Answer {
+fn parse(numbers: &[i64]) -> ScriptReply {
     let natural = |number: i64| u64::try_from(number).unwrap_or_default();
     let Some((now, rest)) = numbers.split_first() else {
-        return Answer::OtherPolicy;
+        return ScriptReply::OtherPolicy;
     };
     let verdict = |parts: &[i64]| Verdict {
         allowed: u64::try_from(parts[0]).ok(),
         before: natural(parts[1]),
         wait_ms: natural(parts[2]),
     };
-    Answer::Decided {
+    ScriptReply::Decided {
         now_ms: natural(*now),
         verdicts: rest.chunks_exact(3).map(verdict).collect(),
     }
@@ -237,30 +237,30 @@ fn parse(numbers: &[i64]) -> Answer {
 mod tests {
     use super::*;
 
-    fn question(key: &str, max: Option<u64>) -> Question {
-        let asked = Asked {
+    fn check(key: &str, max: Option<u64>) -> Check {
+        let requested = RequestedLimit {
             max,
             window_ms: None,
         };
-        Question {
+        Check {
             key: key.to_owned(),
-            asked,
+            requested,
         }
     }
 
     #[test]
     fn equal_checks_become_one_item() {
-        let questions = [
-            question("a", None),
-            question("b", None),
-            question("a", None),
-            question("a", Some(5)),
+        let checks = [
+            check("a", None),
+            check("b", None),
+            check("a", None),
+            check("a", Some(5)),
         ];
         let default = Limit {
             max: 9,
             window_ms: 1_000,
         };
-        let (items, indices) = fold(questions.iter(), &Policy::default(), default);
+        let (items, indices) = group(checks.iter(), &Policy::default(), default);
         assert_eq!(indices, [0, 1, 0, 2]);
         let wanted: Vec<_> = items
             .iter()
@@ -270,13 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn a_member_tells_the_limit_its_check_named() {
+    fn a_member_contains_the_limit_of_its_check() {
         let default = Limit {
             max: 9,
             window_ms: 1_000,
         };
-        let questions = [question("a", Some(5)), question("b", None)];
-        let (items, _) = fold(questions.iter(), &Policy::default(), default);
+        let checks = [check("a", Some(5)), check("b", None)];
+        let (items, _) = group(checks.iter(), &Policy::default(), default);
         let member = format!("n.1.1{}", items[0].member_suffix(0));
         assert_eq!(
             limit_in_member(&member),
@@ -293,12 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_means_another_policy() {
-        assert_eq!(parse(&[]), Answer::OtherPolicy);
+    fn an_empty_reply_means_another_policy() {
+        assert_eq!(parse(&[]), ScriptReply::OtherPolicy);
     }
 
     #[test]
-    fn an_answer_has_a_time_and_three_numbers_per_item() {
+    fn a_reply_has_a_time_and_three_numbers_per_item() {
         let verdicts = vec![
             Verdict {
                 allowed: Some(2),
@@ -311,10 +311,10 @@ mod tests {
                 wait_ms: 0,
             },
         ];
-        let answer = Answer::Decided {
+        let reply = ScriptReply::Decided {
             now_ms: 17,
             verdicts,
         };
-        assert_eq!(parse(&[17, 2, 3, 0, -1, 0, 0]), answer);
+        assert_eq!(parse(&[17, 2, 3, 0, -1, 0, 0]), reply);
     }
 }

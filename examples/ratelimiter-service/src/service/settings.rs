@@ -1,4 +1,4 @@
-//! What one node is told at its start, by flags or by `RATELIMITER_*` in the environment.
+//! Settings of one node, from flags or from `RATELIMITER_*` environment variables.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,9 +10,9 @@ use clap::{Parser, ValueEnum};
 
 use super::limit::{Limit, MAX_LIMIT, MAX_WINDOW_MS};
 
-/// One node of a distributed rate limiter. Nodes that are given the same Redis share every counter.
+/// One node of a distributed rate limiter. Nodes that use the same Redis share every counter.
 ///
-/// Exit codes: 0 stopped in good order, 1 could not start or serve, 2 wrong command line.
+/// Exit codes: 0 stopped gracefully, 1 could not start or serve, 2 wrong command line.
 #[derive(Parser, Debug, Clone)]
 #[command(name = "ratelimiter-service", version)]
 pub struct Settings {
@@ -24,14 +24,14 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub redis_url: String,
-    /// The URL is that of a node of a Redis Cluster. Counters are then kept as `ratelimit:{key}`.
+    /// The URL is a node of a Redis Cluster. Counters are then named `ratelimit:{key}`.
     #[arg(long, env = "RATELIMITER_REDIS_CLUSTER")]
     pub redis_cluster: bool,
-    /// What one Redis operation may take; past it, Redis counts as away.
+    /// Timeout of one Redis operation; after it, Redis counts as unavailable.
     #[arg(long, value_name = "MS", env = "RATELIMITER_REDIS_TIMEOUT_MS", default_value_t = 200,
           value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub redis_timeout_ms: u64,
-    /// What a check is answered while Redis is away: 503, or 200 with `X-RateLimit-Degraded: redis`.
+    /// The reply to a check while Redis is unavailable: 503, or 200 with `X-RateLimit-Degraded: redis`.
     #[arg(
         long,
         value_enum,
@@ -40,13 +40,13 @@ pub struct Settings {
     )]
     pub on_redis_error: OnRedisError,
 
-    /// The name of this node; each node needs its own.
+    /// The name of this node; must be unique in the cluster.
     #[arg(long, env = "RATELIMITER_NODE_ID", default_value = "node-1", value_parser = node_id)]
     pub node_id: String,
     /// The host under which the other nodes reach this one.
     #[arg(long, env = "RATELIMITER_NODE_HOST", default_value = "localhost")]
     pub node_host: String,
-    /// The port to listen on, and under which the other nodes reach this one; 0 takes a free one.
+    /// The port to listen on, under which the other nodes reach this one; 0 picks a free port.
     #[arg(
         long,
         visible_alias = "node-port",
@@ -54,18 +54,18 @@ pub struct Settings {
         default_value_t = 8000
     )]
     pub port: u16,
-    /// The address to listen on: an IP address, or address:port where the port differs from the announced one.
+    /// The address to listen on: an IP address, or address:port if the port differs from the announced one.
     #[arg(long, env = "RATELIMITER_LISTEN", default_value = "127.0.0.1")]
     pub listen: Listen,
-    /// Write the port that was bound into this file, once it accepts connections.
+    /// Write the bound port into this file once connections are accepted.
     #[arg(long, value_name = "PATH")]
     pub port_file: Option<PathBuf>,
 
-    /// Requests per window for a key without a limit of its own.
+    /// Requests per window for a key that has no limit set.
     #[arg(long, env = "RATELIMITER_DEFAULT_LIMIT", default_value_t = 100,
           value_parser = clap::value_parser!(u64).range(0..=MAX_LIMIT))]
     pub default_limit: u64,
-    /// The window of a key without one of its own.
+    /// The window of a key that has none set.
     #[arg(long, value_name = "MS", env = "RATELIMITER_DEFAULT_WINDOW_MS", default_value_t = 60_000,
           value_parser = clap::value_parser!(u64).range(1..=MAX_WINDOW_MS))]
     pub default_window_ms: u64,
@@ -74,16 +74,16 @@ pub struct Settings {
     #[arg(long, value_name = "SECONDS", env = "RATELIMITER_NODE_TTL_SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub node_ttl_seconds: u64,
-    /// How often this node says that it lives.
+    /// The interval of this node's heartbeats.
     #[arg(long, value_name = "SECONDS", env = "RATELIMITER_NODE_HEARTBEAT_SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub node_heartbeat_seconds: u64,
-    /// A dead node is dropped from the list after this long.
+    /// A dead node is removed from the list after this time.
     #[arg(long, value_name = "SECONDS", env = "RATELIMITER_FORGET_NODE_SECONDS", default_value_t = 3_600,
           value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub forget_node_seconds: u64,
 
-    /// With a token, everything that changes state wants `Authorization: Bearer TOKEN`.
+    /// With a token, every request that changes state needs `Authorization: Bearer TOKEN`.
     #[arg(
         long,
         value_name = "TOKEN",
@@ -91,13 +91,13 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub admin_token: Option<Secret>,
-    /// Serve /api/v1/chaos, by which real faults are switched on. Never in production.
+    /// Serve /api/v1/chaos, which switches on real faults. Never use it in production.
     #[arg(long, env = "RATELIMITER_ENABLE_CHAOS")]
     pub enable_chaos: bool,
-    /// Threads that answer checks; by default one per core.
+    /// Threads that answer checks. Default: one per core.
     #[arg(long, env = "RATELIMITER_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
-    /// How long open connections may take to finish after a SIGTERM.
+    /// How long open connections may take to finish after SIGTERM.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -108,7 +108,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Faults that only show when settings are seen together.
+    /// Finds faults in the combination of settings.
     ///
     /// # Errors
     /// All of them, one per line.
@@ -122,12 +122,12 @@ impl Settings {
         }
         if self.forget_node_seconds < self.node_ttl_seconds {
             faults.push(format!(
-                "a dead node would be forgotten ({} s) before it is known to be dead ({} s)",
+                "a dead node would be forgotten ({} s) before it counts as dead ({} s)",
                 self.forget_node_seconds, self.node_ttl_seconds
             ));
         }
         if self.admin_token.as_ref().is_some_and(Secret::is_empty) {
-            faults.push("the admin token is empty; leave it out to need none".to_owned());
+            faults.push("the admin token is empty; omit it to require none".to_owned());
         }
         if faults.is_empty() {
             Ok(())
@@ -161,7 +161,7 @@ impl Settings {
     }
 }
 
-/// What a check is answered while Redis is away.
+/// The reply to a check while Redis is unavailable.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRedisError {
     /// 503.
@@ -170,7 +170,7 @@ pub enum OnRedisError {
     Allow,
 }
 
-/// Where to listen; without a port, that of the node.
+/// Where to listen; without a port, the node's own port is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
     ip: IpAddr,
@@ -184,9 +184,9 @@ impl FromStr for Listen {
         if let Ok(ip) = text.parse() {
             return Ok(Self { ip, port: None });
         }
-        let address: SocketAddr = text
-            .parse()
-            .map_err(|_| format!("`{text}` is no address; write 127.0.0.1 or 127.0.0.1:8001"))?;
+        let address: SocketAddr = text.parse().map_err(|_| {
+            format!("`{text}` is not an address; write 127.0.0.1 or 127.0.0.1:8001")
+        })?;
         Ok(Self {
             ip: address.ip(),
             port: Some(address.port()),
@@ -194,7 +194,7 @@ impl FromStr for Listen {
     }
 }
 
-/// A text that never shows itself in a log.
+/// A text that is never printed or logged.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -222,7 +222,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The id becomes part of a Redis key, of a path and of every entry in a counter.
+/// The id becomes part of a Redis key, of a path and of every counter entry.
 fn node_id(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     if text.is_empty() || text.len() > 64 || !text.chars().all(fits) {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_at_once() {
+    fn all_faults_are_reported_at_once() {
         let settings = Settings::parse_from([
             "ratelimiter-service",
             "--node-ttl-seconds=3",
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listen_address_may_carry_its_own_port() {
+    fn a_listen_address_can_have_its_own_port() {
         let settings =
             Settings::parse_from(["ratelimiter-service", "--listen=[::1]:9", "--port=8001"]);
         assert_eq!(settings.bind_to().to_string(), "[::1]:9");
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_never_shows() {
+    fn the_token_is_never_printed() {
         let settings = Settings::parse_from(["ratelimiter-service", "--admin-token=hunter2"]);
         assert!(!format!("{settings:?}").contains("hunter2"));
     }

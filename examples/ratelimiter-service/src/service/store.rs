@@ -1,20 +1,20 @@
-//! Reading and changing what the nodes share in Redis, the check itself excepted.
+//! Reads and changes the state that nodes share in Redis, except for the check itself.
 
 use std::collections::HashMap;
 
 use redis::{Cmd, FromRedisValue, Pipeline};
 
 use super::limit::Rule;
-use super::link::{Fault, Link};
 use super::policy::{Policy, Stored, keys};
-use super::refused::LEASE;
+use super::redis_client::{RedisClient, RedisFailure};
+use super::refusal_cache::LEASE;
 
-/// Marks are kept this long; by then the window of any common limit is over.
-const KEEP_RESETS_MS: u64 = 86_400_000;
+/// How long reset markers are kept; by then the window of any common limit has passed.
+const KEEP_MARKERS_MS: u64 = 86_400_000;
 
-/// Sets a field of a hash to Redis's time plus some ms, and deletes a counter in the same step where one is named.
-/// Two marks are never the same, so that two resets within one millisecond are told apart.
-const MARK: &str = r"
+/// Sets a field of a hash to Redis's time plus an offset in ms, and atomically deletes a counter if one is given. No two
+/// markers are equal, so that two resets within one millisecond are distinguishable.
+const SET_MARKER: &str = r"
 local gone = 0
 if KEYS[3] then gone = redis.call('DEL', KEYS[3]) end
 local time = redis.call('TIME')
@@ -27,7 +27,7 @@ redis.call('SET', KEYS[2], ARGV[1])
 return {gone, mark}
 ";
 
-/// How the counter of a key is named.
+/// How counter keys are named in Redis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CounterKeys {
     pub(crate) cluster: bool,
@@ -42,7 +42,7 @@ impl CounterKeys {
         }
     }
 
-    /// The key a counter belongs to; none for the names that this node does not write.
+    /// The key that a counter belongs to; `None` for names that this service does not write.
     pub(crate) fn key_of(self, name: &str) -> Option<&str> {
         let rest = name.strip_prefix("ratelimit:")?;
         if self.cluster {
@@ -53,19 +53,18 @@ impl CounterKeys {
     }
 }
 
-/// What the nodes share.
 pub(crate) struct Store {
-    link: std::sync::Arc<Link>,
+    redis: std::sync::Arc<RedisClient>,
     counters: CounterKeys,
 }
 
 impl Store {
-    pub(crate) fn new(link: std::sync::Arc<Link>, counters: CounterKeys) -> Self {
-        Self { link, counters }
+    pub(crate) fn new(redis: std::sync::Arc<RedisClient>, counters: CounterKeys) -> Self {
+        Self { redis, counters }
     }
 
-    /// The whole policy, as of one instant.
-    pub(crate) async fn policy(link: &Link) -> Result<Policy, Fault> {
+    /// The whole policy at one instant.
+    pub(crate) async fn policy(redis: &RedisClient) -> Result<Policy, RedisFailure> {
         let mut pipe = redis::pipe();
         pipe.atomic()
             .get(keys::VERSION)
@@ -73,42 +72,43 @@ impl Store {
             .hgetall(keys::BLOCKS)
             .hkeys(keys::DRAINS)
             .hgetall(keys::RESETS);
-        link.pipe::<Stored>("load_policy", pipe)
+        redis
+            .pipe::<Stored>("load_policy", pipe)
             .await
             .map(Policy::parse)
     }
 
-    pub(crate) async fn set_rule(&self, pattern: &str, rule: &Rule) -> Result<(), Fault> {
+    pub(crate) async fn set_rule(&self, pattern: &str, rule: &Rule) -> Result<(), RedisFailure> {
         let json = serde_json::json!(rule).to_string();
         let change = redis::Cmd::hset(keys::LIMITS, pattern, json);
         self.loosen::<i64>("set_limit", change).await.map(drop)
     }
 
-    /// Whether there was such a rule.
-    pub(crate) async fn delete_rule(&self, pattern: &str) -> Result<bool, Fault> {
+    /// Returns whether the rule existed.
+    pub(crate) async fn delete_rule(&self, pattern: &str) -> Result<bool, RedisFailure> {
         self.loosen("delete_limit", Cmd::hdel(keys::LIMITS, pattern))
             .await
     }
 
-    /// Refuses `key` from now on; returns until when.
-    pub(crate) async fn block(&self, key: &str, duration_ms: u64) -> Result<u64, Fault> {
+    /// Blocks `key` from now on; returns the end of the block.
+    pub(crate) async fn block(&self, key: &str, duration_ms: u64) -> Result<u64, RedisFailure> {
         let (_, until) = self
             .mark("block", keys::BLOCKS, key, duration_ms, None)
             .await?;
         Ok(until)
     }
 
-    /// Whether the key was blocked.
-    pub(crate) async fn unblock(&self, key: &str) -> Result<bool, Fault> {
+    /// Returns whether the key was blocked.
+    pub(crate) async fn unblock(&self, key: &str) -> Result<bool, RedisFailure> {
         self.loosen("unblock", Cmd::hdel(keys::BLOCKS, key)).await
     }
 
-    /// Whether there was anything to reset.
-    pub(crate) async fn reset(&self, key: &str) -> Result<bool, Fault> {
+    /// Returns whether there was a counter.
+    pub(crate) async fn reset(&self, key: &str) -> Result<bool, RedisFailure> {
         let counter = self.counters.of(key);
         if self.counters.cluster {
-            // The counter lies in another slot than the marks.
-            let gone: u64 = self.link.cmd("reset", Cmd::del(&counter)).await?;
+            // The counter is in a different cluster slot from the markers.
+            let gone: u64 = self.redis.cmd("reset", Cmd::del(&counter)).await?;
             self.mark("reset", keys::RESETS, key, 0, None).await?;
             return Ok(gone > 0);
         }
@@ -118,25 +118,27 @@ impl Store {
         Ok(gone > 0)
     }
 
-    /// Forgets the marks of resets, and the blocks, that are over.
-    pub(crate) async fn tidy(&self, policy: &Policy, now_ms: u64) -> Result<(), Fault> {
+    /// Deletes expired reset markers and blocks.
+    pub(crate) async fn tidy(&self, policy: &Policy, now_ms: u64) -> Result<(), RedisFailure> {
         let over = |of: &HashMap<String, u64>, keep_ms: u64| -> Vec<String> {
             let old = of.iter().filter(|(_, at)| **at + keep_ms <= now_ms);
             old.map(|(key, _)| key.clone()).collect()
         };
         let (blocks, resets) = (
             over(&policy.blocks, 0),
-            over(&policy.resets, KEEP_RESETS_MS),
+            over(&policy.resets, KEEP_MARKERS_MS),
         );
         for (hash, fields) in [(keys::BLOCKS, blocks), (keys::RESETS, resets)] {
             if !fields.is_empty() {
-                self.link.cmd::<()>("tidy", Cmd::hdel(hash, fields)).await?;
+                self.redis
+                    .cmd::<()>("tidy", Cmd::hdel(hash, fields))
+                    .await?;
             }
         }
         Ok(())
     }
 
-    pub(crate) async fn set_drain(&self, node_id: &str, drain: bool) -> Result<(), Fault> {
+    pub(crate) async fn set_drain(&self, node_id: &str, drain: bool) -> Result<(), RedisFailure> {
         let change = if drain {
             Cmd::hset(keys::DRAINS, node_id, 1)
         } else {
@@ -145,29 +147,29 @@ impl Store {
         self.change::<i64>("drain", change).await.map(drop)
     }
 
-    /// Makes a change and gives the policy a new version in one step, so that no check can see one without the other.
+    /// Applies a change and gives the policy a new version atomically, so that no check sees one without the other.
     async fn change<T: FromRedisValue>(
         &self,
         operation: &'static str,
         change: Cmd,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, RedisFailure> {
         let mut pipe: Pipeline = redis::pipe();
         pipe.atomic()
             .add_command(change)
             .set(keys::VERSION, new_version())
             .ignore();
-        let (result,): (T,) = self.link.pipe(operation, pipe).await?;
+        let (result,): (T,) = self.redis.pipe(operation, pipe).await?;
         Ok(result)
     }
 
-    /// A change after which a check may be allowed that was refused before.
+    /// A change that can allow a check that was refused before.
     async fn loosen<T: FromRedisValue>(
         &self,
         operation: &'static str,
         change: Cmd,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, RedisFailure> {
         let result = self.change(operation, change).await?;
-        forgotten_by_all().await;
+        wait_for_leases().await;
         Ok(result)
     }
 
@@ -178,9 +180,9 @@ impl Store {
         key: &str,
         plus_ms: u64,
         counter: Option<&str>,
-    ) -> Result<(u64, u64), Fault> {
+    ) -> Result<(u64, u64), RedisFailure> {
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(MARK)
+        cmd.arg(SET_MARKER)
             .arg(if counter.is_some() { 3 } else { 2 })
             .arg(hash)
             .arg(keys::VERSION)
@@ -188,18 +190,18 @@ impl Store {
             .arg(new_version())
             .arg(key)
             .arg(plus_ms);
-        let marked = self.link.cmd(operation, cmd).await?;
-        forgotten_by_all().await;
+        let marked = self.redis.cmd(operation, cmd).await?;
+        wait_for_leases().await;
         Ok(marked)
     }
 }
 
-/// Waits until no node repeats a refusal from before the change.
-async fn forgotten_by_all() {
+/// Waits until no node can use a cached refusal from before the change.
+async fn wait_for_leases() {
     tokio::time::sleep(LEASE).await;
 }
 
-/// Never the same twice, not even after a FLUSHALL; a counter that starts again could be.
+/// Random, because a counter would restart, and repeat versions, after a FLUSHALL.
 fn new_version() -> String {
     format!("{:016x}", rand::random::<u64>())
 }

@@ -1,7 +1,7 @@
-//! A worker: one thread with its own runtime, its own Redis connection and its own batches.
+//! A worker: one thread with its own runtime, Redis connection and batches.
 //!
-//! Nothing of a check crosses from one worker to another, so workers do not wait for each other. Management calls
-//! are passed on to the runtime of the process, where they cannot hold up checks.
+//! No part of a check crosses from one worker to another, so workers do not wait for each other. Management calls run
+//! on the main runtime, where they cannot delay checks.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use tower::ServiceExt;
 use super::batch::Batcher;
 use super::check::Checker;
 use super::error::ApiError;
-use super::link::{Link, keep_repaired};
-use super::node::{Desk, Node};
+use super::node::{Node, WorkerState};
+use super::redis_client::{RedisClient, keep_connected};
 
-/// A connection that was accepted, and the news that connections are to end.
+/// An accepted connection, and the signal to close connections.
 pub(crate) struct Accepted {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) closing: watch::Receiver<bool>,
 }
 
-/// What answers management calls, and where.
+/// The router for management calls, and the runtime it runs on.
 #[derive(Clone)]
 pub(crate) struct Management {
     pub(crate) router: Router,
@@ -54,18 +54,22 @@ struct Service {
 pub(crate) fn start(
     index: usize,
     node: Arc<Node>,
-    desk: Arc<Desk>,
+    state: Arc<WorkerState>,
     management: Management,
 ) -> anyhow::Result<Worker> {
-    let link = Link::open(&node.settings, node.chaos.clone(), node.metrics.clone())?;
+    let redis = Arc::new(RedisClient::open(
+        &node.settings,
+        node.chaos.clone(),
+        node.metrics.clone(),
+    )?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot make a worker's runtime")?;
+        .context("cannot create a worker's runtime")?;
     let (connections, accepted) = mpsc::unbounded_channel();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
-        .spawn(move || runtime.block_on(work(node, desk, Arc::new(link), management, accepted)))
+        .spawn(move || runtime.block_on(work(node, state, redis, management, accepted)))
         .context("cannot start a worker's thread")?;
     Ok(Worker {
         connections,
@@ -75,29 +79,29 @@ pub(crate) fn start(
 
 async fn work(
     node: Arc<Node>,
-    desk: Arc<Desk>,
-    link: Arc<Link>,
+    state: Arc<WorkerState>,
+    redis: Arc<RedisClient>,
     management: Management,
     mut accepted: mpsc::UnboundedReceiver<Accepted>,
 ) {
-    let (questions, asked) = mpsc::unbounded_channel();
-    let batcher = Arc::new(Batcher::new(node.clone(), desk.clone(), link.clone()));
+    let (checks, receiver) = mpsc::unbounded_channel();
+    let batcher = Arc::new(Batcher::new(node.clone(), state.clone(), redis.clone()));
     let checker = Checker {
         node,
-        desk,
-        questions,
+        worker_state: state,
+        checks,
     };
     let service = Arc::new(Service {
         checker,
         management,
     });
-    // Both end with the runtime, when the worker does.
-    tokio::spawn(batcher.run(asked));
-    tokio::spawn(keep_repaired(link));
+    // Both tasks end when the worker drops its runtime.
+    tokio::spawn(batcher.run(receiver));
+    tokio::spawn(keep_connected(redis));
     while let Some(Accepted { stream, closing }) = accepted.recv().await {
         match TcpStream::from_std(stream) {
             Ok(stream) => drop(tokio::spawn(serve(stream, service.clone(), closing))),
-            Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
+            Err(error) => tracing::warn!(%error, "could not register a connection"),
         }
     }
 }
@@ -107,7 +111,7 @@ async fn serve(stream: TcpStream, service: Arc<Service>, mut closing: watch::Rec
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.respond(request).await) }
     });
-    // Answers are small: one flat buffer is cheaper to send than a list of them.
+    // Replies are small: one flat buffer is cheaper to send than a list of buffers.
     let connection = http1::Builder::new()
         .writev(false)
         .serve_connection(TokioIo::new(stream), respond);
@@ -120,7 +124,7 @@ async fn serve(stream: TcpStream, service: Arc<Service>, mut closing: watch::Rec
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
+        tracing::debug!(%error, "a connection ended with an error");
     }
 }
 
@@ -135,7 +139,7 @@ impl Service {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
             Err(error) => {
-                tracing::error!(%error, "a management call did not end");
+                tracing::error!(%error, "a management call was cancelled or panicked");
                 ApiError::unavailable("stopping", "this node is stopping").into_response()
             }
         }

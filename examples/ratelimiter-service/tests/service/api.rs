@@ -1,4 +1,4 @@
-//! The shapes of both forms, and what is refused.
+//! The formats of both API versions, and rejected input.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn a_check_is_answered_with_its_count_and_its_headers() {
 }
 
 #[test]
-fn wrong_checks_are_refused() {
+fn invalid_checks_are_rejected() {
     let (_redis, node) = node(&[]);
     for body in [
         "",
@@ -51,9 +51,9 @@ fn wrong_checks_are_refused() {
         r#"{"key":"k","limit":-1}"#,
         r#"{"key":"k","window_ms":0}"#,
     ] {
-        let answer = node.post("/check", body);
-        assert_eq!(answer.status, 400, "{body}");
-        answer.error_code();
+        let reply = node.post("/check", body);
+        assert_eq!(reply.status, 400, "{body}");
+        reply.error_code();
     }
     let long = json!({ "key": "k", "more": "x".repeat(20_000) });
     assert_eq!(node.post("/check", &long).status, 413);
@@ -62,7 +62,7 @@ fn wrong_checks_are_refused() {
 }
 
 #[test]
-fn wrong_management_calls_are_refused() {
+fn invalid_management_calls_are_rejected() {
     let (_redis, node) = node(&[]);
     for limit in [
         json!({ "key_pattern": "", "max_requests": 1, "window_seconds": 1 }),
@@ -96,7 +96,7 @@ fn wrong_management_calls_are_refused() {
 }
 
 #[test]
-fn the_older_form_answers_in_its_shapes() {
+fn the_legacy_api_uses_its_own_format() {
     let (redis, node) = node(&["--default-limit", "7"]);
     assert_eq!(
         node.get("/api/limits").json(),
@@ -111,7 +111,7 @@ fn the_older_form_answers_in_its_shapes() {
         (node.allowed_of(3, "k"), node.allowed_of(1, "other")),
         (2, 1)
     );
-    // What services of the older form leave is no counter, and must not get in the way.
+    // Keys that legacy services leave in Redis are not counters, and must not interfere.
     redis.query::<()>(&["SET", "ratelimit:k:seq", "5"]);
     redis.query::<()>(&["HSET", "ratelimit:limit:k", "limit", "2", "window_ms", "1"]);
     let counters = json!({ "counters": [
@@ -128,7 +128,7 @@ fn the_older_form_answers_in_its_shapes() {
     );
     let registered = nodes["nodes"][0]["registered_at"].as_str().unwrap();
     assert_eq!(registered.len(), "2026-01-27T01:48:37.123456".len());
-    // A key that is one of those leftovers cannot be counted, and harms no other.
+    // A key with such a leftover cannot be counted, and must not affect others.
     assert_eq!(
         (node.check("limit:k").status, node.check("other").status),
         (503, 200)
@@ -186,7 +186,7 @@ fn limits_are_listed_with_their_times() {
 }
 
 #[test]
-fn keys_hold_any_character() {
+fn keys_can_contain_any_character() {
     let (_redis, node) = node(&[]);
     for (key, path) in [
         ("a/b", "a%2Fb"),
@@ -212,7 +212,7 @@ fn keys_hold_any_character() {
 }
 
 #[test]
-fn without_the_flag_there_is_no_chaos() {
+fn chaos_needs_its_flag() {
     let (_redis, node) = node(&[]);
     assert_eq!(node.get("/api/v1/chaos").status, 404);
     assert_eq!(
@@ -223,7 +223,7 @@ fn without_the_flag_there_is_no_chaos() {
 }
 
 #[test]
-fn with_a_token_everything_that_changes_state_wants_it() {
+fn with_a_token_everything_that_changes_state_needs_it() {
     let (redis, node) = node(&["--admin-token", "s3cret", "--enable-chaos"]);
     let block = json!({ "duration_seconds": 60 });
     for refused in [
@@ -255,7 +255,7 @@ fn with_a_token_everything_that_changes_state_wants_it() {
 }
 
 #[test]
-fn metrics_are_observed_and_carry_the_node() {
+fn metrics_are_recorded_with_the_node_id() {
     let (_redis, node) = node(&["--default-limit", "1"]);
     assert_eq!(node.allowed_of(3, "k"), 1);
     let metrics = node.get("/metrics");
@@ -279,7 +279,7 @@ fn metrics_are_observed_and_carry_the_node() {
 }
 
 #[test]
-fn health_tells_who_answers() {
+fn health_names_the_node() {
     let (_redis, node) = node(&[]);
     let mut health = node.get("/health").json();
     let version = health.as_object_mut().unwrap().remove("version");

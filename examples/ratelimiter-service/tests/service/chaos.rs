@@ -1,4 +1,4 @@
-//! The faults are real, and go away when they are switched off.
+//! Each fault takes effect, and ends when it is switched off.
 
 use std::time::{Duration, Instant};
 
@@ -28,14 +28,14 @@ fn ignored_limits_refuse_nothing_and_still_count() {
 }
 
 #[test]
-fn checks_that_are_not_atomic_overshoot() {
+fn non_atomic_checks_overshoot() {
     let (_redis, node) = node();
     node.faults(&json!({ "non_atomic": true }));
     let target = node.url("");
     let mut tries = 0..;
-    // A race is lost now and then: each try has a key of its own.
+    // The race is not hit every time: each attempt has its own key.
     let (key, allowed) = eventually("more is admitted than the limit", || {
-        let prefix = format!("racy{}-", tries.next()?);
+        let prefix = format!("race{}-", tries.next()?);
         let (_, summary) = load(&[
             "--target",
             &target,
@@ -55,16 +55,16 @@ fn checks_that_are_not_atomic_overshoot() {
         "--count",
         "2000",
         "--key-prefix",
-        "sound",
+        "atomic",
     ]);
     assert_eq!(summary["allowed"], 5);
 }
 
 #[test]
-fn a_skewed_clock_forgets_what_others_still_count() {
+fn a_skewed_clock_drops_entries_that_others_still_count() {
     let (redis, skewed) = node();
-    let sound = Node::start("b", &redis, &["--default-limit", "5"]);
-    assert_eq!(sound.allowed_of(6, "k"), 5);
+    let correct = Node::start("b", &redis, &["--default-limit", "5"]);
+    assert_eq!(correct.allowed_of(6, "k"), 5);
     skewed.faults(&json!({ "clock_skew_ms": 120_000 }));
     assert_eq!(skewed.allowed_of(6, "k"), 5);
 }
@@ -81,12 +81,12 @@ fn added_latency_is_waited_for_and_observed() {
 }
 
 #[test]
-fn a_hanging_redis_is_reported_and_passes() {
+fn a_hanging_redis_is_reported_and_recovers() {
     let (redis, node) = node();
     let other = Node::start("b", &redis, &[]);
     node.faults(&json!({ "redis_hang": true }));
     assert_eq!(node.check("k").status, 503);
-    eventually("the node tells", || {
+    eventually("the node reports it", || {
         (node.get("/health").json()["redis_connected"] == false).then_some(())
     });
     assert_eq!(

@@ -1,4 +1,4 @@
-//! On a Redis Cluster, where a command that spans slots is refused.
+//! On a Redis Cluster, which refuses commands that span slots.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The load generator tells the truth, by its summary and by its exit code.
+//! The load generator's summary and exit code match what happened.
 
 use crate::support::{Node, Redis, load};
 

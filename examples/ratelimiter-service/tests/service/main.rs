@@ -1,4 +1,4 @@
-//! The built service against a real Redis: each test has its own Redis, its own nodes and free ports on loopback.
+//! The built service against a real Redis: each test has its own Redis, nodes and free loopback ports.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@
 mod api;
 mod chaos;
 mod cluster;
-mod crowd;
+mod concurrency;
 mod load;
 mod nodes;
 mod outage;

@@ -1,4 +1,4 @@
-//! Who is there: dead nodes, leaving nodes, draining nodes.
+//! Dead nodes, leaving nodes and draining nodes.
 
 use serde_json::json;
 
@@ -45,8 +45,8 @@ fn a_dead_node_is_forgotten_after_its_time() {
     let mut dead = Node::start("dead", &redis, &[]);
     dead.kill();
     let unknown = eventually("the node is forgotten", || {
-        let answer = a.get("/api/v1/nodes/dead");
-        (answer.status == 404).then_some(answer)
+        let reply = a.get("/api/v1/nodes/dead");
+        (reply.status == 404).then_some(reply)
     });
     assert_eq!(unknown.error_code(), "node_not_found");
 }
@@ -97,12 +97,12 @@ fn a_node_whose_redis_hangs_can_still_be_drained_through_another() {
 }
 
 #[test]
-fn a_drain_survives_that_redis_loses_its_data() {
+fn a_drain_survives_data_loss_of_redis() {
     let redis = Redis::start();
     let a = Node::start("a", &redis, &[]);
     assert_eq!(a.post("/api/v1/nodes/a/drain", "").status, 200);
     redis.query::<()>(&["FLUSHALL"]);
-    eventually("redis is told again", || {
+    eventually("redis has the drain again", || {
         let drains: bool = redis.query(&["HEXISTS", "ratelimiter:{policy}:drains", "a"]);
         drains.then_some(())
     });
@@ -140,7 +140,7 @@ fn the_counts_of_another_node_are_fetched_from_it() {
 }
 
 #[test]
-fn the_older_form_of_the_registry_is_kept_beside_ours() {
+fn the_legacy_registry_is_maintained_too() {
     let redis = Redis::start();
     let a = Node::start("a", &redis, &[]);
     eventually("the hash is there", || {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Node, Redis, eventually, within};
 
-/// The timeout of the nodes here, and what a busy machine may add to it.
+/// The nodes' Redis timeout, and the delay that a busy machine may add.
 const TIMEOUT: &[&str] = &["--redis-timeout-ms", "200"];
 const BOUND: Duration = Duration::from_millis(400);
-/// Asked for is one second, and two for the return.
+/// The requirement is one second, and two for the return.
 const SEEN_WITHIN: Duration = Duration::from_millis(1_500);
 
 fn await_connected(node: &Node, connected: bool) {
@@ -27,16 +27,16 @@ fn assert_quick(bound: Duration, what: &str, act: impl FnOnce()) {
 }
 
 #[test]
-fn a_frozen_redis_costs_a_check_no_more_than_the_timeout() {
+fn a_frozen_redis_delays_a_check_by_at_most_the_timeout() {
     let redis = Redis::start();
     let node = Node::start("a", &redis, TIMEOUT);
     assert_eq!(node.check("k").status, 200);
     redis.freeze();
     for _ in 0..5 {
         assert_quick(BOUND, "a check", || {
-            let answer = node.check("k");
+            let reply = node.check("k");
             assert_eq!(
-                (answer.status, answer.error_code().as_str()),
+                (reply.status, reply.error_code().as_str()),
                 (503, "redis_unavailable")
             );
         });
@@ -63,7 +63,7 @@ fn concurrent_checks_on_a_paused_redis_wait_no_longer_than_one() {
         for wave in 0..40 {
             let node = &node;
             scope.spawn(move || {
-                // Spread out, so that some ask while others already wait.
+                // Spread out, so that some are sent while others already wait.
                 std::thread::sleep(Duration::from_millis(5 * wave));
                 assert_quick(BOUND, "a check", || assert_eq!(node.check("k").status, 503));
             });
@@ -83,9 +83,9 @@ fn with_allow_a_killed_redis_lets_checks_pass_and_they_are_counted() {
     assert_eq!(node.allowed_of(2, "k"), 2);
     redis.kill();
     for _ in 0..3 {
-        let answer = node.check("k");
+        let reply = node.check("k");
         assert_eq!(
-            (answer.status, answer.header("x-ratelimit-degraded")),
+            (reply.status, reply.header("x-ratelimit-degraded")),
             (200, "redis")
         );
     }
@@ -104,7 +104,7 @@ fn without_redis_the_nodes_are_still_listed_and_deny_denies() {
     eventually("a knows b", || {
         (a.seen("b")["state"] == "healthy").then_some(())
     });
-    // What is served without Redis is what the watch last saw.
+    // Without Redis, the node serves what it last polled.
     eventually("a remembers b", || {
         let old = a.get("/api/nodes").json();
         (old["nodes"].as_array()?.len() == 2).then_some(())
@@ -135,7 +135,7 @@ fn without_redis_the_nodes_are_still_listed_and_deny_denies() {
 fn a_node_starts_without_redis_and_uses_it_once_it_is_there() {
     let mut redis = Redis::start();
     redis.kill();
-    let node = Node::start_anyhow("a", &redis, &[]);
+    let node = Node::start_without_waiting("a", &redis, &[]);
     assert_eq!(node.get("/health").json()["redis_connected"], false);
     assert_eq!(node.check("k").status, 503);
     redis.start_again();

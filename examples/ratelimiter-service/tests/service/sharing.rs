@@ -38,7 +38,10 @@ fn of_20_000_concurrent_checks_through_two_nodes_exactly_the_limit_is_admitted()
         let key = format!("{run}0");
         let counted =
             a.allowed_in_window(&key).unwrap_or(0) + b.allowed_in_window(&key).unwrap_or(0);
-        assert_eq!(counted, 1_000, "what the nodes say they allowed");
+        assert_eq!(
+            counted, 1_000,
+            "the sum of what the nodes report as allowed"
+        );
         assert_eq!(
             redis.query::<u64>(&["ZCARD", &format!("ratelimit:{key}")]),
             1_000
@@ -65,17 +68,17 @@ fn a_reset_is_honoured_by_the_next_check_of_each_node() {
     assert_eq!(
         counted,
         [None, None],
-        "a reset starts the window anew, also in what the nodes say"
+        "a reset also restarts the counts of the nodes"
     );
 }
 
 #[test]
-fn a_hammered_key_is_honoured_all_the_same() {
+fn changes_take_effect_on_a_hammered_key() {
     let redis = Redis::start();
     let (a, b) = two_nodes(&redis);
     a.put("/api/limits/k", json!({ "limit": 1 }));
     for limit in 2..20 {
-        // So many in a row that the nodes answer from what they remember.
+        // Enough in a row that the nodes answer from their caches.
         assert!(a.allowed_of(30, "k") <= 1);
         assert_eq!(b.allowed_of(30, "k"), 0);
         assert_eq!(a.delete("/api/v1/counters/k").json()["reset"], true);
@@ -88,14 +91,14 @@ fn a_hammered_key_is_honoured_all_the_same() {
         a.post("/api/v1/blocks/k", json!({ "duration_seconds": 300 }));
         assert_eq!((a.allowed_of(30, "k"), b.allowed_of(30, "k")), (0, 0));
         a.delete("/api/v1/counters/k");
-        assert_eq!(b.allowed_of(30, "k"), 0, "it is blocked still");
+        assert_eq!(b.allowed_of(30, "k"), 0, "still blocked");
         a.delete("/api/v1/blocks/k");
         assert_eq!(b.allowed_of(30, "k"), limit);
     }
 }
 
 #[test]
-fn every_refusal_is_counted_also_one_from_memory() {
+fn every_refusal_is_counted_including_cached_ones() {
     let redis = Redis::start();
     let a = Node::start("a", &redis, &[]);
     let target = a.url("");
@@ -113,7 +116,7 @@ fn every_refusal_is_counted_also_one_from_memory() {
 }
 
 #[test]
-fn a_refusal_that_redis_does_not_bear_out_is_counted() {
+fn a_refusal_that_redis_contradicts_is_counted() {
     let redis = Redis::start();
     let a = Node::start("a", &redis, &["--default-limit", "1", "--workers", "1"]);
     let none = r#"ratelimiter_false_blocks_total{node_id="a"} 0"#;
@@ -148,16 +151,16 @@ fn a_new_limit_is_honoured_by_the_next_check_of_each_node() {
 }
 
 #[test]
-fn after_a_flushall_nothing_is_blocked_and_the_nodes_are_known_again() {
+fn after_a_flushall_nothing_is_blocked_and_the_nodes_are_listed_again() {
     let redis = Redis::start();
     let (a, b) = two_nodes(&redis);
     a.put("/api/limits/k", json!({ "limit": 1 }));
     assert_eq!((a.allowed_of(2, "k"), b.allowed_of(1, "k")), (1, 0));
     redis.query::<()>(&["FLUSHALL"]);
     for node in [&a, &b] {
-        let answer = node.check("k");
+        let reply = node.check("k");
         assert_eq!(
-            (answer.status, answer.header("x-ratelimit-limit")),
+            (reply.status, reply.header("x-ratelimit-limit")),
             (200, "100")
         );
     }
@@ -197,7 +200,7 @@ fn a_block_refuses_a_key_outright_on_every_node() {
 }
 
 #[test]
-fn a_short_window_takes_nothing_from_a_long_one() {
+fn a_short_window_keeps_the_entries_of_a_long_one() {
     let redis = Redis::start();
     let a = Node::start("a", &redis, &[]);
     let long = json!({ "key": "k", "limit": 2, "window_ms": 60_000 });

@@ -1,4 +1,4 @@
-//! A Redis and nodes for one test, all gone when it ends.
+//! A Redis and nodes for one test, all stopped when it ends.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -9,19 +9,19 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Nothing that these tests wait for takes this long, even on a busy machine.
+/// Upper bound for every wait, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until `look` finds something.
-pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    within(PATIENCE, what, look)
+/// Waits until `probe` returns a value.
+pub(crate) fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, probe)
 }
 
-/// Waits until `look` finds something, which must not take longer than `bound`.
-pub(crate) fn within<T>(bound: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Waits until `probe` returns a value, for at most `bound`.
+pub(crate) fn within<T>(bound: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = probe() {
             return found;
         }
         assert!(started.elapsed() < bound, "{what}: not within {bound:?}");
@@ -50,7 +50,7 @@ impl Redis {
         Self::start_on(free_port(), &[])
     }
 
-    /// Primaries of one cluster that share the slots evenly.
+    /// The primaries of one cluster, with the slots distributed evenly.
     pub(crate) fn start_cluster(primaries: u16) -> Vec<Self> {
         let all: Vec<(String, Self)> = (0..primaries)
             .map(|_| {
@@ -89,7 +89,7 @@ impl Redis {
         redis
     }
 
-    /// Empty, as it keeps nothing on disk, and on the same port.
+    /// Restarts on the same port, without data.
     pub(crate) fn start_again(&mut self) {
         let child = Command::new("redis-server")
             .args([
@@ -120,7 +120,7 @@ impl Redis {
         }
     }
 
-    /// It keeps its connections and answers nothing.
+    /// Keeps its connections and answers nothing.
     pub(crate) fn freeze(&self) {
         signal(self.child.as_ref().unwrap(), Signal::STOP);
     }
@@ -161,16 +161,16 @@ pub(crate) struct Node {
     _dir: TempDir,
 }
 
-/// An answer: status, headers and body.
-pub(crate) struct Answer {
+/// A reply: status, headers and body.
+pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: ureq::http::HeaderMap,
     pub(crate) text: String,
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
@@ -189,9 +189,9 @@ impl Answer {
 }
 
 impl Node {
-    /// A node that has Redis and answers.
+    /// A node that replies and has Redis.
     pub(crate) fn start(id: &str, redis: &Redis, args: &[&str]) -> Self {
-        let node = Self::start_anyhow(id, redis, args);
+        let node = Self::start_without_waiting(id, redis, args);
         eventually("the node has redis", || {
             let health = node.get("/health").json();
             (health["redis_connected"] == true).then_some(())
@@ -203,8 +203,8 @@ impl Node {
         node
     }
 
-    /// A node that answers, with Redis or without.
-    pub(crate) fn start_anyhow(id: &str, redis: &Redis, args: &[&str]) -> Self {
+    /// A node that replies, with or without Redis.
+    pub(crate) fn start_without_waiting(id: &str, redis: &Redis, args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port_file = dir.path().join("port");
         let child = Command::new(env!("CARGO_BIN_EXE_ratelimiter-service"))
@@ -232,35 +232,37 @@ impl Node {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        answer(self.agent.get(self.url(path)).call())
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        reply(self.agent.get(self.url(path)).call())
     }
 
-    pub(crate) fn delete(&self, path: &str) -> Answer {
-        answer(self.agent.delete(self.url(path)).call())
+    pub(crate) fn delete(&self, path: &str) -> Reply {
+        reply(self.agent.delete(self.url(path)).call())
     }
 
-    pub(crate) fn post(&self, path: &str, body: impl ToString) -> Answer {
-        answer(self.agent.post(self.url(path)).send(body.to_string()))
+    pub(crate) fn post(&self, path: &str, body: impl ToString) -> Reply {
+        reply(self.agent.post(self.url(path)).send(body.to_string()))
     }
 
-    pub(crate) fn put(&self, path: &str, body: impl ToString) -> Answer {
-        answer(self.agent.put(self.url(path)).send(body.to_string()))
+    pub(crate) fn put(&self, path: &str, body: impl ToString) -> Reply {
+        reply(self.agent.put(self.url(path)).send(body.to_string()))
     }
 
-    pub(crate) fn post_with_token(&self, path: &str, body: impl ToString, token: &str) -> Answer {
+    pub(crate) fn post_with_token(&self, path: &str, body: impl ToString, token: &str) -> Reply {
         let request = self.agent.post(self.url(path));
         let request = request.header("authorization", format!("Bearer {token}"));
-        answer(request.send(body.to_string()))
+        reply(request.send(body.to_string()))
     }
 
-    pub(crate) fn check(&self, key: &str) -> Answer {
+    pub(crate) fn check(&self, key: &str) -> Reply {
         self.post("/check", json!({ "key": key }))
     }
 
-    /// How many of `count` checks, one after the other, are allowed.
+    /// The number allowed of `count` consecutive checks, each of which must be allowed or blocked.
     pub(crate) fn allowed_of(&self, count: usize, key: &str) -> usize {
-        (0..count).filter(|_| self.check(key).status == 200).count()
+        let statuses = (0..count).map(|_| self.check(key).status);
+        let allowed = statuses.inspect(|status| assert!([200, 429].contains(status), "{status}"));
+        allowed.filter(|status| *status == 200).count()
     }
 
     pub(crate) fn seen(&self, id: &str) -> Value {
@@ -274,24 +276,24 @@ impl Node {
     }
 
     pub(crate) fn allowed_in_window(&self, key: &str) -> Option<u64> {
-        let metrics = self
-            .get(&format!("/api/v1/nodes/{}/metrics", self.id))
-            .json();
-        metrics["allowed_in_window"][key].as_u64()
+        let metrics = self.get(&format!("/api/v1/nodes/{}/metrics", self.id));
+        let metrics = metrics.json();
+        let allowed = metrics["allowed_in_window"].as_object();
+        allowed.expect("metrics of the node").get(key)?.as_u64()
     }
 
     pub(crate) fn faults(&self, faults: &Value) {
-        let answer = self.put("/api/v1/chaos", faults);
-        assert_eq!(answer.status, 200, "{}", answer.text);
+        let reply = self.put("/api/v1/chaos", faults);
+        assert_eq!(reply.status, 200, "{}", reply.text);
     }
 
     pub(crate) fn kill(&mut self) {
-        // The drop comes by as well, and finds it dead.
+        // Drop runs later and finds it already dead.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// It keeps its connections, and those that wait to be accepted, and does nothing.
+    /// Stops processing; open and pending connections stay.
     pub(crate) fn freeze(&self) {
         signal(&self.child, Signal::STOP);
     }
@@ -300,7 +302,7 @@ impl Node {
         signal(&self.child, Signal::CONT);
     }
 
-    /// Ends it in good order; tells its exit code.
+    /// Stops it gracefully; returns the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         signal(&self.child, Signal::TERM);
         eventually("the node ends", || self.child.try_wait().unwrap()).code()
@@ -317,16 +319,16 @@ fn read_port(file: &Path) -> Option<u16> {
     std::fs::read_to_string(file).ok()?.parse().ok()
 }
 
-fn answer(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
-    let mut answer = answer.unwrap();
-    Answer {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        text: answer.body_mut().read_to_string().unwrap(),
+fn reply(reply: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Reply {
+    let mut reply = reply.unwrap();
+    Reply {
+        status: reply.status().as_u16(),
+        headers: reply.headers().clone(),
+        text: reply.body_mut().read_to_string().unwrap(),
     }
 }
 
-/// Runs the load generator to its end; tells its exit code and its summary.
+/// Runs the load generator to its end; returns its exit code and summary.
 pub(crate) fn load(args: &[&str]) -> (Option<i32>, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_ratelimiter-load"))
         .args(["--json", "--quiet"])

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::{self, Bench};
+use crate::site::{Site, wait_for};
 
 const SUBJECTS: u8 = 200;
 const SPAN: Duration = Duration::from_secs(20);
@@ -17,8 +17,8 @@ const SPAN: Duration = Duration::from_secs(20);
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU, memory and late cycles of a daemon that watches 200 subjects, each once a second.
-pub(crate) fn two_hundred_subjects(bench: &Bench, plugin: &Path) {
-    let config = bench.path("operator.toml");
+pub(crate) fn two_hundred_subjects(site: &Site, plugin: &Path) {
+    let config = site.path("operator.toml");
     let subjects: Vec<String> = (0..SUBJECTS)
         .map(|n| {
             format!(
@@ -32,12 +32,12 @@ pub(crate) fn two_hundred_subjects(bench: &Bench, plugin: &Path) {
         format!("[log]\nheartbeat = \"1s\"\n{}", subjects.concat()),
     )
     .unwrap();
-    let log = bench.path("daemon.log");
+    let log = site.path("daemon.log");
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_operator"))
         .arg("--config")
         .arg(&config)
         .arg("--state-dir")
-        .arg(bench.path("state"))
+        .arg(site.path("state"))
         .args(["--log-format", "json"])
         .stdout(fs::File::create(&log).unwrap())
         .stderr(Stdio::null())
@@ -52,8 +52,8 @@ pub(crate) fn two_hundred_subjects(bench: &Bench, plugin: &Path) {
             .filter(|line: &Value| line["event"] == "heartbeat")
             .collect()
     };
-    common::wait_for("a heartbeat of every subject", || {
-        (beats().len() >= usize::from(SUBJECTS)).then_some(())
+    wait_for("a heartbeat of every subject", || {
+        beats().len() >= usize::from(SUBJECTS)
     });
     let before = usage(daemon.id());
     std::thread::sleep(SPAN);

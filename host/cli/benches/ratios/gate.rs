@@ -9,7 +9,7 @@ use operator_service::{Service, Wanted};
 use operator_store::Draft;
 use tokio::sync::watch;
 
-use crate::common::Bench;
+use crate::site::Site;
 
 const PROPOSALS: u32 = 10_000;
 const ROWS_EACH: usize = 10;
@@ -18,8 +18,8 @@ const STEPS: usize = 100;
 
 /// How long listings take at this size, and what the gate adds to a call: its begin and its end, each a transaction that is on disk
 /// before anything follows.
-pub(crate) async fn at_size(bench: &Bench, plugin: &Path) {
-    let (config, state) = (bench.path("gate.toml"), bench.path("gate"));
+pub(crate) async fn at_size(site: &Site, plugin: &Path) {
+    let (config, state) = (site.path("gate.toml"), site.path("gate"));
     let step = "[[subjects.db.workflows.hundred.steps]]\naction = \"log_message\"\nparams = { message = \"x\" }\n";
     let text = format!(
         "state_dir = {:?}\n[subjects.db]\nplugin = {:?}\nactions.mode = \"execute\"\nactions.approve = \"off\"\n{}",

@@ -8,10 +8,9 @@
     reason = "a benchmark prints, and ends at the first thing that goes wrong"
 )]
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
 mod daemon;
 mod gate;
+mod site;
 
 use std::{
     fs::Permissions,
@@ -31,30 +30,32 @@ use operator_store::Store;
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 
+use self::site::{Site, workspace};
+
 /// How long each figure is measured.
 const SPAN: Duration = Duration::from_secs(3);
 /// An observation of about 1 KiB.
 const PADDING: usize = 900;
 
 fn main() {
-    let bench = common::Bench::new();
+    let site = Site::new();
     let plugin = optimized_plugin();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(calls(&bench, &plugin));
+    runtime.block_on(calls(&site, &plugin));
     for violations in [0, 100] {
-        runtime.block_on(cycles(&bench, &plugin, violations));
+        runtime.block_on(cycles(&site, &plugin, violations));
     }
-    runtime.block_on(gate::at_size(&bench, &plugin));
-    daemon::two_hundred_subjects(&bench, &plugin);
+    runtime.block_on(gate::at_size(&site, &plugin));
+    daemon::two_hundred_subjects(&site, &plugin);
 }
 
 /// Tests take an unoptimized plugin; here its own work must not hide the boundary's.
 fn optimized_plugin() -> PathBuf {
-    let target = common::workspace().join("target/bench-plugins");
+    let target = workspace().join("target/bench-plugins");
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--locked", "--release"])
         .arg("--manifest-path")
-        .arg(common::workspace().join("examples/misbehaving-subject/Cargo.toml"))
+        .arg(workspace().join("examples/misbehaving-subject/Cargo.toml"))
         .arg("--target-dir")
         .arg(&target)
         .status()
@@ -71,7 +72,7 @@ fn optimized_plugin() -> PathBuf {
 }
 
 /// One observation through each kind of boundary.
-async fn calls(bench: &common::Bench, plugin: &std::path::Path) {
+async fn calls(site: &Site, plugin: &std::path::Path) {
     let direct = direct_call();
     println!("observe, 1 KiB                       µs/call     ratio");
     println!("  direct Rust call                  {direct:>8.2}");
@@ -80,7 +81,7 @@ async fn calls(bench: &common::Bench, plugin: &std::path::Path) {
         ("in-process", Isolation::None),
         ("worker", Isolation::Worker),
     ] {
-        let spec = bench.spec(plugin, isolation, json!({"padding": PADDING}));
+        let spec = site.spec(plugin, isolation, json!({"padding": PADDING}));
         let observer = loader::connect(spec);
         observer.observe().await.unwrap();
         let mut calls = 0_u32;
@@ -121,17 +122,17 @@ fn direct_call() -> f64 {
 }
 
 /// Whole cycles, back to back: observe, check, reconcile, and the store.
-async fn cycles(bench: &common::Bench, plugin: &std::path::Path, violations: u32) {
-    let database = bench.path(format!("cycles-{violations}.db"));
+async fn cycles(site: &Site, plugin: &std::path::Path, violations: u32) {
+    let database = site.path(format!("cycles-{violations}.db"));
     let store = Store::open(&format!("sqlite:{}", database.display()))
         .await
         .unwrap();
     let hub = Hub::default();
-    let spec = bench.spec(plugin, Isolation::Worker, json!({"violations": violations}));
+    let spec = site.spec(plugin, Isolation::Worker, json!({"violations": violations}));
     let mut config = SubjectConfig::new("subject", "misbehaving");
     // Always due.
     config.interval = Duration::from_nanos(1);
-    let (path, copies) = (spec.plugin.path.clone(), bench.path("copies"));
+    let (path, copies) = (spec.plugin.path.clone(), site.path("copies"));
     let watch = Watch {
         config,
         connect: Connect {

@@ -160,7 +160,7 @@ pub struct Called {
     pub retry_at: Option<Timestamp>,
 }
 
-/// The end of a call for which nobody waited any more.
+/// The end of a call that was no longer waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnsweredLate {
     /// The action and its parameters.

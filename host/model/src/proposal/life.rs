@@ -209,7 +209,7 @@ impl Proposal {
         Ok(())
     }
 
-    /// The one place that sets the state. A rule no longer holds back what moves on, and nobody owns what does not execute.
+    /// The one place that sets the state. What moves on is no longer held back, and what is not executing has no owner.
     fn enter(&mut self, transition: Transition) -> Result<(), WrongState> {
         let state = self.state;
         let parts: &mut ProposalParts = &mut self.0;

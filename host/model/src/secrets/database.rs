@@ -25,7 +25,7 @@ const SEPARATORS: [char; 11] = ['/', '?', '#', ':', '@', '&', ';', '=', '+', ' '
 /// Shorter secrets are masked only where they stand alone: they would match within words.
 const SHORT: usize = 4;
 
-/// A database as it may be shown: `postgres://user:***@host/db?***`. What cannot be told apart with certainty is masked.
+/// A database as it may be shown: `postgres://user:***@host/db?***`. What is ambiguous is masked.
 pub fn shown_database(address: &str) -> String {
     if let Some(path) = address.strip_prefix("sqlite:") {
         let is_path = !path.contains("://");
@@ -77,15 +77,15 @@ fn with_scheme(address: &str) -> Option<(&str, &str)> {
 /// Whether this is one host, or several with commas between them, each with a port or without.
 fn is_host(text: &str) -> bool {
     text.split(',').all(|one| {
-        let (name, port) = match one.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((name, port)) => (
+        let bracketed = one.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let (name, port) = if let Some((name, port)) = bracketed {
+            (
                 name.replace(':', ""),
                 port.strip_prefix(':').unwrap_or(port),
-            ),
-            None => {
-                let (name, port) = one.split_once(':').unwrap_or((one, ""));
-                (name.to_owned(), port)
-            }
+            )
+        } else {
+            let (name, port) = one.split_once(':').unwrap_or((one, ""));
+            (name.to_owned(), port)
         };
         let is_port = port.is_empty() || port.parse::<u16>().is_ok();
         is_port

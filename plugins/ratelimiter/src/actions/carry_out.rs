@@ -1,36 +1,35 @@
-//! Sending an action, and saying honestly what came of it.
+//! Sending an action, and reporting what is known of its effect.
 
 use std::time::Duration;
 
 use operator_plugin_api::{ActionResult, Call, Deadline, Error, ErrorKind, Outcome, now_ms};
+use operator_plugin_kit::{Answer, Change, Endpoint, Fault, Http, RequestOptions};
 use serde_json::{Map, Value, json};
 
 use super::request::Action;
 use crate::{
-    endpoint::Endpoint,
-    http::{Answer, Change, Fault, Http},
     keys::matches,
     observation::{ApiForm, Block, Limits},
     wire::{BlockList, LimitsV1},
 };
 
-/// The most that finding out about one node may take.
-const ASK: Duration = Duration::from_secs(1);
+/// The timeout of reading one node's limits or blocks.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// With what, and to whom.
+/// What `invoke` needs of the subject.
 pub(crate) struct Invoker<'a> {
     pub(crate) http: &'a Http,
     pub(crate) token: Option<&'a str>,
     /// Nodes to try, best first.
     pub(crate) endpoints: Vec<Endpoint>,
-    /// The form that was there last time, for saying what would be done.
+    /// The form of the last cycle, for a dry run.
     pub(crate) form: Option<ApiForm>,
 }
 
-/// A node that takes management requests.
-struct Willing {
+/// A node that answers management requests.
+struct Available {
     form: ApiForm,
-    /// None in the older form, which does not tell the overrides.
+    /// None in the older form, which does not list the overrides.
     limits: Option<Limits>,
 }
 
@@ -38,7 +37,8 @@ impl Invoker<'_> {
     pub(crate) fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
         let action = Action::parse(call)?;
         if call.dry_run {
-            return self.rehearse(call, &action);
+            let change = supported(call, action.request(self.form.unwrap_or(ApiForm::V1)))?;
+            return Ok(change.dry_run(self.endpoints.first()));
         }
         let mut last = Fault::NotSent("no node is known".into());
         for endpoint in &self.endpoints {
@@ -46,73 +46,43 @@ impl Invoker<'_> {
                 last = Fault::NotSent(format!("the deadline has passed; before that: {last}"));
                 break;
             }
-            let willing = match self.ask(endpoint, call.deadline) {
-                Ok(willing) => willing,
+            let available = match self.read_limits(endpoint, call.deadline) {
+                Ok(available) => available,
                 Err(fault) => {
                     last = fault;
                     continue;
                 }
             };
-            let change = supported(call, action.request(willing.form))?;
-            let before = self.before(&action, &willing, endpoint, call.deadline);
+            let change = supported(call, action.request(available.form))?;
+            let before = self.before(&action, &available, endpoint, call.deadline);
             match self.send(endpoint, &change, call.deadline) {
                 // Nothing was sent, so another node may be asked.
                 Err(Fault::NotSent(why)) => last = Fault::NotSent(why),
                 answer => return Ok(result(call, endpoint, answer, before)),
             }
         }
-        Ok(ActionResult {
-            outcome: Outcome::Failed,
-            message: format!(
-                "`{}` was sent to nobody: no node can be asked ({last})",
-                call.action
-            ),
-            details: json!({"fault": Fault::NotSent(String::new()).code()}),
-        })
+        let message = format!(
+            "`{}` was not sent: no node is available ({last})",
+            call.action
+        );
+        let code = Fault::NotSent(String::new()).code();
+        Ok(ActionResult::failed(message).details(json!({"fault": code})))
     }
 
-    fn rehearse(&self, call: &Call, action: &Action) -> Result<ActionResult, Error> {
-        let change = supported(call, action.request(self.form.unwrap_or(ApiForm::V1)))?;
-        let to = self
-            .endpoints
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let body = change
-            .body
-            .as_ref()
-            .map(|body| format!(" with {body}"))
-            .unwrap_or_default();
-        Ok(ActionResult {
-            outcome: Outcome::Done,
-            message: format!(
-                "would send {} {}{body} to {to}; nothing was done",
-                change.method, change.path
-            ),
-            details: json!({
-                "dry_run": true,
-                "method": change.method.as_str(),
-                "path": change.path,
-                "body": change.body,
-                "to": to,
-            }),
-        })
-    }
-
-    /// Reads the limits: that tells the form, and what `update_limit` is going to replace.
-    fn ask(&self, endpoint: &Endpoint, deadline: Deadline) -> Result<Willing, Fault> {
+    /// Reads the limits: they show the form, and what `update_limit` replaces.
+    fn read_limits(&self, endpoint: &Endpoint, deadline: Deadline) -> Result<Available, Fault> {
         // A third, so that one hung node leaves time for another.
-        let timeout = (deadline.remaining() / 3).min(ASK);
+        let timeout = (deadline.remaining() / 3).min(READ_TIMEOUT);
         match self
             .http
             .get(endpoint, "/api/v1/limits", timeout)?
             .ok::<LimitsV1>()
         {
-            Ok(limits) => Ok(Willing {
+            Ok(limits) => Ok(Available {
                 form: ApiForm::V1,
                 limits: Some(limits.into()),
             }),
-            Err(Fault::Status(404, _)) => Ok(Willing {
+            Err(Fault::Status(404, _)) => Ok(Available {
                 form: ApiForm::Older,
                 limits: None,
             }),
@@ -124,20 +94,20 @@ impl Invoker<'_> {
     fn before(
         &self,
         action: &Action,
-        willing: &Willing,
+        available: &Available,
         endpoint: &Endpoint,
         deadline: Deadline,
     ) -> Map<String, Value> {
         let mut before = Map::new();
         match action {
             Action::UpdateLimit(to) => {
-                let limits = willing.limits.as_ref();
+                let limits = available.limits.as_ref();
                 before = limits
                     .and_then(|limits| previous(limits, &to.key))
                     .unwrap_or_default();
             }
             Action::UnblockKey(of) => {
-                let timeout = (deadline.remaining() / 3).min(ASK);
+                let timeout = (deadline.remaining() / 3).min(READ_TIMEOUT);
                 let blocks = self
                     .http
                     .get(endpoint, "/api/v1/blocks", timeout)
@@ -162,10 +132,10 @@ impl Invoker<'_> {
         change: &Change,
         deadline: Deadline,
     ) -> Result<Answer, Fault> {
-        // A twentieth is left for saying what came of it.
-        let left = deadline.remaining() * 19 / 20;
-        self.http
-            .send(endpoint, change, self.token, left.min(ASK), left)
+        // A twentieth is left for reporting the outcome.
+        let options = RequestOptions::new(deadline.remaining() * 19 / 20);
+        let options = options.bearer_token(self.token);
+        self.http.send(endpoint, change, options)
     }
 }
 
@@ -199,31 +169,28 @@ fn result(
     before: Map<String, Value>,
 ) -> ActionResult {
     let mut details = before;
+    let action = &call.action;
     let (outcome, message) = match answer.and_then(|answer| answer.ok::<Value>()) {
         Ok(answer) => {
             details.insert("answer".into(), answer);
-            let message = format!("{endpoint} accepted `{}`", call.action);
-            (Outcome::Done, message)
+            (Outcome::Done, format!("{endpoint} accepted `{action}`"))
         }
         Err(fault) => {
             let (outcome, verb) = match fault {
-                // It was understood and refused.
+                // The service understood the request and refused it.
                 Fault::Status(400..500, _) => (Outcome::Failed, "refused"),
-                // A 3xx, or a success that is not the service's: whoever answered is no rate limiter.
-                Fault::Status(300..400, _) | Fault::NotSent(_) => (Outcome::Failed, "did not take"),
-                // It began and may have got anywhere.
+                // A 3xx is not an answer of the service: another server is behind this address.
+                Fault::Status(300..400, _) | Fault::NotSent(_) => {
+                    (Outcome::Failed, "did not accept")
+                }
+                // The service may have begun.
                 Fault::Status(..) | Fault::TimedOut(_) | Fault::NoAnswer(_) | Fault::Garbage(_) => {
                     (Outcome::Unknown, "may or may not have done")
                 }
             };
             details.insert("fault".into(), fault.code().into());
-            let message = format!("{endpoint} {verb} `{}`: {fault}", call.action);
-            (outcome, message)
+            (outcome, format!("{endpoint} {verb} `{action}`: {fault}"))
         }
     };
-    ActionResult {
-        outcome,
-        message,
-        details: Value::Object(details),
-    }
+    ActionResult::new(outcome, message).details(details)
 }

@@ -1,11 +1,11 @@
-//! What can be done to the rate limiter.
+//! The actions of the rate limiter.
 
 mod carry_out;
 mod params;
 mod request;
 
-use operator_plugin_api::{ActionDefinition, Inverse, InverseParam, Risk};
-use schemars::{JsonSchema, schema_for};
+use operator_plugin_api::{ActionDefinition, Inverse, Risk};
+use schemars::JsonSchema;
 
 pub(crate) use carry_out::Invoker;
 
@@ -22,6 +22,16 @@ pub(crate) mod names {
     pub(crate) const UNBLOCK_KEY: &str = "unblock_key";
     pub(crate) const DRAIN_NODE: &str = "drain_node";
     pub(crate) const UNDRAIN_NODE: &str = "undrain_node";
+
+    pub(crate) const ALL: [&str; 7] = [
+        RESET_COUNTER,
+        UPDATE_LIMIT,
+        RESTORE_LIMIT,
+        BLOCK_KEY,
+        UNBLOCK_KEY,
+        DRAIN_NODE,
+        UNDRAIN_NODE,
+    ];
 }
 
 /// Every action that `invoke` accepts.
@@ -33,178 +43,100 @@ pub(crate) fn definitions() -> Vec<ActionDefinition> {
 
 fn of_keys() -> Vec<ActionDefinition> {
     vec![
-        ActionDefinition {
-            mends: mends(&[COUNTER_DRIFT, GHOST_ALLOWING, OVER_LIMIT]),
-            ..define::<params::Key>(
-                names::RESET_COUNTER,
-                "Empties a key's window on all nodes. The key may at once use its whole limit again.",
-                Risk::Medium,
-            )
-        },
-        ActionDefinition {
-            inverse: inverse(
-                names::RESTORE_LIMIT,
-                &[
-                    ("key", InverseParam::Param("key".into())),
-                    ("had_override", InverseParam::Detail("had_override".into())),
-                    ("limit", InverseParam::Detail("previous_limit".into())),
-                    (
-                        "window_ms",
-                        InverseParam::Detail("previous_window_ms".into()),
-                    ),
-                ],
-            ),
-            mends: mends(&[HIGH_BLOCK_RATE]),
-            ..define::<params::NewLimit>(
-                names::UPDATE_LIMIT,
-                "Sets the limit of a key, or of all keys with a prefix (`user:*`), on all nodes.",
-                Risk::Medium,
-            )
-        },
+        define::<params::Key>(
+            names::RESET_COUNTER,
+            Risk::Medium,
+            "Empties a key's window on all nodes. The key may use its whole limit again at once.",
+        )
+        .mends([COUNTER_DRIFT, GHOST_ALLOWING, OVER_LIMIT]),
+        define::<params::NewLimit>(
+            names::UPDATE_LIMIT,
+            Risk::Medium,
+            "Sets the limit of a key, or of all keys with a prefix (`user:*`), on all nodes.",
+        )
+        .inverse(
+            Inverse::new(names::RESTORE_LIMIT)
+                .param("key", "key")
+                .detail("had_override", "had_override")
+                .detail("limit", "previous_limit")
+                .detail("window_ms", "previous_window_ms"),
+        )
+        .mends([HIGH_BLOCK_RATE]),
         define::<params::PreviousLimit>(
             names::RESTORE_LIMIT,
-            "Takes an `update_limit` back: sets the limit that was there before, or deletes the override if there was none.",
             Risk::Medium,
+            "Undoes an `update_limit`: sets the previous limit, or deletes the override if there was none.",
         ),
-        ActionDefinition {
-            inverse: inverse(
-                names::UNBLOCK_KEY,
-                &[("key", InverseParam::Param("key".into()))],
-            ),
-            mends: mends(&[GHOST_ALLOWING, OVER_LIMIT]),
-            ..define::<params::Block>(
-                names::BLOCK_KEY,
-                "Refuses every check of a key for a while, on all nodes.",
-                Risk::Medium,
-            )
-        },
-        ActionDefinition {
-            inverse: inverse(
-                names::BLOCK_KEY,
-                &[
-                    ("key", InverseParam::Param("key".into())),
-                    (
-                        "duration_seconds",
-                        InverseParam::Detail("remaining_seconds".into()),
-                    ),
-                ],
-            ),
-            mends: mends(&[HIGH_BLOCK_RATE]),
-            ..define::<params::Key>(
-                names::UNBLOCK_KEY,
-                "Ends the block of a key; its limit holds again.",
-                Risk::Low,
-            )
-        },
+        define::<params::Block>(
+            names::BLOCK_KEY,
+            Risk::Medium,
+            "Refuses every check of a key for a while, on all nodes.",
+        )
+        .inverse(Inverse::new(names::UNBLOCK_KEY).param("key", "key"))
+        .mends([GHOST_ALLOWING, OVER_LIMIT]),
+        define::<params::Key>(
+            names::UNBLOCK_KEY,
+            Risk::Low,
+            "Ends the block of a key; its limit applies again.",
+        )
+        .inverse(
+            Inverse::new(names::BLOCK_KEY)
+                .param("key", "key")
+                .detail("duration_seconds", "remaining_seconds"),
+        )
+        .mends([HIGH_BLOCK_RATE]),
     ]
 }
 
 fn of_nodes() -> Vec<ActionDefinition> {
-    let node = || [("node_id", InverseParam::Param("node_id".into()))];
     vec![
-        ActionDefinition {
-            inverse: inverse(names::UNDRAIN_NODE, &node()),
-            mends: mends(&[REDIS_DISCONNECTED, HIGH_LATENCY]),
-            ..define::<params::Node>(
-                names::DRAIN_NODE,
-                "Makes a node refuse checks, so that clients go to the others. These must be able to carry its load.",
-                Risk::Medium,
-            )
-        },
-        ActionDefinition {
-            inverse: inverse(names::DRAIN_NODE, &node()),
-            ..define::<params::Node>(
-                names::UNDRAIN_NODE,
-                "Makes a drained node take checks again.",
-                Risk::Low,
-            )
-        },
+        define::<params::Node>(
+            names::DRAIN_NODE,
+            Risk::Medium,
+            "Makes a node refuse checks, so that clients use the other nodes, which must be able to carry its load.",
+        )
+        .inverse(Inverse::new(names::UNDRAIN_NODE).param("node_id", "node_id"))
+        .mends([REDIS_DISCONNECTED, HIGH_LATENCY]),
+        define::<params::Node>(
+            names::UNDRAIN_NODE,
+            Risk::Low,
+            "Makes a drained node accept checks again.",
+        )
+        .inverse(Inverse::new(names::DRAIN_NODE).param("node_id", "node_id")),
     ]
 }
 
-/// Every action here sets a state, so doing it twice is doing it once.
-fn define<P: JsonSchema>(name: &str, description: &str, risk: Risk) -> ActionDefinition {
-    ActionDefinition {
-        name: name.into(),
-        description: description.into(),
-        params_schema: schema_for!(P).to_value(),
-        risk,
-        idempotent: true,
-        inverse: None,
-        mends: Vec::new(),
-        dry_run: true,
-    }
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "the field that it fills is optional"
-)]
-fn inverse(action: &str, params: &[(&str, InverseParam)]) -> Option<Inverse> {
-    let params = params
-        .iter()
-        .map(|(name, from)| ((*name).to_owned(), from.clone()));
-    Some(Inverse {
-        action: action.into(),
-        params: params.collect(),
-    })
-}
-
-fn mends(invariants: &[&str]) -> Vec<String> {
-    invariants.iter().map(|name| (*name).to_owned()).collect()
+/// Every action here sets a state, so it is idempotent.
+fn define<P: JsonSchema>(name: &str, risk: Risk, description: &str) -> ActionDefinition {
+    ActionDefinition::new::<P>(name, risk, description)
+        .idempotent()
+        .dry_run()
 }
 
 #[cfg(test)]
 mod tests {
+    use operator_plugin_kit::testing::definitions::{
+        assert_inverses_are_complete, assert_names_exist, assert_params_are_bounded, resources,
+    };
+
     use super::*;
 
     #[test]
-    fn every_inverse_is_an_action_and_gets_each_of_its_required_parameters() {
-        let all = definitions();
-        for definition in &all {
-            let Some(inverse) = &definition.inverse else {
-                continue;
-            };
-            let other = all
-                .iter()
-                .find(|other| other.name == inverse.action)
-                .unwrap();
-            let required = other.params_schema["required"].as_array().unwrap();
-            let given: Vec<_> = inverse.params.keys().map(String::as_str).collect();
-            for name in required {
-                assert!(
-                    given.contains(&name.as_str().unwrap()),
-                    "{} lacks {name}",
-                    definition.name
-                );
-            }
-        }
+    fn what_is_declared_fits_together() {
+        let definitions = definitions();
+        let declared: Vec<_> = definitions.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(declared, names::ALL);
+        assert_inverses_are_complete(&definitions);
+        assert_params_are_bounded(&definitions);
+        assert_names_exist(&crate::describe::description(), &definitions);
     }
 
     #[test]
-    fn every_parameter_is_typed_and_bounded_and_no_other_is_accepted() {
+    fn the_resource_of_an_action_is_its_key_or_its_node() {
         for definition in definitions() {
-            let schema = &definition.params_schema;
-            assert_eq!(schema["additionalProperties"], false, "{}", definition.name);
-            for (name, property) in schema["properties"].as_object().unwrap() {
-                let bounded = property["type"] == "boolean"
-                    || !property["maximum"].is_null()
-                    || !property["maxLength"].is_null();
-                assert!(bounded, "{}.{name}: {property}", definition.name);
-            }
-        }
-    }
-    #[test]
-    fn what_is_touched_is_the_key_or_the_node_and_nothing_else() {
-        for definition in definitions() {
-            let properties = definition.params_schema["properties"].as_object().unwrap();
-            let marked = properties
-                .iter()
-                .filter(|(_, property)| property["x-resource"] == true);
-            let names: Vec<_> = marked.map(|(name, _)| name.as_str()).collect();
             let of_nodes = definition.name.ends_with("_node");
             let expected = if of_nodes { "node_id" } else { "key" };
-            assert_eq!(names, [expected], "{}", definition.name);
+            assert_eq!(resources(&definition), [expected], "{}", definition.name);
         }
     }
 }

@@ -1,9 +1,8 @@
-//! The parameters of the actions. Their bounds are those of the service; they stand in the schema and are proven again
-//! here, all at once, before anything is sent.
+//! The parameters of the actions. Their bounds are those of the service.
 
-use operator_plugin_api::{Call, Error, ErrorKind};
+use operator_plugin_kit::{Faults, params::Bounded};
 use schemars::JsonSchema;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 const MAX_KEY_BYTES: usize = 512;
 const MAX_NODE_ID_BYTES: usize = 128;
@@ -43,7 +42,7 @@ pub(crate) struct PreviousLimit {
     /// The key, or a prefix that ends in `*`.
     #[schemars(length(min = 1, max = 512), extend("x-resource" = true))]
     pub(crate) key: String,
-    /// Whether this very key or prefix had a limit of its own. If not, the override is deleted.
+    /// Whether this key or prefix itself had an override. If not, the override is deleted.
     pub(crate) had_override: bool,
     /// The limit it had.
     #[schemars(range(min = 0, max = 1_000_000_000))]
@@ -53,7 +52,7 @@ pub(crate) struct PreviousLimit {
     pub(crate) window_ms: u64,
 }
 
-/// A key, and for how long to refuse it.
+/// A key, and how long to refuse it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Block {
@@ -74,80 +73,43 @@ pub(crate) struct Node {
     pub(crate) node_id: String,
 }
 
-/// What does not fit, one entry for each fault.
-trait Bounded {
-    fn faults(&self) -> Vec<String>;
-}
-
 impl Bounded for Key {
-    fn faults(&self) -> Vec<String> {
-        text("key", &self.key, MAX_KEY_BYTES).into_iter().collect()
+    fn check(&self, faults: &mut Faults) {
+        faults.length("key", &self.key, 1..=MAX_KEY_BYTES);
     }
 }
 
 impl Bounded for NewLimit {
-    fn faults(&self) -> Vec<String> {
-        limit(&self.key, self.limit, self.window_ms)
+    fn check(&self, faults: &mut Faults) {
+        check_limit(&self.key, self.limit, self.window_ms, faults);
     }
 }
 
 impl Bounded for PreviousLimit {
-    fn faults(&self) -> Vec<String> {
-        limit(&self.key, self.limit, self.window_ms)
+    fn check(&self, faults: &mut Faults) {
+        check_limit(&self.key, self.limit, self.window_ms, faults);
     }
 }
 
 impl Bounded for Block {
-    fn faults(&self) -> Vec<String> {
-        let key = text("key", &self.key, MAX_KEY_BYTES);
-        let duration = number(
+    fn check(&self, faults: &mut Faults) {
+        faults.length("key", &self.key, 1..=MAX_KEY_BYTES);
+        faults.within(
             "duration_seconds",
             self.duration_seconds,
-            1,
-            MAX_BLOCK_SECONDS,
+            1..=MAX_BLOCK_SECONDS,
         );
-        key.into_iter().chain(duration).collect()
     }
 }
 
 impl Bounded for Node {
-    fn faults(&self) -> Vec<String> {
-        text("node_id", &self.node_id, MAX_NODE_ID_BYTES)
-            .into_iter()
-            .collect()
+    fn check(&self, faults: &mut Faults) {
+        faults.length("node_id", &self.node_id, 1..=MAX_NODE_ID_BYTES);
     }
 }
 
-fn limit(key: &str, limit: u64, window_ms: u64) -> Vec<String> {
-    let faults = [
-        text("key", key, MAX_KEY_BYTES),
-        number("limit", limit, 0, MAX_LIMIT),
-        number("window_ms", window_ms, 1, MAX_WINDOW_MS),
-    ];
-    faults.into_iter().flatten().collect()
-}
-
-fn text(name: &str, text: &str, most: usize) -> Option<String> {
-    let length = text.len();
-    (!(1..=most).contains(&length))
-        .then(|| format!("`{name}` must have from 1 to {most} bytes, not {length}"))
-}
-
-fn number(name: &str, number: u64, least: u64, most: u64) -> Option<String> {
-    (!(least..=most).contains(&number))
-        .then(|| format!("`{name}` must be from {least} to {most}, not {number}"))
-}
-
-#[expect(
-    private_bounds,
-    reason = "only the parameters of this module are bounded"
-)]
-pub(super) fn parse<P: DeserializeOwned + Bounded>(call: &Call) -> Result<P, Error> {
-    let params: P = call.params()?;
-    let faults = params.faults();
-    if faults.is_empty() {
-        return Ok(params);
-    }
-    let message = format!("parameters of `{}`: {}", call.action, faults.join("; "));
-    Err(Error::new(ErrorKind::Invalid, message))
+fn check_limit(key: &str, limit: u64, window_ms: u64, faults: &mut Faults) {
+    faults.length("key", key, 1..=MAX_KEY_BYTES);
+    faults.within("limit", limit, 0..=MAX_LIMIT);
+    faults.within("window_ms", window_ms, 1..=MAX_WINDOW_MS);
 }

@@ -1,16 +1,17 @@
-//! From an action to the request that carries it out, in either form of the API.
+//! The request of an action, in either form of the API.
 
-use operator_plugin_api::{Call, Error, ErrorKind};
-use serde_json::{Value, json};
-use ureq::http::Method;
-
-use super::{
-    names,
-    params::{self, parse},
+use operator_plugin_api::{Call, Error};
+use operator_plugin_kit::{
+    Change, Method,
+    endpoint::segment,
+    params::{parse, unknown_action},
 };
-use crate::{http::Change, management::segment, observation::ApiForm};
+use serde_json::{Value, json};
 
-/// An action with parameters that are proven to fit.
+use super::{names, params};
+use crate::observation::ApiForm;
+
+/// An action with valid parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     ResetCounter(params::Key),
@@ -32,14 +33,11 @@ impl Action {
             names::UNBLOCK_KEY => parse(call).map(Self::UnblockKey),
             names::DRAIN_NODE => parse(call).map(Self::DrainNode),
             names::UNDRAIN_NODE => parse(call).map(Self::UndrainNode),
-            other => Err(Error::new(
-                ErrorKind::Invalid,
-                format!("there is no action `{other}`"),
-            )),
+            other => Err(unknown_action(other, names::ALL)),
         }
     }
 
-    /// None where that form of the API has no such request.
+    /// None where this form of the API has no such request.
     pub(super) fn request(&self, form: ApiForm) -> Option<Change> {
         match form {
             ApiForm::V1 => Some(self.request_v1()),
@@ -49,36 +47,29 @@ impl Action {
 
     fn request_v1(&self) -> Change {
         match self {
-            Self::ResetCounter(of) => change(Method::DELETE, path_v1("counters", &of.key), None),
+            Self::ResetCounter(of) => Change::new(Method::DELETE, path_v1("counters", &of.key)),
             Self::UpdateLimit(to) => set_v1(&to.key, to.limit, to.window_ms),
             Self::RestoreLimit(to) if to.had_override => set_v1(&to.key, to.limit, to.window_ms),
-            Self::RestoreLimit(to) => change(Method::DELETE, path_v1("limits", &to.key), None),
-            Self::BlockKey(block) => {
-                let body = json!({"duration_seconds": block.duration_seconds});
-                change(Method::POST, path_v1("blocks", &block.key), Some(body))
-            }
-            Self::UnblockKey(of) => change(Method::DELETE, path_v1("blocks", &of.key), None),
-            Self::DrainNode(node) => change(Method::POST, drain_path(node), None),
-            Self::UndrainNode(node) => change(Method::DELETE, drain_path(node), None),
+            Self::RestoreLimit(to) => Change::new(Method::DELETE, path_v1("limits", &to.key)),
+            Self::BlockKey(block) => Change::new(Method::POST, path_v1("blocks", &block.key))
+                .body(json!({"duration_seconds": block.duration_seconds})),
+            Self::UnblockKey(of) => Change::new(Method::DELETE, path_v1("blocks", &of.key)),
+            Self::DrainNode(node) => Change::new(Method::POST, drain_path(node)),
+            Self::UndrainNode(node) => Change::new(Method::DELETE, drain_path(node)),
         }
     }
 
     fn request_older(&self) -> Option<Change> {
         let set = |key: &str, limit: u64, window_ms: u64| {
-            let body = json!({"limit": limit, "window_ms": window_ms});
-            change(
-                Method::PUT,
-                format!("/api/limits/{}", segment(key)),
-                Some(body),
-            )
+            Change::new(Method::PUT, format!("/api/limits/{}", segment(key)))
+                .body(json!({"limit": limit, "window_ms": window_ms}))
         };
         match self {
-            Self::ResetCounter(of) => Some(change(
+            Self::ResetCounter(of) => Some(Change::new(
                 Method::POST,
                 format!("/api/counters/{}/reset", segment(&of.key)),
-                None,
             )),
-            // There a limit is of one key: a `*` would be taken for a letter.
+            // There a limit is of one key, and a `*` is a letter of it.
             Self::UpdateLimit(to) if !to.key.ends_with('*') => {
                 Some(set(&to.key, to.limit, to.window_ms))
             }
@@ -99,7 +90,7 @@ fn drain_path(node: &params::Node) -> String {
 fn set_v1(key: &str, limit: u64, window_ms: u64) -> Change {
     let body =
         json!({"key_pattern": key, "max_requests": limit, "window_seconds": seconds(window_ms)});
-    change(Method::POST, "/api/v1/limits".into(), Some(body))
+    Change::new(Method::POST, "/api/v1/limits").body(body)
 }
 
 /// Whole seconds stay whole.
@@ -111,37 +102,22 @@ fn seconds(ms: u64) -> Value {
     }
 }
 
-fn change(method: Method, path: String, body: Option<Value>) -> Change {
-    Change { method, path, body }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use operator_plugin_api::Deadline;
+    use operator_plugin_api::{Deadline, ErrorKind};
 
     use super::*;
 
     fn call(action: &str, params: Value) -> Call {
-        Call {
-            action: action.into(),
-            params,
-            deadline: Deadline::after(Duration::from_secs(1)),
-            idempotency_key: "1".into(),
-            dry_run: false,
-        }
+        Call::new(action, params, Deadline::after(Duration::from_secs(1)))
     }
 
     fn line(form: ApiForm, action: &str, params: Value) -> String {
         let action = Action::parse(&call(action, params)).unwrap();
-        action.request(form).map_or("unsupported".into(), |change| {
-            let body = change
-                .body
-                .map(|body| format!(" {body}"))
-                .unwrap_or_default();
-            format!("{} {}{body}", change.method, change.path)
-        })
+        let change = action.request(form);
+        change.map_or("unsupported".into(), |change| change.to_string())
     }
 
     #[test]
@@ -211,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_every_fault() {
+    fn invalid_parameters_are_rejected_with_every_fault() {
         let refuse = |action: &str, params| Action::parse(&call(action, params)).unwrap_err();
         let error = refuse(
             "update_limit",

@@ -1,26 +1,22 @@
 //! `counter_drift`, `ghost_allowing` and `over_limit`: one verdict per key.
 
-use operator_plugin_api::CheckReport;
+use operator_plugin_api::{Unknown, Violation};
+use operator_plugin_kit::Findings;
 use serde_json::json;
 
 use super::{
     names::{COUNTER_DRIFT, GHOST_ALLOWING, OVER_LIMIT},
     nodes::redis_gone,
-    unknown, violate,
 };
 use crate::{
     observation::{Counter, Data},
-    thresholds::Thresholds,
+    thresholds::ObservedThresholds,
 };
 
-/// Keys reported one by one for each invariant; what is beyond is summed up, so that a fault that breaks every key
-/// opens dozens of tickets and not thousands.
-const MAX_KEYS_REPORTED: usize = 50;
-
-/// How far the clocks by which the nodes and Redis count may lie apart.
+/// How far the clocks by which the nodes and Redis count may be apart.
 const CLOCKS_APART_MS: u64 = 100;
 
-/// What is to be made of one key.
+/// The verdict on one key.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Holds,
@@ -36,30 +32,22 @@ const JUDGES: [(&str, Judge); 3] = [
     (OVER_LIMIT, over_limit),
 ];
 
-pub(super) fn check(data: &Data, report: &mut CheckReport) {
+pub(super) fn check(data: &Data, findings: &mut Findings) {
     for (invariant, judge) in JUDGES {
-        match (redis_gone(data), &data.counters) {
-            (Some(true), _) => {
-                unknown(
-                    report,
-                    invariant,
-                    None,
-                    "without Redis nothing is counted; it is judged once Redis is back",
-                );
+        let reason = match (redis_gone(data), &data.counters) {
+            (Some(false), Some(counters)) => {
+                judge_all(invariant, judge, counters, data, findings);
+                continue;
             }
-            (_, None) => unknown(report, invariant, None, "no source tells of any counter"),
-            (None, _) => unknown(
-                report,
-                invariant,
-                None,
-                "it is not known whether Redis is there",
-            ),
-            (Some(false), Some(counters)) => judge_all(invariant, judge, counters, data, report),
-        }
+            (Some(true), _) => "nothing is counted without Redis",
+            (_, None) => "no source reports any counter",
+            (None, _) => "it is unknown whether Redis is available",
+        };
+        findings.unknown(Unknown::new(invariant, reason));
     }
 }
 
-/// Whether a key is to be looked at again, even if no source names it any more.
+/// Whether a key is read again, even if no source lists it any more.
 pub(crate) fn is_suspicious(counter: &Counter, data: &Data) -> bool {
     JUDGES
         .iter()
@@ -71,94 +59,71 @@ fn judge_all(
     judge: Judge,
     counters: &[Counter],
     data: &Data,
-    report: &mut CheckReport,
+    findings: &mut Findings,
 ) {
-    let mut broken: Vec<(&Counter, String)> = Vec::new();
     let mut unclear: Vec<(&Counter, &str)> = Vec::new();
     for counter in counters {
         match judge(counter, data) {
             Verdict::Holds => {}
-            Verdict::Violated(message) => broken.push((counter, message)),
             Verdict::Unknown(why) => unclear.push((counter, why)),
+            Verdict::Violated(message) => {
+                let violation = Violation::new(invariant, message)
+                    .resource(&counter.key)
+                    .evidence(json!(counter));
+                findings.violation(violation);
+            }
         }
     }
     if let (true, [(_, why), ..]) = (unclear.len() == counters.len(), unclear.as_slice()) {
-        return unknown(report, invariant, None, *why);
+        return findings.unknown(Unknown::new(invariant, *why));
     }
     for (counter, why) in unclear {
-        unknown(
-            report,
-            invariant,
-            Some(&counter.key),
-            format!("`{}`: {why}", counter.key),
-        );
-    }
-    report_broken(invariant, broken, report);
-}
-
-/// Ordered by key and not by badness: which of them are reported one by one must not change with every cycle.
-fn report_broken(invariant: &str, mut broken: Vec<(&Counter, String)>, report: &mut CheckReport) {
-    broken.sort_by(|a, b| a.0.key.cmp(&b.0.key));
-    let beyond = broken.split_off(broken.len().min(MAX_KEYS_REPORTED));
-    for (counter, message) in broken {
-        violate(
-            report,
-            invariant,
-            Some(&counter.key),
-            message,
-            json!(counter),
-        );
-    }
-    if let Some((_, first)) = beyond.first() {
-        let message = format!("{} more keys, for example {first}", beyond.len());
-        violate(
-            report,
-            invariant,
-            None,
-            message,
-            json!({ "keys": beyond.len() }),
-        );
+        let reason = format!("`{}`: {why}", counter.key);
+        findings.unknown(Unknown::new(invariant, reason).resource(&counter.key));
     }
 }
 
-/// Redis and the nodes agree, within the share and the floor that the thresholds allow.
+/// Redis and the nodes agree, within the tolerance of the thresholds.
 fn drift(counter: &Counter, data: &Data) -> Verdict {
     let (Some(redis_low), Some(redis_high)) = (counter.redis_low, counter.redis_high) else {
-        return Verdict::Unknown("what Redis counts is not known");
+        return Verdict::Unknown("the count in Redis is unknown");
     };
     let Some(allowed_low) = counter.allowed_low else {
-        return Verdict::Unknown("what the nodes allowed is not known");
+        return Verdict::Unknown("what the nodes allowed is unknown");
     };
-    if exceeds(allowed_low, redis_high, &data.thresholds) {
+    let Some(tolerance) = Tolerance::of(&data.thresholds) else {
+        return Verdict::Unknown("the observation does not contain the thresholds of drift");
+    };
+    if tolerance.is_exceeded(allowed_low, redis_high) {
         return lost_in_redis(counter, data, allowed_low, redis_high);
     }
-    if !exceeds(redis_low, allowed_low, &data.thresholds) {
+    if !tolerance.is_exceeded(redis_low, allowed_low) {
         return Verdict::Holds;
     }
     let Some(allowed_high) = counter.allowed_high else {
-        return Verdict::Unknown("what one of the nodes allowed in the window is not known");
+        return Verdict::Unknown("what one of the nodes allowed in the window is unknown");
     };
     match counter.node_restarted {
-        _ if !exceeds(redis_low, allowed_high, &data.thresholds) => Verdict::Holds,
+        _ if !tolerance.is_exceeded(redis_low, allowed_high) => Verdict::Holds,
         Some(false) => Verdict::Violated(format!(
             "`{}`: Redis counts {redis_low} in the window, the nodes allowed no more than {allowed_high}",
             counter.key
         )),
         Some(true) => {
-            Verdict::Unknown("a node started less than a window ago and forgot what it had allowed")
+            Verdict::Unknown("a node started less than a window ago and has lost its own counts")
         }
-        None => Verdict::Unknown("it is not known whether a node forgot what it had allowed"),
+        None => Verdict::Unknown("it is unknown whether a node has lost its own counts"),
     }
 }
 
 fn lost_in_redis(counter: &Counter, data: &Data, allowed_low: u64, redis_high: u64) -> Verdict {
     if counter.just_fell != Some(false) {
         return Verdict::Unknown(
-            "its count has just fallen; not every node may have heard of a reset",
+            "its count has just dropped, and a reset may not have reached every node yet",
         );
     }
     let Some(window_ms) = counter.window_ms else {
-        return Verdict::Unknown("its window is not known");
+        return Verdict::Unknown("its window is unknown");
     };
     match data.redis.uptime_s {
         Some(uptime) if uptime.saturating_mul(1_000) <= window_ms => {
@@ -171,11 +136,25 @@ fn lost_in_redis(counter: &Counter, data: &Data, allowed_low: u64, redis_high: u
     }
 }
 
-/// Whether `more` exceeds `less` by more than the thresholds allow.
-fn exceeds(more: u64, less: u64, thresholds: &Thresholds) -> bool {
-    let difference = more.saturating_sub(less);
-    difference >= thresholds.counter_drift_floor
-        && float(difference) * 100.0 > float(more) * thresholds.counter_drift_percent
+/// How far two counts of one key may differ.
+struct Tolerance {
+    percent: f64,
+    floor: u64,
+}
+
+impl Tolerance {
+    fn of(thresholds: &ObservedThresholds) -> Option<Self> {
+        Some(Self {
+            percent: thresholds.counter_drift_percent?,
+            floor: thresholds.counter_drift_floor?,
+        })
+    }
+
+    /// Whether `more` exceeds `less` by too much.
+    fn is_exceeded(&self, more: u64, less: u64) -> bool {
+        let difference = more.saturating_sub(less);
+        difference >= self.floor && float(difference) * 100.0 > float(more) * self.percent
+    }
 }
 
 #[expect(
@@ -189,22 +168,22 @@ fn float(number: u64) -> f64 {
 /// The nodes together allowed no more than the limit within one window.
 fn ghost(counter: &Counter, _: &Data) -> Verdict {
     let Some(limit) = counter.limit else {
-        return Verdict::Unknown("its limit is not known");
+        return Verdict::Unknown("its limit is unknown");
     };
     let (Some(allowed_low), Some(window_ms)) = (counter.allowed_low, counter.window_ms) else {
-        return Verdict::Unknown("what the nodes allowed is not known");
+        return Verdict::Unknown("what the nodes allowed is unknown");
     };
     if allowed_low <= limit {
-        // Where a node does not tell, Redis stands in: what that node allowed is counted there.
+        // Where a node does not report, Redis has counted what that node allowed.
         let total = counter.allowed_high.or(counter.redis_high);
         return total.map_or(
-            Verdict::Unknown("what one of the nodes allowed is not known"),
+            Verdict::Unknown("what one of the nodes allowed is unknown"),
             |_| Verdict::Holds,
         );
     }
     let Some(redis_low) = counter.redis_low else {
         return Verdict::Unknown(
-            "what Redis counts is not known, and the nodes' clocks alone are not exact enough",
+            "the count in Redis is unknown, and the nodes' clocks alone are not exact enough",
         );
     };
     if redis_low <= limit && allowed_low <= limit.saturating_add(slack(limit, window_ms)) {
@@ -212,7 +191,7 @@ fn ghost(counter: &Counter, _: &Data) -> Verdict {
     }
     if counter.just_fell != Some(false) {
         return Verdict::Unknown(
-            "its count has just fallen; not every node may have heard of a reset",
+            "its count has just dropped, and a reset may not have reached every node yet",
         );
     }
     settled(counter).unwrap_or_else(|| {
@@ -224,7 +203,7 @@ fn ghost(counter: &Counter, _: &Data) -> Verdict {
 }
 
 /// How much the sum over the nodes may exceed the limit where Redis's own count does not: what passes while the
-/// clocks lie apart, and no less than a twentieth for bursts.
+/// clocks are apart, and at least a twentieth for bursts.
 fn slack(limit: u64, window_ms: u64) -> u64 {
     let while_apart = limit
         .saturating_mul(CLOCKS_APART_MS)
@@ -232,13 +211,13 @@ fn slack(limit: u64, window_ms: u64) -> u64 {
     while_apart.max(limit.div_ceil(20))
 }
 
-/// Redis counts no more than the limit. At the limit a key is full, which is what limits are for.
+/// Redis counts no more than the limit. A key at its limit is full, which is normal.
 fn over_limit(counter: &Counter, _: &Data) -> Verdict {
     let Some(limit) = counter.limit else {
-        return Verdict::Unknown("its limit is not known");
+        return Verdict::Unknown("its limit is unknown");
     };
     match counter.redis_low {
-        None => Verdict::Unknown("what Redis counts is not known"),
+        None => Verdict::Unknown("the count in Redis is unknown"),
         Some(redis_low) if redis_low <= limit => Verdict::Holds,
         Some(redis_low) => settled(counter).unwrap_or_else(|| {
             Verdict::Violated(format!(
@@ -255,7 +234,7 @@ fn settled(counter: &Counter) -> Option<Verdict> {
         Some(true) => None,
         Some(false) => Some(Verdict::Unknown("its limit changed less than a window ago")),
         None => Some(Verdict::Unknown(
-            "it is not known how long its limit has been in force",
+            "it is unknown how long its limit has been in force",
         )),
     }
 }

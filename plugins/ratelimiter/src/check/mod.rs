@@ -5,12 +5,12 @@ mod nodes;
 mod rates;
 
 #[cfg(test)]
-mod laws;
+mod properties;
 #[cfg(test)]
 pub(crate) mod samples;
 
-use operator_plugin_api::{CheckReport, Unknown, Violation};
-use serde_json::Value;
+use operator_plugin_api::CheckReport;
+use operator_plugin_kit::Findings;
 
 use crate::observation::Data;
 
@@ -29,40 +29,11 @@ pub(crate) mod names {
 
 /// Judges every invariant.
 pub(crate) fn check(data: &Data) -> CheckReport {
-    let mut report = CheckReport::default();
-    nodes::node_down(data, &mut report);
-    nodes::redis_disconnected(data, &mut report);
-    rates::high_latency(data, &mut report);
-    rates::high_block_rate(data, &mut report);
-    counters::check(data, &mut report);
-    report
-}
-
-fn violate(
-    report: &mut CheckReport,
-    invariant: &str,
-    resource: Option<&str>,
-    message: String,
-    evidence: Value,
-) {
-    report.violations.push(Violation {
-        invariant: invariant.into(),
-        resource: resource.map(Into::into),
-        severity: None,
-        message,
-        evidence,
-    });
-}
-
-fn unknown(
-    report: &mut CheckReport,
-    invariant: &str,
-    resource: Option<&str>,
-    reason: impl Into<String>,
-) {
-    report.unknown.push(Unknown {
-        invariant: invariant.into(),
-        resource: resource.map(Into::into),
-        reason: reason.into(),
-    });
+    let mut findings = Findings::default();
+    nodes::node_down(data, &mut findings);
+    nodes::redis_disconnected(data, &mut findings);
+    rates::high_latency(data, &mut findings);
+    rates::high_block_rate(data, &mut findings);
+    counters::check(data, &mut findings);
+    findings.report()
 }

@@ -1,107 +1,96 @@
 //! `node_down` and `redis_disconnected`.
 
-use operator_plugin_api::CheckReport;
+use operator_plugin_api::{Unknown, Violation};
+use operator_plugin_kit::Findings;
 use serde_json::json;
 
-use super::{
-    names::{NODE_DOWN, REDIS_DISCONNECTED},
-    unknown, violate,
-};
+use super::names::{NODE_DOWN, REDIS_DISCONNECTED};
 use crate::observation::{Data, Listed, Node};
 
-/// What is to be made of one node.
+/// The state of one node.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum NodeState {
     Fine,
     Down(&'static str),
     Unknown(&'static str),
 }
 
-pub(super) fn node_down(data: &Data, report: &mut CheckReport) {
+pub(super) fn node_down(data: &Data, findings: &mut Findings) {
     if data.nodes.is_empty() {
-        unknown(report, NODE_DOWN, None, "no source tells of any node");
+        findings.unknown(Unknown::new(NODE_DOWN, "no source names any node"));
     }
     for node in &data.nodes {
-        match standing(node, data.redis_connected) {
-            Standing::Fine => {}
-            Standing::Down(why) => {
-                let evidence = json!({
-                    "address": node.address,
-                    "error": node.error,
-                    "listed": node.listed,
-                    "last_heartbeat_at_ms": node.last_heartbeat_at_ms,
-                });
-                let error = node
-                    .error
-                    .as_deref()
-                    .map(|error| format!(" ({error})"))
-                    .unwrap_or_default();
-                violate(
-                    report,
-                    NODE_DOWN,
-                    Some(&node.id),
-                    format!("{} {why}{error}", node.id),
-                    evidence,
-                );
+        match state(node, data.redis_connected) {
+            NodeState::Fine => {}
+            NodeState::Down(why) => {
+                let error = node.error.as_ref().map(|error| format!(" ({error})"));
+                let message = format!("{} {why}{}", node.id, error.unwrap_or_default());
+                let violation = Violation::new(NODE_DOWN, message)
+                    .resource(&node.id)
+                    .evidence(json!({
+                        "address": node.address,
+                        "error": node.error,
+                        "listed": node.listed,
+                        "last_heartbeat_at_ms": node.last_heartbeat_at_ms,
+                    }));
+                findings.violation(violation);
             }
-            Standing::Unknown(why) => unknown(
-                report,
-                NODE_DOWN,
-                Some(&node.id),
-                format!("{} {why}", node.id),
-            ),
+            NodeState::Unknown(why) => {
+                let reason = format!("{} {why}", node.id);
+                findings.unknown(Unknown::new(NODE_DOWN, reason).resource(&node.id));
+            }
         }
     }
 }
 
-/// The node's own answer comes first. Its heartbeat decides only where it cannot be asked, and not while Redis, through
-/// which heartbeats go, is away itself.
-fn standing(node: &Node, redis_connected: Option<bool>) -> Standing {
+/// The node's own answer comes first. Its heartbeat decides only where the node cannot be reached from here, and not while
+/// Redis, which carries the heartbeats, is unavailable.
+fn state(node: &Node, redis_connected: Option<bool>) -> NodeState {
     match (node.answered, node.listed) {
-        (Some(true), _) => Standing::Fine,
-        _ if node.left => Standing::Fine,
-        (_, Some(Listed::Draining)) => Standing::Fine,
+        (Some(true), _) => NodeState::Fine,
+        _ if node.left => NodeState::Fine,
+        (_, Some(Listed::Draining)) => NodeState::Fine,
         (answered, Some(Listed::Unhealthy)) => match (answered, redis_connected) {
-            (Some(false), _) if node.reached_before => Standing::Down("does not answer"),
-            (_, Some(true)) => Standing::Down("sends no heartbeat"),
-            _ => Standing::Unknown(
-                "cannot be asked, and heartbeats go through Redis, which is not there",
+            (Some(false), _) if node.reached_before => NodeState::Down("does not answer"),
+            (_, Some(true)) => NodeState::Down("sends no heartbeat"),
+            _ => NodeState::Unknown(
+                "cannot be reached from here, and its heartbeats go through Redis, which is unavailable",
             ),
         },
-        (_, Some(_)) if node.draining == Some(true) => Standing::Fine,
+        (_, Some(_)) if node.draining == Some(true) => NodeState::Fine,
         (_, None) if node.draining == Some(true) => {
-            Standing::Unknown("was draining, and no other node can be asked what became of it")
+            NodeState::Unknown("was draining, and no other node can tell whether it has left")
         }
-        (Some(false), _) if node.reached_before => Standing::Down("does not answer"),
+        (Some(false), _) if node.reached_before => NodeState::Down("does not answer"),
         (_, Some(Listed::Absent)) if node.expected => {
-            Standing::Down("is expected and is not there")
+            NodeState::Down("is expected and no source names it")
         }
-        (Some(false), _) => Standing::Unknown(
-            "has never answered at its address; name its URL in `more_management_urls`",
+        (Some(false), _) => NodeState::Unknown(
+            "has never answered at its address; add its URL to `more_management_urls`",
         ),
-        (None, _) => Standing::Unknown("cannot be asked: no source tells its address"),
+        (None, _) => NodeState::Unknown("cannot be reached: no source names its address"),
     }
 }
 
-/// Whether Redis is away for everyone; none when that is not known.
+/// Whether Redis is unavailable for everyone; none when that is unknown.
 pub(super) fn redis_gone(data: &Data) -> Option<bool> {
-    // A node that does not answer has no say; of one that was not asked, the word is missing.
+    // A node that does not answer does not count; one that could not be asked is unknown.
     let alive = data
         .nodes
         .iter()
         .filter(|node| node.answered != Some(false));
-    let words: Vec<Option<bool>> = alive
+    let reports: Vec<Option<bool>> = alive
         .map(|node| node.redis_connected.filter(|_| node.answered.is_some()))
         .collect();
     if data.redis_connected == Some(false) {
         return Some(true);
     }
-    if !words.is_empty() && words.iter().all(|word| *word == Some(false)) {
+    if !reports.is_empty() && reports.iter().all(|report| *report == Some(false)) {
         return Some(true);
     }
-    let reached = words.contains(&Some(true));
+    let reached = reports.contains(&Some(true));
     match data.redis_connected {
-        Some(_) if reached || words.is_empty() => Some(false),
+        Some(_) if reached || reports.is_empty() => Some(false),
         None if reached && data.redis.refused == Some(true) => Some(false),
         _ => None,
     }
@@ -111,20 +100,19 @@ fn answering(data: &Data) -> impl Iterator<Item = &Node> {
     data.nodes.iter().filter(|node| node.answered == Some(true))
 }
 
-pub(super) fn redis_disconnected(data: &Data, report: &mut CheckReport) {
+pub(super) fn redis_disconnected(data: &Data, findings: &mut Findings) {
     match redis_gone(data) {
-        Some(true) => violate_everywhere(data, report),
-        Some(false) => each_node(data, report),
+        Some(true) => findings.violation(disconnected_everywhere(data)),
+        Some(false) => each_node(data, findings),
         None => {
-            let why =
-                "no node says that it reaches Redis, and this plugin's own word is not enough";
-            unknown(report, REDIS_DISCONNECTED, None, why);
+            let reason = "no node reports that it reaches Redis, and this plugin's own connection does not decide";
+            findings.unknown(Unknown::new(REDIS_DISCONNECTED, reason));
         }
     }
 }
 
-fn violate_everywhere(data: &Data, report: &mut CheckReport) {
-    let words: Vec<_> = answering(data)
+fn disconnected_everywhere(data: &Data) -> Violation {
+    let nodes: Vec<_> = answering(data)
         .map(|node| json!({"node": node.id, "redis_connected": node.redis_connected}))
         .collect();
     let message = match (&data.redis.error, data.redis_connected) {
@@ -132,12 +120,12 @@ fn violate_everywhere(data: &Data, report: &mut CheckReport) {
         (None, Some(false)) => "Redis does not answer this plugin".to_owned(),
         _ => "no node reaches Redis".to_owned(),
     };
-    let evidence = json!({"plugin_connected": data.redis_connected, "nodes": words});
-    violate(report, REDIS_DISCONNECTED, None, message, evidence);
+    Violation::new(REDIS_DISCONNECTED, message)
+        .evidence(json!({"plugin_connected": data.redis_connected, "nodes": nodes}))
 }
 
-/// A node that does not answer is `node_down`'s.
-fn each_node(data: &Data, report: &mut CheckReport) {
+/// A node that does not answer belongs to `node_down`.
+fn each_node(data: &Data, findings: &mut Findings) {
     for node in data
         .nodes
         .iter()
@@ -146,18 +134,15 @@ fn each_node(data: &Data, report: &mut CheckReport) {
         match (node.answered, node.redis_connected) {
             (Some(true), Some(true)) => {}
             (Some(true), Some(false)) => {
-                let message = format!("{} does not reach Redis, others do", node.id);
-                violate(
-                    report,
-                    REDIS_DISCONNECTED,
-                    Some(&node.id),
-                    message,
-                    json!({"redis_connected": false}),
-                );
+                let message = format!("{} does not reach Redis, other nodes do", node.id);
+                let violation = Violation::new(REDIS_DISCONNECTED, message)
+                    .resource(&node.id)
+                    .evidence(json!({"redis_connected": false}));
+                findings.violation(violation);
             }
             _ => {
-                let why = format!("{} does not say whether it reaches Redis", node.id);
-                unknown(report, REDIS_DISCONNECTED, Some(&node.id), why);
+                let reason = format!("{} does not report whether it reaches Redis", node.id);
+                findings.unknown(Unknown::new(REDIS_DISCONNECTED, reason).resource(&node.id));
             }
         }
     }
@@ -168,13 +153,13 @@ mod tests {
     use super::*;
     use crate::check::samples::{healthy, node};
 
-    fn down(change: impl FnOnce(&mut Node)) -> Standing {
+    fn down(change: impl FnOnce(&mut Node)) -> NodeState {
         let mut node = Node {
             answered: Some(false),
             ..node("n")
         };
         change(&mut node);
-        standing(&node, Some(true))
+        state(&node, Some(true))
     }
 
     #[test]
@@ -187,7 +172,7 @@ mod tests {
         ] {
             assert_eq!(
                 down(|node| node.listed = listed),
-                Standing::Down("does not answer"),
+                NodeState::Down("does not answer"),
                 "{listed:?}"
             );
         }
@@ -200,18 +185,18 @@ mod tests {
                 listed,
                 ..node("n")
             };
-            assert_eq!(standing(&node, Some(true)), Standing::Fine, "{listed:?}");
+            assert_eq!(state(&node, Some(true)), NodeState::Fine, "{listed:?}");
         }
     }
 
     #[test]
     fn a_node_that_drains_or_has_left_is_not_down() {
-        assert_eq!(down(|node| node.draining = Some(true)), Standing::Fine);
+        assert_eq!(down(|node| node.draining = Some(true)), NodeState::Fine);
         assert_eq!(
             down(|node| node.listed = Some(Listed::Draining)),
-            Standing::Fine
+            NodeState::Fine
         );
-        assert_eq!(down(|node| node.left = true), Standing::Fine);
+        assert_eq!(down(|node| node.left = true), NodeState::Fine);
     }
 
     #[test]
@@ -220,7 +205,7 @@ mod tests {
             node.draining = Some(true);
             node.listed = Some(Listed::Unhealthy);
         });
-        assert_eq!(died, Standing::Down("does not answer"));
+        assert_eq!(died, NodeState::Down("does not answer"));
     }
 
     #[test]
@@ -231,28 +216,28 @@ mod tests {
             listed,
             ..node("n")
         };
-        let judge = |listed, redis| standing(&unreachable(listed), redis);
+        let judge = |listed, redis| state(&unreachable(listed), redis);
         assert_eq!(
             judge(Some(Listed::Unhealthy), Some(true)),
-            Standing::Down("sends no heartbeat")
+            NodeState::Down("sends no heartbeat")
         );
         assert!(matches!(
             judge(Some(Listed::Unhealthy), Some(false)),
-            Standing::Unknown(_)
+            NodeState::Unknown(_)
         ));
         assert!(matches!(
             judge(Some(Listed::Unhealthy), None),
-            Standing::Unknown(_)
+            NodeState::Unknown(_)
         ));
         assert!(matches!(
             judge(Some(Listed::Healthy), Some(true)),
-            Standing::Unknown(_)
+            NodeState::Unknown(_)
         ));
-        assert!(matches!(judge(None, Some(true)), Standing::Unknown(_)));
+        assert!(matches!(judge(None, Some(true)), NodeState::Unknown(_)));
     }
 
     #[test]
-    fn an_expected_node_that_nobody_lists_is_down() {
+    fn an_expected_node_that_no_source_lists_is_down() {
         let judge = |listed| {
             let missing = Node {
                 answered: None,
@@ -261,33 +246,24 @@ mod tests {
                 listed,
                 ..node("n")
             };
-            standing(&missing, Some(true))
+            state(&missing, Some(true))
         };
         assert_eq!(
             judge(Some(Listed::Absent)),
-            Standing::Down("is expected and is not there")
+            NodeState::Down("is expected and no source names it")
         );
-        assert!(matches!(judge(None), Standing::Unknown(_)));
+        assert!(matches!(judge(None), NodeState::Unknown(_)));
     }
 
     fn redis_report(change: impl FnOnce(&mut Data)) -> (Vec<Option<String>>, Vec<Option<String>>) {
         let mut data = healthy();
         change(&mut data);
-        let mut report = CheckReport::default();
-        redis_disconnected(&data, &mut report);
-        let broken = report
-            .violations
-            .into_iter()
-            .map(|violation| violation.resource)
-            .collect();
-        (
-            broken,
-            report
-                .unknown
-                .into_iter()
-                .map(|unknown| unknown.resource)
-                .collect(),
-        )
+        let mut findings = Findings::default();
+        redis_disconnected(&data, &mut findings);
+        let report = findings.report();
+        let violated = report.violations.into_iter().map(|v| v.resource);
+        let unknown = report.unknown.into_iter().map(|u| u.resource);
+        (violated.collect(), unknown.collect())
     }
 
     #[test]
@@ -296,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn redis_that_is_away_for_this_plugin_or_for_all_nodes_is_one_violation() {
+    fn redis_that_is_unavailable_for_this_plugin_or_for_all_nodes_is_one_violation() {
         assert_eq!(
             redis_report(|data| data.redis_connected = Some(false)),
             (vec![None], vec![])
@@ -316,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_does_not_say_is_unknown_and_a_dead_one_is_not_asked() {
+    fn a_node_that_does_not_report_is_unknown_and_a_dead_one_is_not_asked() {
         let silent = |data: &mut Data| data.nodes[1].redis_connected = None;
         assert_eq!(redis_report(silent), (vec![], vec![Some("node-2".into())]));
         let dead = |data: &mut Data| {
@@ -327,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn where_redis_refuses_this_plugin_the_nodes_have_the_word() {
+    fn where_redis_refuses_this_plugin_the_nodes_decide() {
         let refused = |data: &mut Data| {
             data.redis_connected = None;
             data.redis.refused = Some(true);
@@ -337,10 +313,10 @@ mod tests {
             redis_report(|data| data.redis_connected = None),
             (vec![], vec![None])
         );
-        let nobody = |data: &mut Data| {
+        let no_nodes = |data: &mut Data| {
             refused(data);
             data.nodes.clear();
         };
-        assert_eq!(redis_report(nobody), (vec![], vec![None]));
+        assert_eq!(redis_report(no_nodes), (vec![], vec![None]));
     }
 }

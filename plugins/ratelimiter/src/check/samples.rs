@@ -70,6 +70,6 @@ pub(crate) fn healthy() -> Data {
         block_rate_percent: Some(10.0),
         false_block_rate_percent: Some(0.0),
         requests_per_second: Some(1_000.0),
-        thresholds: Thresholds::default(),
+        thresholds: Thresholds::default().into(),
     }
 }

@@ -6,10 +6,12 @@ use operator_plugin_api::{ActionResult, Call, Deadline, Error, ErrorKind, Outcom
 use ratelimiter::{Config, RateLimiter};
 use serde_json::{Value, json};
 
-use crate::{
+use operator_plugin_kit::testing::{
     fake::{Fake, Reply},
-    support::{Cluster, free_port, http},
+    process::free_port,
 };
+
+use crate::support::{Cluster, http};
 
 fn invoke(
     subject: &RateLimiter,
@@ -17,13 +19,8 @@ fn invoke(
     params: Value,
     dry_run: bool,
 ) -> Result<ActionResult, Error> {
-    subject.invoke(&Call {
-        action: action.into(),
-        params,
-        deadline: Deadline::after(Duration::from_secs(2)),
-        idempotency_key: "1".into(),
-        dry_run,
-    })
+    let deadline = Deadline::after(Duration::from_secs(2));
+    subject.invoke(&Call::new(action, params, deadline).dry_run(dry_run))
 }
 
 fn done(subject: &RateLimiter, action: &str, params: Value) -> Value {
@@ -33,7 +30,7 @@ fn done(subject: &RateLimiter, action: &str, params: Value) -> Value {
 }
 
 #[test]
-fn every_action_takes_effect_and_can_be_taken_back() {
+fn every_action_takes_effect_and_can_be_undone() {
     let cluster = Cluster::start(2, &["--default-limit", "3", "--admin-token", "s3cret"]);
     let subject = RateLimiter::create(Config {
         admin_token: Some("s3cret".into()),
@@ -111,8 +108,8 @@ fn a_refusal_is_a_failure_in_the_services_own_words() {
 }
 
 #[test]
-fn a_rehearsal_and_a_bad_parameter_send_nothing() {
-    let fake = Fake::start(&[], Reply::Json(200, "{}".into()));
+fn a_dry_run_and_an_invalid_parameter_send_nothing() {
+    let fake = Fake::always(Reply::Body(200, "{}".into()));
     let config = Config {
         management_url: fake.url(),
         ..Config::default()
@@ -138,15 +135,15 @@ fn a_rehearsal_and_a_bad_parameter_send_nothing() {
     )
     .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
-    assert_eq!(*fake.requests.lock().unwrap(), [""; 0]);
+    assert_eq!(fake.requests(), [""; 0]);
 }
 
 #[test]
-fn a_request_that_was_sent_and_not_answered_is_unknown_and_sent_to_nobody_else() {
+fn a_request_that_was_sent_and_not_answered_is_unknown_and_not_sent_again() {
     let limits = r#"{"default":{"max_requests":1,"window_seconds":1},"limits":[]}"#;
     let node = |reply| {
-        Fake::start(
-            &[("GET /api/v1/limits", Reply::Json(200, limits.into()))],
+        Fake::with_replies(
+            &[("GET /api/v1/limits", Reply::Body(200, limits.into()))],
             reply,
         )
     };
@@ -154,9 +151,9 @@ fn a_request_that_was_sent_and_not_answered_is_unknown_and_sent_to_nobody_else()
         Reply::Stall,
         Reply::Drip,
         Reply::Half,
-        Reply::Json(500, "{}".into()),
+        Reply::Body(500, "{}".into()),
     ] {
-        let (first, second) = (node(reply), node(Reply::Json(200, "{}".into())));
+        let (first, second) = (node(reply), node(Reply::Body(200, "{}".into())));
         let config = Config {
             management_url: first.url(),
             more_management_urls: vec![second.url()],
@@ -165,7 +162,7 @@ fn a_request_that_was_sent_and_not_answered_is_unknown_and_sent_to_nobody_else()
         let subject = RateLimiter::create(config).unwrap();
         let result = invoke(&subject, "reset_counter", json!({"key": "k"}), false).unwrap();
         assert_eq!(result.outcome, Outcome::Unknown, "{}", result.message);
-        assert_eq!(*second.requests.lock().unwrap(), [""; 0]);
+        assert_eq!(second.requests(), [""; 0]);
     }
 }
 
@@ -184,33 +181,33 @@ fn a_node_that_refuses_the_connection_is_passed_over() {
         json!({"key": "k", "duration_seconds": 60}),
     );
     assert_eq!(cluster.check(0, "k"), 429);
-    let nobody = Config {
+    let unreachable = Config {
         management_url: format!("http://127.0.0.1:{}", free_port()),
         ..cluster.config()
     };
-    let subject = RateLimiter::create(nobody).unwrap();
+    let subject = RateLimiter::create(unreachable).unwrap();
     let result = invoke(&subject, "reset_counter", json!({"key": "k"}), false).unwrap();
     assert_eq!(result.outcome, Outcome::Failed, "{}", result.message);
 }
 
 #[test]
-fn the_older_form_resets_and_limits_and_says_what_it_cannot() {
+fn the_older_form_resets_and_limits_and_rejects_the_rest() {
     let answers = [
         (
             "POST /api/counters/a%2Fb/reset",
-            Reply::Json(200, r#"{"key":"a/b","reset":true}"#.into()),
+            Reply::Body(200, r#"{"key":"a/b","reset":true}"#.into()),
         ),
         (
             "PUT /api/limits/k",
-            Reply::Json(
+            Reply::Body(
                 200,
                 r#"{"key":"k","limit":5,"window_ms":1000,"updated":true}"#.into(),
             ),
         ),
     ];
-    let fake = Fake::start(
+    let fake = Fake::with_replies(
         &answers,
-        Reply::Json(404, r#"{"detail":"Not Found"}"#.into()),
+        Reply::Body(404, r#"{"detail":"Not Found"}"#.into()),
     );
     let subject = RateLimiter::create(Config {
         management_url: fake.url(),
@@ -223,7 +220,7 @@ fn the_older_form_resets_and_limits_and_says_what_it_cannot() {
         "update_limit",
         json!({"key": "k", "limit": 5, "window_ms": 1_000}),
     );
-    let last = fake.requests.lock().unwrap().last().cloned().unwrap();
+    let last = fake.requests().last().cloned().unwrap();
     assert_eq!(last, r#"PUT /api/limits/k {"limit":5,"window_ms":1000}"#);
     let error = invoke(
         &subject,

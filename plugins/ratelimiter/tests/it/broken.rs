@@ -1,4 +1,4 @@
-//! Backends that are broken: the observation is over in time, and names who did not answer.
+//! Backends that are broken: the observation is over in time, and names the sources that did not answer.
 
 use std::{
     io::Write,
@@ -10,32 +10,25 @@ use std::{
 use operator_plugin_api::{Deadline, ErrorKind, Subject};
 use ratelimiter::{Config, RateLimiter};
 
-use crate::{
+use operator_plugin_kit::testing::{
     fake::{Fake, Reply},
-    support::{Cluster, free_port},
+    process::free_port,
 };
 
+use crate::support::Cluster;
+
 fn ways() -> Vec<(&'static str, Reply)> {
-    let html = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>";
-    vec![
-        ("500", Reply::Json(500, "{}".into())),
-        ("html", Reply::Raw(html.into())),
-        ("no http", Reply::Raw("hello\r\n\r\n".into())),
-        ("half a body", Reply::Half),
-        ("stall", Reply::Stall),
-        ("drip", Reply::Drip),
-        (
-            "wrong shape",
-            Reply::Json(200, r#"{"nodes":7,"node_id":[]}"#.into()),
-        ),
-    ]
+    let other_shape = r#"{"nodes":7,"node_id":[]}"#;
+    let mut ways = Reply::broken();
+    ways.push(("another shape", Reply::Body(200, other_shape.into())));
+    ways
 }
 
 #[test]
 fn a_broken_prometheus_or_management_url_is_named_and_costs_no_deadline() {
     let cluster = Cluster::start(1, &[]);
     for (way, reply) in ways() {
-        let fake = Fake::start(&[], reply);
+        let fake = Fake::always(reply);
         let config = Config {
             prometheus_url: fake.url(),
             more_management_urls: vec![fake.url()],
@@ -51,7 +44,10 @@ fn a_broken_prometheus_or_management_url_is_named_and_costs_no_deadline() {
             "{way}: {:?}",
             since.elapsed()
         );
-        for name in ["prometheus".to_owned(), format!("127.0.0.1:{}", fake.port)] {
+        for name in [
+            "prometheus".to_owned(),
+            format!("127.0.0.1:{}", fake.port()),
+        ] {
             let source = observation
                 .sources
                 .iter()
@@ -75,7 +71,7 @@ fn a_broken_prometheus_or_management_url_is_named_and_costs_no_deadline() {
 }
 
 #[test]
-fn a_redis_that_is_none_is_disconnected_within_the_deadline() {
+fn a_server_that_is_not_redis_is_disconnected_within_the_deadline() {
     let cluster = Cluster::start(1, &[]);
     for bytes in [
         &b""[..],
@@ -124,7 +120,7 @@ fn a_redis_that_is_none_is_disconnected_within_the_deadline() {
 
 #[test]
 fn everything_that_hangs_at_once_still_ends_in_time() {
-    let hung = Fake::start(&[], Reply::Stall);
+    let hung = Fake::always(Reply::Stall);
     let redis = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = Config {
         management_url: hung.url(),
@@ -163,7 +159,7 @@ fn no_secret_is_in_an_error_or_an_observation() {
     let observation = subject
         .observe(Deadline::after(Duration::from_secs(3)))
         .unwrap();
-    // Redis has no password here, so it refuses the one it is given: the nodes' word counts.
+    // Redis has no password here, so it refuses the one it is given: the nodes decide.
     assert_eq!(observation.data.redis_connected, None);
     assert_eq!(subject.check(&observation).violations, []);
     assert!(

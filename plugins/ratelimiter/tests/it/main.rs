@@ -8,7 +8,7 @@
 mod actions;
 mod broken;
 mod cluster;
-mod fake;
+mod conformance;
 mod older;
 mod soak;
 mod support;

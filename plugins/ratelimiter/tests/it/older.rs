@@ -2,20 +2,19 @@
 
 use ratelimiter::{ApiForm, Config};
 
-use crate::{
-    fake::{Fake, Reply},
-    support::{Cluster, Watch},
-};
+use operator_plugin_kit::testing::fake::{Fake, Reply};
+
+use crate::support::{Cluster, Watch};
 
 const COUNTERS: &str = r#"{"counters":[{"key":"user:1","count":5,"limit":100,"remaining":95}]}"#;
 
 fn node(id: &str, counters: Reply, nodes: &str) -> Fake {
     let health = format!(r#"{{"status":"healthy","node_id":"{id}"}}"#);
     let nodes = format!(r#"{{"nodes":{nodes}}}"#);
-    let json = |body: &str| Reply::Json(200, body.to_owned());
+    let json = |body: &str| Reply::Body(200, body.to_owned());
     let metrics = "ratelimiter_requests_checked_total{result=\"allowed\"} 12.0\n\
                    ratelimiter_requests_checked_total{result=\"blocked\"} 3.0\n";
-    Fake::start(
+    Fake::with_replies(
         &[
             ("GET /health", json(&health)),
             ("GET /metrics", json(metrics)),
@@ -30,7 +29,7 @@ fn node(id: &str, counters: Reply, nodes: &str) -> Fake {
                 json(r#"{"blocked":[{"key":"user:1","current_count":5,"limit":100}]}"#),
             ),
         ],
-        Reply::Json(404, r#"{"detail":"Not Found"}"#.into()),
+        Reply::Body(404, r#"{"detail":"Not Found"}"#.into()),
     )
 }
 
@@ -50,8 +49,8 @@ fn watch(cluster: &Cluster, fake: &Fake) -> Watch {
 #[test]
 fn the_older_form_is_read_as_far_as_it_goes() {
     let cluster = Cluster::start(0, &[]);
-    let fake = node("node-1", Reply::Json(200, COUNTERS.into()), "[]");
-    let (observation, report) = watch(&cluster, &fake).look();
+    let fake = node("node-1", Reply::Body(200, COUNTERS.into()), "[]");
+    let (observation, report) = watch(&cluster, &fake).cycle();
     let data = &observation.data;
     assert_eq!(data.api, Some(ApiForm::Older));
     assert_eq!(report.violations, []);
@@ -73,12 +72,12 @@ fn a_management_api_that_answers_500_without_redis_fails_nothing_else() {
     let mut cluster = Cluster::start(0, &[]);
     let fake = node(
         "node-1",
-        Reply::Json(500, "Internal Server Error".into()),
+        Reply::Body(500, "Internal Server Error".into()),
         "[]",
     );
     assert_eq!(watch(&cluster, &fake).violations(), ["redis_disconnected"]);
     cluster.redis = None;
-    let (observation, report) = watch(&cluster, &fake).look();
+    let (observation, report) = watch(&cluster, &fake).cycle();
     assert_eq!(report.violations[0].invariant, "redis_disconnected");
     assert_eq!(observation.data.nodes[0].answered, Some(true));
 }
@@ -88,11 +87,11 @@ fn a_node_that_vanishes_from_the_list_is_still_missed() {
     let cluster = Cluster::start(1, &[]);
     let fake = node(
         "node-1",
-        Reply::Json(200, COUNTERS.into()),
+        Reply::Body(200, COUNTERS.into()),
         &listed(cluster.nodes[0].port),
     );
     // At the address of node-2 a node answers that calls itself node-1: the list is wrong, and node-2 is not there.
-    let (observation, report) = watch(&cluster, &fake).look();
+    let (observation, report) = watch(&cluster, &fake).cycle();
     assert!(
         report
             .unknown
@@ -115,7 +114,7 @@ fn a_node_that_vanishes_from_the_list_is_still_missed() {
 #[test]
 fn a_node_of_the_older_form_that_dies_and_vanishes_from_the_list_is_down() {
     let cluster = Cluster::start(0, &[]);
-    let counters = || Reply::Json(200, COUNTERS.into());
+    let counters = || Reply::Body(200, COUNTERS.into());
     let (first, second) = (
         node("node-1", counters(), "[]"),
         node("node-2", counters(), "[]"),
@@ -126,7 +125,7 @@ fn a_node_of_the_older_form_that_dies_and_vanishes_from_the_list_is_down() {
         ..cluster.config()
     });
     assert_eq!(watch.violations(), [""; 0]);
-    second.die();
+    second.stop();
     for _ in 0..2 {
         assert_eq!(watch.violations(), ["node_down:node-2"]);
     }

@@ -2,85 +2,24 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::Once,
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
 use operator_plugin_api::{CheckReport, Deadline, Error, Observation, Subject};
+use operator_plugin_kit::testing::process::{self, Process, free_port};
 use ratelimiter::{Config, Data, RateLimiter};
 use serde_json::{Value, json};
 
-/// A process that ends with the test.
-pub(crate) struct Process(Child);
-
-impl Process {
-    pub(crate) fn start(command: &mut Command) -> Self {
-        let started = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(started.unwrap_or_else(|error| panic!("{command:?}: {error}")))
-    }
-
-    pub(crate) fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{signal}"))
-            .arg(self.0.id().to_string())
-            .status();
-        assert!(status.unwrap().success());
-    }
+/// Polls until there is a result; panics with what was waited for if there is none in time.
+pub(crate) fn wait_for<T>(what: &str, poll: impl FnMut() -> Option<T>) -> T {
+    process::wait_for(what, Duration::from_secs(20), poll)
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-/// Polls until it holds, and says what was waited for if it never does.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The service's binaries lie beside the tests; they are built if nobody has done so yet.
 pub(crate) fn binary(name: &str) -> PathBuf {
-    static BUILT: Once = Once::new();
-    let here = std::env::current_exe().unwrap();
-    let folder = here.parent().unwrap().parent().unwrap();
-    BUILT.call_once(|| {
-        if !folder.join("ratelimiter-service").exists() || !folder.join("ratelimiter-load").exists()
-        {
-            let build = ["build", "--quiet", "-p", "ratelimiter-service", "--bins"];
-            assert!(
-                Command::new(env!("CARGO"))
-                    .args(build)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-        }
-    });
-    folder.join(name)
+    process::binary("ratelimiter-service", name)
 }
 
 pub(crate) struct Node {
@@ -180,19 +119,8 @@ impl Cluster {
             "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: nodes, static_configs: [{{targets: [{}]}}]}}]\n",
             targets.join(", ")
         );
-        let path = self.folder.path().join("prometheus.yml");
-        std::fs::write(&path, config).unwrap();
-        let mut command = Command::new("prometheus");
-        command.arg(format!("--config.file={}", path.display()));
-        command.arg(format!(
-            "--storage.tsdb.path={}",
-            self.folder.path().join("tsdb").display()
-        ));
-        command.arg(format!(
-            "--web.listen-address=127.0.0.1:{}",
-            self.prometheus_port
-        ));
-        self.prometheus = Some(Process::start(&mut command));
+        let process = Process::prometheus(self.folder.path(), &config, self.prometheus_port);
+        self.prometheus = Some(process);
     }
 
     pub(crate) fn redis_url(&self) -> String {
@@ -224,7 +152,7 @@ impl Cluster {
         .0
     }
 
-    /// So many checks of a key, dealt out to all nodes.
+    /// This many checks of a key, in turn on all nodes.
     pub(crate) fn check_many(&self, key: &str, count: usize) {
         for turn in 0..count {
             self.check(turn % self.nodes.len(), key);
@@ -240,15 +168,17 @@ impl Cluster {
         assert_eq!(status, 200, "{answer}");
     }
 
-    pub(crate) fn redis_command(&self, words: &str) {
+    pub(crate) fn redis_command(&self, command: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.redis_port)).unwrap();
-        stream.write_all(format!("{words}\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("{command}\r\n").as_bytes())
+            .unwrap();
         let mut answer = [0; 64];
         assert!(stream.read(&mut answer).unwrap() > 0);
     }
 }
 
-/// A subject, and how it is looked at.
+/// A subject whose cycles a test runs.
 pub(crate) struct Watch(pub(crate) RateLimiter);
 
 impl Watch {
@@ -260,7 +190,7 @@ impl Watch {
         self.0.observe(Deadline::after(Duration::from_secs(5)))
     }
 
-    pub(crate) fn look(&self) -> (Observation<Data>, CheckReport) {
+    pub(crate) fn cycle(&self) -> (Observation<Data>, CheckReport) {
         let observation = self.observe().unwrap();
         // Over the boundary and back, as the host does it.
         let json = serde_json::to_string(&observation).unwrap();
@@ -271,7 +201,7 @@ impl Watch {
     /// `invariant` or `invariant:resource`, in order.
     pub(crate) fn violations(&self) -> Vec<String> {
         names(
-            self.look()
+            self.cycle()
                 .1
                 .violations
                 .into_iter()
@@ -281,7 +211,7 @@ impl Watch {
 
     pub(crate) fn unknowns(&self) -> Vec<String> {
         names(
-            self.look()
+            self.cycle()
                 .1
                 .unknown
                 .into_iter()
@@ -300,7 +230,7 @@ fn names(entries: impl Iterator<Item = (String, Option<String>)>) -> Vec<String>
     names
 }
 
-/// One request; the body of an answer that is no JSON is null.
+/// One request; the body of an answer that is not JSON is null.
 pub(crate) fn http(method: &str, url: &str, body: Option<&Value>) -> (u16, Value) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)

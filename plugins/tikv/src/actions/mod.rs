@@ -1,16 +1,16 @@
-//! What can be done to the cluster.
+//! The actions of the cluster.
 
 mod before;
-mod carry_out;
+mod execute;
 mod follow;
 mod params;
 mod request;
 
-use operator_plugin_api::{ActionDefinition, Inverse, InverseParam, Risk};
-use schemars::{JsonSchema, schema_for};
-use serde_json::{Value, json};
+use operator_plugin_api::{ActionDefinition, Inverse, Risk};
+use operator_plugin_kit::params::NoParams;
+use schemars::JsonSchema;
 
-pub(crate) use carry_out::invoke;
+pub(crate) use execute::invoke;
 
 use crate::check::names as invariants;
 
@@ -33,6 +33,26 @@ pub(crate) mod names {
     pub(crate) const CANCEL_OPERATOR: &str = "cancel_operator";
     pub(crate) const RESIGN_PD_LEADER: &str = "resign_pd_leader";
     pub(crate) const TRANSFER_PD_LEADER: &str = "transfer_pd_leader";
+
+    pub(crate) const ALL: [&str; 17] = [
+        TRANSFER_LEADER,
+        TRANSFER_PEER,
+        SPLIT_REGION,
+        MERGE_REGION,
+        SCATTER_REGION,
+        CANCEL_OPERATOR,
+        DRAIN_STORE,
+        UNDRAIN_STORE,
+        SET_STORE_LIMIT,
+        PAUSE_SCHEDULER,
+        RESUME_SCHEDULER,
+        SET_LEADER_SCHEDULE_LIMIT,
+        SET_REGION_SCHEDULE_LIMIT,
+        SET_REPLICA_SCHEDULE_LIMIT,
+        SET_LOW_SPACE_THRESHOLD,
+        RESIGN_PD_LEADER,
+        TRANSFER_PD_LEADER,
+    ];
 }
 
 /// Every action that `invoke` accepts.
@@ -47,289 +67,202 @@ pub(crate) fn definitions() -> Vec<ActionDefinition> {
 
 fn of_regions() -> Vec<ActionDefinition> {
     vec![
-        define::<params::LeaderMove>(
+        setting::<params::LeaderMove>(
             names::TRANSFER_LEADER,
+            Risk::Medium,
             "Moves a region's leader to another store that holds a healthy voter of it, and waits until it is there.",
-            Risk::Medium,
         )
-        .mends(&[invariants::HIGH_LATENCY, invariants::LEADER_IMBALANCE])
-        .undone_by(names::TRANSFER_LEADER, &[("region_id", param("region_id")), ("to_store_id", detail("previous_leader_store_id"))])
-        .done(),
-        define::<params::PeerMove>(
+        .mends([invariants::HIGH_LATENCY, invariants::LEADER_IMBALANCE])
+        .inverse(
+            Inverse::new(names::TRANSFER_LEADER)
+                .param("region_id", "region_id")
+                .detail("to_store_id", "previous_leader_store_id"),
+        ),
+        setting::<params::PeerMove>(
             names::TRANSFER_PEER,
-            "Moves one of a region's peers, with its data, to another store, and waits until it is there, which can take minutes.",
             Risk::High,
+            "Moves one of a region's peers, with its data, to another store, and waits until it is there, which can take minutes.",
         )
-        .mends(&[invariants::LOW_DISK_SPACE, invariants::UNDER_REPLICATED])
-        .undone_by(
-            names::TRANSFER_PEER,
-            &[("region_id", param("region_id")), ("from_store_id", param("to_store_id")), ("to_store_id", param("from_store_id"))],
-        )
-        .done(),
-        define::<params::Split>(
+        .mends([invariants::LOW_DISK_SPACE, invariants::UNDER_REPLICATED])
+        .inverse(
+            Inverse::new(names::TRANSFER_PEER)
+                .param("region_id", "region_id")
+                .param("from_store_id", "to_store_id")
+                .param("to_store_id", "from_store_id"),
+        ),
+        repeating::<params::Split>(
             names::SPLIT_REGION,
-            "Splits a region in two, in the middle or at a key. PD may merge small ones again.",
             Risk::Medium,
+            "Splits a region in two, in the middle or at a key. PD may merge small regions again.",
         )
-        .repeats()
-        .mends(&[invariants::HIGH_LATENCY])
-        .undone_by(
+        .mends([invariants::HIGH_LATENCY])
+        .inverse(
+            Inverse::new(names::MERGE_REGION)
+                .detail("source_region_id", "new_region_id")
+                .param("target_region_id", "region_id"),
+        ),
+        repeating::<params::Merge>(
             names::MERGE_REGION,
-            &[("source_region_id", detail("new_region_id")), ("target_region_id", param("region_id"))],
-        )
-        .done(),
-        define::<params::Merge>(
-            names::MERGE_REGION,
+            Risk::Medium,
             "Merges a region into its neighbour. Both must be healthy and fully replicated.",
-            Risk::Medium,
         )
-        .repeats()
-        .undone_by(
-            names::SPLIT_REGION,
-            &[("region_id", param("target_region_id")), ("policy", value(json!("usekey"))), ("key", detail("boundary_key"))],
-        )
-        .done(),
-        define::<params::Region>(
+        .inverse(
+            Inverse::new(names::SPLIT_REGION)
+                .param("region_id", "target_region_id")
+                .value("policy", "usekey")
+                .detail("key", "boundary_key"),
+        ),
+        repeating::<params::Region>(
             names::SCATTER_REGION,
-            "Spreads a region's peers and leader as PD sees fit. PD may find nothing to do.",
             Risk::Medium,
+            "Spreads a region's peers and leader as PD decides. PD may find nothing to do.",
         )
-        .repeats()
-        .mends(&[invariants::LEADER_IMBALANCE])
-        .done(),
-        define::<params::Region>(
+        .mends([invariants::LEADER_IMBALANCE]),
+        repeating::<params::Region>(
             names::CANCEL_OPERATOR,
-            "Cancels the operator that PD runs on a region; what it has done so far stays. Whatever runs at that moment is meant.",
             Risk::Medium,
-        )
-        .repeats()
-        .done(),
+            "Cancels the operator that PD runs on a region at that moment, whichever it is; what it has done so far remains.",
+        ),
     ]
 }
 
 fn of_stores() -> Vec<ActionDefinition> {
-    let store = [("store_id", param("store_id"))];
     vec![
-        define::<params::Store>(
+        setting::<params::Store>(
             names::DRAIN_STORE,
-            "Has PD move all leaders off a store and keep them off until `undrain_store` (evict-leader). Peers and data stay. The \
-             others must be able to carry its load.",
             Risk::High,
+            "Makes PD move all leaders off a store and keep them off until `undrain_store` (evict-leader). Peers and data stay. The \
+             other stores must be able to carry its load.",
         )
-        .mends(&[invariants::HIGH_LATENCY, invariants::SERVER_BUSY, invariants::WRITE_STALL])
-        .undone_by(names::UNDRAIN_STORE, &store)
-        .done(),
-        define::<params::Store>(
+        .mends([
+            invariants::HIGH_LATENCY,
+            invariants::SERVER_BUSY,
+            invariants::WRITE_STALL,
+        ])
+        .inverse(Inverse::new(names::UNDRAIN_STORE).param("store_id", "store_id")),
+        setting::<params::Store>(
             names::UNDRAIN_STORE,
-            "Ends a `drain_store`: the store takes leaders again, and PD's balance brings them.",
             Risk::Low,
+            "Ends a `drain_store`: the store may have leaders again, and PD's balance moves them back.",
         )
-        .mends(&[invariants::EVICT_LEADER_LEFT_BEHIND])
-        .undone_by(names::DRAIN_STORE, &store)
-        .done(),
-        define::<params::StoreLimit>(
+        .mends([invariants::EVICT_LEADER_LEFT_BEHIND])
+        .inverse(Inverse::new(names::DRAIN_STORE).param("store_id", "store_id")),
+        setting::<params::StoreLimit>(
             names::SET_STORE_LIMIT,
-            "Sets how many peers a minute PD moves to or from a store. More heals sooner and takes more from users.",
             Risk::Medium,
+            "Sets how many peers a minute PD moves to or from a store. A higher limit repairs faster and slows users down more.",
         )
-        .mends(&[invariants::UNDER_REPLICATED])
-        .undone_by(
-            names::SET_STORE_LIMIT,
-            &[("store_id", param("store_id")), ("type", param("type")), ("rate", detail("previous_rate"))],
-        )
-        .done(),
+        .mends([invariants::UNDER_REPLICATED])
+        .inverse(
+            Inverse::new(names::SET_STORE_LIMIT)
+                .param("store_id", "store_id")
+                .param("type", "type")
+                .detail("rate", "previous_rate"),
+        ),
     ]
 }
 
 fn of_schedulers() -> Vec<ActionDefinition> {
     vec![
-        define::<params::Pause>(
+        setting::<params::Pause>(
             names::PAUSE_SCHEDULER,
-            "Pauses one of PD's schedulers for at most an hour; it goes on by itself. PD forgets the pause when its leader changes.",
             Risk::Medium,
+            "Pauses one of PD's schedulers for at most an hour; it resumes by itself. PD forgets the pause when its leader changes.",
         )
-        .undone_by(names::RESUME_SCHEDULER, &[("name", param("name"))])
-        .done(),
-        define::<params::Scheduler>(names::RESUME_SCHEDULER, "Has a paused scheduler go on at once.", Risk::Low)
-            .mends(&[invariants::SCHEDULER_PAUSED_TOO_LONG])
-            .undone_by(names::PAUSE_SCHEDULER, &[("name", param("name")), ("seconds", detail("remaining_seconds"))])
-            .done(),
+        .inverse(Inverse::new(names::RESUME_SCHEDULER).param("name", "name")),
+        setting::<params::Scheduler>(
+            names::RESUME_SCHEDULER,
+            Risk::Low,
+            "Resumes a paused scheduler at once.",
+        )
+        .mends([invariants::SCHEDULER_PAUSED_TOO_LONG])
+        .inverse(
+            Inverse::new(names::PAUSE_SCHEDULER)
+                .param("name", "name")
+                .detail("seconds", "remaining_seconds"),
+        ),
     ]
 }
 
 fn of_limits() -> Vec<ActionDefinition> {
-    let limit = |name, description, mended: &[&str]| {
-        define::<params::ScheduleLimit>(name, description, Risk::Medium)
-            .mends(mended)
-            .undone_by(name, &[("limit", detail("previous_limit"))])
-            .done()
+    let limit = |name: &str, description: &str, repaired: &str| {
+        setting::<params::ScheduleLimit>(name, Risk::Medium, description)
+            .mends([repaired])
+            .inverse(Inverse::new(name).detail("limit", "previous_limit"))
     };
     vec![
         limit(
             names::SET_LEADER_SCHEDULE_LIMIT,
-            "Sets how many leader operators PD runs at a time, for a while with `ttl_seconds` or for good. 0 stops them.",
-            &[invariants::LEADER_IMBALANCE],
+            "Sets how many leader operators PD runs at a time, for a while with `ttl_seconds` or permanently. 0 stops them.",
+            invariants::LEADER_IMBALANCE,
         ),
         limit(
             names::SET_REGION_SCHEDULE_LIMIT,
-            "Sets how many region operators PD runs at a time, for a while with `ttl_seconds` or for good. 0 stops them.",
-            &[invariants::LOW_DISK_SPACE],
+            "Sets how many region operators PD runs at a time, for a while with `ttl_seconds` or permanently. 0 stops them.",
+            invariants::LOW_DISK_SPACE,
         ),
         limit(
             names::SET_REPLICA_SCHEDULE_LIMIT,
-            "Sets how many replica operators PD runs at a time, for a while with `ttl_seconds` or for good. 0 stops repair.",
-            &[invariants::UNDER_REPLICATED],
+            "Sets how many replica operators PD runs at a time, for a while with `ttl_seconds` or permanently. 0 stops repair.",
+            invariants::UNDER_REPLICATED,
         ),
-        define::<params::LowSpace>(
+        setting::<params::LowSpace>(
             names::SET_LOW_SPACE_THRESHOLD,
-            "Sets from which fill on a store takes no more regions, for all stores. A higher one brings disks closer to being full.",
             Risk::High,
+            "Sets the usage at which a store takes no more regions, for all stores. A higher one brings disks closer to being full.",
         )
-        .mends(&[invariants::LOW_DISK_SPACE])
-        .undone_by(names::SET_LOW_SPACE_THRESHOLD, &[("used_percent", detail("previous_used_percent"))])
-        .done(),
+        .mends([invariants::LOW_DISK_SPACE])
+        .inverse(
+            Inverse::new(names::SET_LOW_SPACE_THRESHOLD)
+                .detail("used_percent", "previous_used_percent"),
+        ),
     ]
 }
 
 fn of_pd() -> Vec<ActionDefinition> {
-    let back = || [("name", detail("previous_leader"))];
+    let back = || Inverse::new(names::TRANSFER_PD_LEADER).detail("name", "previous_leader");
     vec![
-        define::<params::None>(
+        repeating::<NoParams>(
             names::RESIGN_PD_LEADER,
-            "Has PD's leader hand over to another member. No timestamps are given for some seconds, so every transaction waits.",
             Risk::High,
+            "Makes PD's leader resign in favour of another member. No timestamps are allocated for some seconds, so every \
+             transaction waits.",
         )
-        .repeats()
-        .undone_by(names::TRANSFER_PD_LEADER, &back())
-        .done(),
-        define::<params::PdMember>(
+        .inverse(back()),
+        setting::<params::PdMember>(
             names::TRANSFER_PD_LEADER,
-            "Makes a member PD's leader. No timestamps are given for some seconds, so every transaction waits.",
             Risk::High,
+            "Makes a member PD's leader. No timestamps are allocated for some seconds, so every transaction waits.",
         )
-        .undone_by(names::TRANSFER_PD_LEADER, &back())
-        .done(),
+        .inverse(back()),
     ]
 }
 
-/// An action that is being described. It sets a state, and so is idempotent, unless it says that it repeats.
-struct Define(ActionDefinition);
-
-fn define<P: JsonSchema>(name: &str, description: &str, risk: Risk) -> Define {
-    Define(ActionDefinition {
-        name: name.into(),
-        description: description.into(),
-        params_schema: schema_for!(P).to_value(),
-        risk,
-        idempotent: true,
-        inverse: None,
-        mends: Vec::new(),
-        dry_run: true,
-    })
+/// An action that sets a state, so that it is idempotent.
+fn setting<P: JsonSchema>(name: &str, risk: Risk, description: &str) -> ActionDefinition {
+    repeating::<P>(name, risk, description).idempotent()
 }
 
-impl Define {
-    fn repeats(mut self) -> Self {
-        self.0.idempotent = false;
-        self
-    }
-
-    fn mends(mut self, invariants: &[&str]) -> Self {
-        self.0.mends = invariants.iter().map(|name| (*name).to_owned()).collect();
-        self
-    }
-
-    fn undone_by(mut self, action: &str, params: &[(&str, InverseParam)]) -> Self {
-        let params = params
-            .iter()
-            .map(|(name, from)| ((*name).to_owned(), from.clone()));
-        self.0.inverse = Some(Inverse {
-            action: action.into(),
-            params: params.collect(),
-        });
-        self
-    }
-
-    fn done(self) -> ActionDefinition {
-        self.0
-    }
-}
-
-fn param(name: &str) -> InverseParam {
-    InverseParam::Param(name.into())
-}
-
-fn detail(name: &str) -> InverseParam {
-    InverseParam::Detail(name.into())
-}
-
-fn value(value: Value) -> InverseParam {
-    InverseParam::Value(value)
+/// An action that does something each time.
+fn repeating<P: JsonSchema>(name: &str, risk: Risk, description: &str) -> ActionDefinition {
+    ActionDefinition::new::<P>(name, risk, description).dry_run()
 }
 
 #[cfg(test)]
 mod tests {
+    use operator_plugin_kit::testing::definitions::{
+        assert_inverses_are_complete, assert_names_exist, assert_params_are_bounded,
+    };
+
     use super::*;
 
     #[test]
-    fn every_inverse_is_an_action_and_gets_each_of_its_required_parameters() {
-        let all = definitions();
-        assert_eq!(all.len(), 17);
-        for definition in &all {
-            let Some(inverse) = &definition.inverse else {
-                continue;
-            };
-            let other = all
-                .iter()
-                .find(|other| other.name == inverse.action)
-                .unwrap();
-            let none = Vec::new();
-            let required = other.params_schema["required"].as_array().unwrap_or(&none);
-            let given: Vec<_> = inverse.params.keys().map(String::as_str).collect();
-            for name in required {
-                assert!(
-                    given.contains(&name.as_str().unwrap()),
-                    "{} lacks {name}",
-                    definition.name
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn every_parameter_is_typed_and_bounded_and_no_other_is_accepted() {
-        for definition in definitions() {
-            let schema = &definition.params_schema;
-            assert_eq!(schema["additionalProperties"], false, "{}", definition.name);
-            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-                let enumerated = !property["enum"].is_null() || !property["oneOf"].is_null();
-                let bounded = enumerated
-                    || !property["maximum"].is_null()
-                    || !property["maxLength"].is_null();
-                assert!(bounded, "{}.{name}: {property}", definition.name);
-            }
-        }
-    }
-
-    #[test]
-    fn whatever_is_mended_or_suggested_exists() {
-        let description = crate::describe::description();
-        let actions = definitions();
-        for action in &actions {
-            for name in &action.mends {
-                assert!(
-                    description
-                        .invariants
-                        .iter()
-                        .any(|invariant| invariant.name == *name),
-                    "{name}"
-                );
-            }
-        }
-        for invariant in &description.invariants {
-            for name in &invariant.suggested_actions {
-                assert!(actions.iter().any(|action| action.name == *name), "{name}");
-            }
-        }
+    fn what_is_declared_fits_together() {
+        let definitions = definitions();
+        let declared: Vec<_> = definitions.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(declared, names::ALL);
+        assert_inverses_are_complete(&definitions);
+        assert_params_are_bounded(&definitions);
+        assert_names_exist(&crate::describe::description(), &definitions);
     }
 }

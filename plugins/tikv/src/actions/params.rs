@@ -1,9 +1,8 @@
-//! The parameters of the actions. Their bounds stand in the schema and are proven again here, all at once, before anything
-//! is sent.
+//! The parameters of the actions.
 
-use operator_plugin_api::{Call, Error, ErrorKind};
+use operator_plugin_kit::{Faults, params::Bounded};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 /// PD counts its ids up from 1.
 const MAX_ID: u64 = i64::MAX as u64;
@@ -15,11 +14,6 @@ const MAX_KEY_BYTES: usize = 16_384;
 const MAX_PAUSE_S: u64 = 3_600;
 const MAX_SCHEDULE_LIMIT: u64 = 65_536;
 const TTL_S: std::ops::RangeInclusive<u64> = 10..=86_400;
-
-/// Nothing.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct None {}
 
 /// A region, and where its leader should be.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -44,7 +38,7 @@ pub(crate) struct PeerMove {
     /// The store that holds the peer.
     #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
     pub(crate) from_store_id: u64,
-    /// A store without a peer of the region; never `from_store_id`, which no schema can say.
+    /// A store without a peer of the region; never `from_store_id`, which no schema can express.
     #[schemars(
         range(min = 1, max = 9_223_372_036_854_775_807_u64),
         extend("examples" = [2])
@@ -89,7 +83,7 @@ pub(crate) struct Split {
     pub(crate) key: Option<String>,
 }
 
-/// A region, and the neighbour that takes it in.
+/// A region, and the neighbour that absorbs it.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Merge {
@@ -134,7 +128,7 @@ pub(crate) struct StoreLimit {
     /// Which way.
     #[serde(rename = "type")]
     pub(crate) kind: LimitKind,
-    /// Peers a minute. 15 is PD's default, 100000000 is no limit.
+    /// Peers a minute. 15 is PD's default, 100000000 is unlimited.
     #[schemars(range(min = 0.1, max = 100_000_000.0))]
     pub(crate) rate: f64,
 }
@@ -150,7 +144,7 @@ pub(crate) struct Pause {
         extend("examples" = ["balance-leader-scheduler"])
     )]
     pub(crate) name: String,
-    /// After this it goes on by itself.
+    /// After this it resumes by itself.
     #[schemars(range(min = 1, max = 3_600))]
     pub(crate) seconds: u64,
 }
@@ -175,13 +169,13 @@ pub(crate) struct ScheduleLimit {
     /// Operators at a time; 0 is none.
     #[schemars(range(min = 0, max = 65_536))]
     pub(crate) limit: u64,
-    /// After this PD goes back by itself. Without it the limit stays.
+    /// After this PD reverts it by itself. Without it the limit is permanent.
     #[serde(default)]
     #[schemars(range(min = 10, max = 86_400))]
     pub(crate) ttl_seconds: Option<u64>,
 }
 
-/// From which fill a store takes no more regions.
+/// The usage at which a store takes no more regions.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LowSpace {
@@ -199,169 +193,127 @@ pub(crate) struct PdMember {
     pub(crate) name: String,
 }
 
-/// What does not fit, one entry for each fault.
-pub(super) trait Bounded {
-    fn faults(&self) -> Vec<Option<String>>;
-}
-
-impl Bounded for None {
-    fn faults(&self) -> Vec<Option<String>> {
-        Vec::new()
-    }
-}
-
 impl Bounded for LeaderMove {
-    fn faults(&self) -> Vec<Option<String>> {
-        vec![
-            id("region_id", self.region_id),
-            id("to_store_id", self.to_store_id),
-        ]
+    fn check(&self, faults: &mut Faults) {
+        check_id("region_id", self.region_id, faults);
+        check_id("to_store_id", self.to_store_id, faults);
     }
 }
 
 impl Bounded for PeerMove {
-    fn faults(&self) -> Vec<Option<String>> {
-        let same = self.from_store_id == self.to_store_id;
-        vec![
-            id("region_id", self.region_id),
-            id("from_store_id", self.from_store_id),
-            id("to_store_id", self.to_store_id),
-            same.then(|| "`from_store_id` and `to_store_id` must not be the same".into()),
-        ]
+    fn check(&self, faults: &mut Faults) {
+        check_id("region_id", self.region_id, faults);
+        check_id("from_store_id", self.from_store_id, faults);
+        check_id("to_store_id", self.to_store_id, faults);
+        if self.from_store_id == self.to_store_id {
+            faults.push("`from_store_id` and `to_store_id` must differ");
+        }
     }
 }
 
 impl Bounded for Region {
-    fn faults(&self) -> Vec<Option<String>> {
-        vec![id("region_id", self.region_id)]
+    fn check(&self, faults: &mut Faults) {
+        check_id("region_id", self.region_id, faults);
     }
 }
 
 impl Bounded for Split {
-    fn faults(&self) -> Vec<Option<String>> {
+    fn check(&self, faults: &mut Faults) {
+        check_id("region_id", self.region_id, faults);
         let by_key = self.policy == SplitPolicy::Usekey;
-        let key = match &self.key {
-            Some(key) if by_key => hex(key),
-            None if by_key => Some("`key` must be given with the policy `usekey`".into()),
-            Some(_) => Some("`key` is only for the policy `usekey`".into()),
-            None => None,
-        };
-        vec![id("region_id", self.region_id), key]
+        match &self.key {
+            Some(key) if by_key => check_hex("key", key, faults),
+            None if by_key => faults.push("`key` must be given with the policy `usekey`"),
+            Some(_) => faults.push("`key` is only for the policy `usekey`"),
+            None => {}
+        }
     }
 }
 
 impl Bounded for Merge {
-    fn faults(&self) -> Vec<Option<String>> {
-        let same = self.source_region_id == self.target_region_id;
-        vec![
-            id("source_region_id", self.source_region_id),
-            id("target_region_id", self.target_region_id),
-            same.then(|| "`source_region_id` and `target_region_id` must not be the same".into()),
-        ]
+    fn check(&self, faults: &mut Faults) {
+        check_id("source_region_id", self.source_region_id, faults);
+        check_id("target_region_id", self.target_region_id, faults);
+        if self.source_region_id == self.target_region_id {
+            faults.push("`source_region_id` and `target_region_id` must differ");
+        }
     }
 }
 
 impl Bounded for Store {
-    fn faults(&self) -> Vec<Option<String>> {
-        vec![id("store_id", self.store_id)]
+    fn check(&self, faults: &mut Faults) {
+        check_id("store_id", self.store_id, faults);
     }
 }
 
 impl Bounded for StoreLimit {
-    fn faults(&self) -> Vec<Option<String>> {
-        vec![
-            id("store_id", self.store_id),
-            fraction("rate", self.rate, 0.1, MAX_RATE),
-        ]
+    fn check(&self, faults: &mut Faults) {
+        check_id("store_id", self.store_id, faults);
+        faults.within("rate", self.rate, 0.1..=MAX_RATE);
     }
 }
 
 impl Bounded for Pause {
-    fn faults(&self) -> Vec<Option<String>> {
-        vec![
-            scheduler(&self.name),
-            number("seconds", self.seconds, 1, MAX_PAUSE_S),
-        ]
+    fn check(&self, faults: &mut Faults) {
+        check_scheduler("name", &self.name, faults);
+        faults.within("seconds", self.seconds, 1..=MAX_PAUSE_S);
     }
 }
 
 impl Bounded for Scheduler {
-    fn faults(&self) -> Vec<Option<String>> {
-        vec![scheduler(&self.name)]
+    fn check(&self, faults: &mut Faults) {
+        check_scheduler("name", &self.name, faults);
     }
 }
 
 impl Bounded for ScheduleLimit {
-    fn faults(&self) -> Vec<Option<String>> {
-        let ttl = self
-            .ttl_seconds
-            .and_then(|ttl| number("ttl_seconds", ttl, *TTL_S.start(), *TTL_S.end()));
-        vec![number("limit", self.limit, 0, MAX_SCHEDULE_LIMIT), ttl]
+    fn check(&self, faults: &mut Faults) {
+        faults.within("limit", self.limit, 0..=MAX_SCHEDULE_LIMIT);
+        if let Some(ttl) = self.ttl_seconds {
+            faults.within("ttl_seconds", ttl, TTL_S);
+        }
     }
 }
 
 impl Bounded for LowSpace {
-    fn faults(&self) -> Vec<Option<String>> {
-        vec![fraction("used_percent", self.used_percent, 1.0, 99.0)]
+    fn check(&self, faults: &mut Faults) {
+        faults.within("used_percent", self.used_percent, 1.0..=99.0);
     }
 }
 
 impl Bounded for PdMember {
-    fn faults(&self) -> Vec<Option<String>> {
-        vec![text("name", &self.name, MAX_NAME_BYTES)]
+    fn check(&self, faults: &mut Faults) {
+        faults.length("name", &self.name, 1..=MAX_NAME_BYTES);
     }
 }
 
-fn id(name: &str, id: u64) -> Option<String> {
-    number(name, id, 1, MAX_ID)
+fn check_id(name: &str, id: u64, faults: &mut Faults) {
+    faults.within(name, id, 1..=MAX_ID);
 }
 
-fn number(name: &str, number: u64, least: u64, most: u64) -> Option<String> {
-    (!(least..=most).contains(&number))
-        .then(|| format!("`{name}` must be from {least} to {most}, not {number}"))
-}
-
-fn fraction(name: &str, number: f64, least: f64, most: f64) -> Option<String> {
-    (!(least..=most).contains(&number))
-        .then(|| format!("`{name}` must be from {least} to {most}, not {number}"))
-}
-
-fn text(name: &str, text: &str, most: usize) -> Option<String> {
-    let length = text.len();
-    (!(1..=most).contains(&length))
-        .then(|| format!("`{name}` must have from 1 to {most} bytes, not {length}"))
-}
-
-fn hex(key: &str) -> Option<String> {
+fn check_hex(name: &str, key: &str, faults: &mut Faults) {
+    faults.length(name, key, 1..=MAX_KEY_BYTES);
     let fits = key.len().is_multiple_of(2) && key.bytes().all(|byte| byte.is_ascii_hexdigit());
-    text("key", key, MAX_KEY_BYTES)
-        .or_else(|| (!fits).then(|| "`key` must be pairs of hexadecimal digits".into()))
+    if !fits {
+        faults.push(format!("`{name}` must be pairs of hexadecimal digits"));
+    }
 }
 
-/// One scheduler: PD takes `all` too, which no action of ours should.
-fn scheduler(name: &str) -> Option<String> {
-    let bare = name.trim_end_matches(|c: char| c.is_ascii_digit());
+/// A single scheduler: PD accepts `all` too, which no action of this plugin should pause.
+fn check_scheduler(name: &str, scheduler: &str, faults: &mut Faults) {
+    faults.length(name, scheduler, 1..=MAX_NAME_BYTES);
+    let bare = scheduler.trim_end_matches(|c: char| c.is_ascii_digit());
     let bare = bare
         .strip_suffix('-')
-        .filter(|_| bare.len() < name.len())
-        .unwrap_or(name);
-    let known = name
+        .filter(|_| bare.len() < scheduler.len())
+        .unwrap_or(scheduler);
+    let known = scheduler
         .bytes()
         .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let fits = known && bare.len() > "-scheduler".len() && bare.ends_with("-scheduler");
-    text("name", name, MAX_NAME_BYTES).or_else(|| {
-        (!fits).then(|| {
-            "`name` must be that of one scheduler, as in `balance-leader-scheduler`".into()
-        })
-    })
-}
-
-pub(super) fn parse<P: DeserializeOwned + Bounded>(call: &Call) -> Result<P, Error> {
-    let params: P = call.params()?;
-    let faults: Vec<_> = params.faults().into_iter().flatten().collect();
-    if faults.is_empty() {
-        return Ok(params);
+    if !fits {
+        faults.push(format!(
+            "`{name}` must name one scheduler, as in `balance-leader-scheduler`"
+        ));
     }
-    let message = format!("parameters of `{}`: {}", call.action, faults.join("; "));
-    Err(Error::new(ErrorKind::Invalid, message))
 }

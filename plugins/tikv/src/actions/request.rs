@@ -1,16 +1,19 @@
-//! From an action to the request that carries it out.
+//! The request of an action.
 
-use operator_plugin_api::{Call, Error, ErrorKind};
+use operator_plugin_api::{Call, Error};
+use operator_plugin_kit::{
+    Change, Method,
+    endpoint::segment,
+    params::{NoParams, parse, unknown_action},
+};
 use serde_json::{Value, json};
-use ureq::http::Method;
 
 use super::{
     names,
-    params::{self, SplitPolicy, parse},
+    params::{self, SplitPolicy},
 };
-use crate::{http::Change, pd::segment};
 
-/// An action with parameters that are proven to fit.
+/// An action with valid parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     TransferLeader(params::LeaderMove),
@@ -68,12 +71,9 @@ impl Action {
             names::SET_REPLICA_SCHEDULE_LIMIT => limit(Schedule::Replica),
             names::SET_LOW_SPACE_THRESHOLD => parse(call).map(Self::SetLowSpaceThreshold),
             names::CANCEL_OPERATOR => parse(call).map(Self::CancelOperator),
-            names::RESIGN_PD_LEADER => parse(call).map(|params::None {}| Self::ResignPdLeader),
+            names::RESIGN_PD_LEADER => parse(call).map(|NoParams {}| Self::ResignPdLeader),
             names::TRANSFER_PD_LEADER => parse(call).map(Self::TransferPdLeader),
-            other => Err(Error::new(
-                ErrorKind::Invalid,
-                format!("there is no action `{other}`"),
-            )),
+            other => Err(unknown_action(other, names::ALL)),
         }
     }
 
@@ -118,19 +118,18 @@ impl Action {
                 json!({"low-space-ratio": to.used_percent / 100.0}),
             ),
             Self::CancelOperator(of) => delete(&format!("/operators/{}", of.region_id)),
-            Self::ResignPdLeader => change(Method::POST, "/leader/resign", None),
+            Self::ResignPdLeader => change(Method::POST, "/leader/resign"),
             Self::TransferPdLeader(to) => change(
                 Method::POST,
                 &format!("/leader/transfer/{}", segment(&to.name)),
-                None,
             ),
         }
     }
 
-    /// Ends the temporary value that keeps a lasting one from being set; where that may be.
+    /// Removes the temporary value that blocks a permanent one, where there can be one.
     pub(super) fn request_to_clear(&self) -> Option<Change> {
         match self {
-            // PD takes whatever value together with no time as the end of the temporary one.
+            // PD removes the temporary value when it gets any value with a time of 0.
             Self::SetScheduleLimit(schedule, to) if to.ttl_seconds.is_none() => {
                 Some(temporary(*schedule, to.limit, 0))
             }
@@ -177,47 +176,32 @@ fn operator(body: Value) -> Change {
 }
 
 fn post(path: &str, body: Value) -> Change {
-    change(Method::POST, path, Some(body))
+    change(Method::POST, path).body(body)
 }
 
 fn delete(path: &str) -> Change {
-    change(Method::DELETE, path, None)
+    change(Method::DELETE, path)
 }
 
-fn change(method: Method, path: &str, body: Option<Value>) -> Change {
-    Change {
-        method,
-        path: format!("/pd/api/v1{path}"),
-        body,
-    }
+fn change(method: Method, path: &str) -> Change {
+    Change::new(method, format!("/pd/api/v1{path}"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use operator_plugin_api::Deadline;
+    use operator_plugin_api::{Deadline, ErrorKind};
 
     use super::*;
 
     fn call(action: &str, params: Value) -> Call {
-        Call {
-            action: action.into(),
-            params,
-            deadline: Deadline::after(Duration::from_secs(1)),
-            idempotency_key: "1".into(),
-            dry_run: false,
-        }
+        Call::new(action, params, Deadline::after(Duration::from_secs(1)))
     }
 
     fn line(action: &str, params: Value) -> String {
         let change = Action::parse(&call(action, params)).unwrap().request();
-        let path = change.path.trim_start_matches("/pd/api/v1");
-        let body = change
-            .body
-            .map(|body| format!(" {body}"))
-            .unwrap_or_default();
-        format!("{} {path}{body}", change.method)
+        change.to_string().replacen("/pd/api/v1", "", 1)
     }
 
     #[test]
@@ -320,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn invalid_parameters_are_rejected() {
         for (action, params) in [
             ("nothing", json!({})),
             ("transfer_leader", json!({})),

@@ -1,41 +1,53 @@
 //! `leader_imbalance`.
 
+use std::collections::BTreeMap;
+
+use operator_plugin_api::{Unknown, Violation};
+use operator_plugin_kit::Findings;
 use serde_json::json;
 
-use super::{Findings, names::LEADER_IMBALANCE, standing::is_tiflash};
-use crate::{
-    observation::{Data, Store, StoreState},
-    thresholds::Thresholds,
-};
+use super::{names::LEADER_IMBALANCE, no_threshold, store_health::is_tiflash};
+use crate::observation::{Data, Store, StoreState};
 
-pub(super) fn check(data: &Data, thresholds: &Thresholds, findings: &mut Findings) {
+pub(super) fn check(data: &Data, findings: &mut Findings) {
+    let Some(most_percent) = data.thresholds.leader_imbalance_percent else {
+        let reason = no_threshold("leader_imbalance_percent");
+        return findings.unknown(Unknown::new(LEADER_IMBALANCE, reason));
+    };
+    let Some(floor) = data.thresholds.leader_imbalance_floor else {
+        let reason = no_threshold("leader_imbalance_floor");
+        return findings.unknown(Unknown::new(LEADER_IMBALANCE, reason));
+    };
     let Some(scores) = data.stores.as_deref().and_then(scores) else {
-        let reason = "the leader score of a store that may have leaders is not known";
-        findings.unknown(LEADER_IMBALANCE, None, reason);
-        return;
+        let reason = "the leader score of a store that may have leaders is unknown";
+        return findings.unknown(Unknown::new(LEADER_IMBALANCE, reason));
     };
     let Some((mean, id, score)) = farthest(&scores) else {
         return;
     };
     let off = (score - mean).abs();
-    let share = 100.0 * off / mean;
-    if off <= thresholds.leader_imbalance_floor || share <= thresholds.leader_imbalance_percent {
+    let percent = 100.0 * off / mean;
+    if off <= floor || percent <= most_percent {
         return;
     }
     let message = format!(
-        "store {id} has a leader score of {score:.0}, {share:.0} % off the mean of {mean:.0}"
+        "store {id} has a leader score of {score:.0}, {percent:.0} % off the mean of {mean:.0}"
     );
+    let by_store: BTreeMap<_, _> = scores
+        .iter()
+        .map(|(id, score)| (id.to_string(), score))
+        .collect();
     let evidence = json!({
-        "leader_scores": scores.iter().map(|(id, score)| (id.to_string(), score)).collect::<std::collections::BTreeMap<_, _>>(),
+        "leader_scores": by_store,
         "mean": mean,
-        "threshold_percent": thresholds.leader_imbalance_percent,
+        "threshold_percent": most_percent,
         "leader_schedule_limit": data.config.leader_schedule_limit,
         "paused_schedulers": data.schedulers.paused,
     });
-    findings.violate(LEADER_IMBALANCE, None, message, evidence);
+    findings.violation(Violation::new(LEADER_IMBALANCE, message).evidence(evidence));
 }
 
-/// Of each store that PD gives leaders to. None where one of them, or whether it is one, is not known.
+/// The score of each store that PD gives leaders to. None where one of them is unknown, or whether it is such a store.
 fn scores(stores: &[Store]) -> Option<Vec<(u64, f64)>> {
     let mut scores = Vec::new();
     for store in stores {
@@ -72,8 +84,10 @@ fn farthest(scores: &[(u64, f64)]) -> Option<(f64, u64, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use operator_plugin_kit::testing::verdicts;
+
     use super::*;
-    use crate::check::samples::{healthy, verdicts};
+    use crate::check::samples::{self, healthy};
 
     fn judge(scores: [f64; 3], change: impl FnOnce(&mut [Store])) -> Vec<String> {
         let mut data = healthy();
@@ -83,7 +97,7 @@ mod tests {
         }
         change(stores);
         let mut findings = Findings::default();
-        check(&data, &Thresholds::default(), &mut findings);
+        check(&data, &mut findings);
         verdicts(&findings.report())
     }
 
@@ -137,6 +151,20 @@ mod tests {
             judge([60.0, 60.0, 60.0], |stores| stores[0].leader_score =
                 Some(-1.0)),
             unknown
+        );
+    }
+
+    #[test]
+    fn without_its_thresholds_no_imbalance_is_judged() {
+        let without = |change: fn(&mut Data)| samples::judge(super::check, change);
+        let expected = ["leader_imbalance * unknown"];
+        assert_eq!(
+            without(|data| data.thresholds.leader_imbalance_percent = None),
+            expected
+        );
+        assert_eq!(
+            without(|data| data.thresholds.leader_imbalance_floor = None),
+            expected
         );
     }
 }

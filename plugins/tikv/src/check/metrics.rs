@@ -1,16 +1,20 @@
-//! What Prometheus tells of each store: `high_latency`, `raft_log_lag`, `write_stall` and `server_busy`.
+//! Prometheus's metrics of each store: `high_latency`, `raft_log_lag`, `write_stall` and `server_busy`.
 
+use std::collections::BTreeMap;
+
+use operator_plugin_api::{Unknown, Violation};
+use operator_plugin_kit::Findings;
 use serde_json::json;
 
 use super::{
-    Findings, named,
+    named,
     names::{HIGH_LATENCY, RAFT_LOG_LAG, SERVER_BUSY, WRITE_STALL},
-    resource,
-    standing::{self, Standing, is_tiflash},
+    no_threshold, resource,
+    store_health::{self, StoreHealth, is_tiflash},
 };
 use crate::{
     observation::{Data, Store, StoreMetrics},
-    thresholds::Thresholds,
+    thresholds::ObservedThresholds,
 };
 
 /// One invariant over one number of each store.
@@ -18,127 +22,130 @@ struct Rule {
     invariant: &'static str,
     what: &'static str,
     unit: &'static str,
-    most: f64,
+    /// The threshold, or the name of the one that the observation lacks.
+    most: fn(&ObservedThresholds) -> Result<f64, &'static str>,
     of: fn(&StoreMetrics) -> Option<f64>,
 }
 
-fn rules(thresholds: &Thresholds) -> [Rule; 4] {
-    [
-        Rule {
-            invariant: HIGH_LATENCY,
-            what: "the p99 of its requests",
-            unit: "ms",
-            most: thresholds.latency_p99_ms,
-            of: |metrics| metrics.latency_p99_ms,
+const RULES: [Rule; 4] = [
+    Rule {
+        invariant: HIGH_LATENCY,
+        what: "the p99 of its requests",
+        unit: "ms",
+        most: |thresholds| thresholds.latency_p99_ms.ok_or("latency_p99_ms"),
+        of: |metrics| metrics.latency_p99_ms,
+    },
+    Rule {
+        invariant: RAFT_LOG_LAG,
+        what: "the p99 of its followers' lag",
+        unit: "entries",
+        most: |thresholds| {
+            thresholds
+                .raft_log_lag_entries
+                .ok_or("raft_log_lag_entries")
         },
-        Rule {
-            invariant: RAFT_LOG_LAG,
-            what: "the p99 of its followers' lag",
-            unit: "entries",
-            most: thresholds.raft_log_lag_entries,
-            of: |metrics| metrics.raft_log_lag,
-        },
-        Rule {
-            invariant: WRITE_STALL,
-            what: "the p99 of its write stalls",
-            unit: "µs",
-            most: 0.0,
-            of: |metrics| metrics.write_stall_us,
-        },
-        Rule {
-            invariant: SERVER_BUSY,
-            what: "what it turns away because a queue is full",
-            unit: "a second",
-            most: 0.0,
-            of: |metrics| metrics.rejected_per_second,
-        },
-    ]
-}
+        of: |metrics| metrics.raft_log_lag,
+    },
+    Rule {
+        invariant: WRITE_STALL,
+        what: "the p99 of its write stalls",
+        unit: "µs",
+        most: |_| Ok(0.0),
+        of: |metrics| metrics.write_stall_us,
+    },
+    Rule {
+        invariant: SERVER_BUSY,
+        what: "the rate of requests rejected because a queue is full",
+        unit: "a second",
+        most: |_| Ok(0.0),
+        of: |metrics| metrics.rejected_per_second,
+    },
+];
 
-pub(super) fn check(data: &Data, thresholds: &Thresholds, findings: &mut Findings) {
-    let rules = rules(thresholds);
+pub(super) fn check(data: &Data, findings: &mut Findings) {
     let Some((stores, metrics)) = data.stores.as_ref().zip(data.store_metrics.as_ref()) else {
         let reason = match &data.metrics_error {
             Some(error) => format!("Prometheus: {error}"),
             None => "there are no metrics of the stores".to_owned(),
         };
-        for rule in &rules {
-            findings.unknown(rule.invariant, None, reason.clone());
-        }
-        return;
+        return findings.all_unknown(RULES.iter().map(|rule| rule.invariant), &reason);
     };
+    for rule in &RULES {
+        match (rule.most)(&data.thresholds) {
+            Ok(most) => judge_all(rule, most, stores, metrics, data, findings),
+            Err(name) => findings.unknown(Unknown::new(rule.invariant, no_threshold(name))),
+        }
+    }
+}
+
+fn judge_all(
+    rule: &Rule,
+    most: f64,
+    stores: &[Store],
+    metrics: &BTreeMap<String, StoreMetrics>,
+    data: &Data,
+    findings: &mut Findings,
+) {
     for store in stores {
         let measured = metrics.get(&store.id.to_string());
-        match standing::of(store, data).zip(is_tiflash(store)) {
-            // A store that PD has given up serves nothing that could be measured, and has a ticket of its own.
-            Some((Standing::Down | Standing::Gone, _) | (_, true)) => {}
-            Some((Standing::Up | Standing::Silent, false)) => {
-                for rule in &rules {
-                    judge(rule, store, measured, findings);
-                }
+        match store_health::of(store, data).zip(is_tiflash(store)) {
+            // A store that is down serves nothing that could be measured, and has its own ticket.
+            Some((StoreHealth::Down | StoreHealth::Gone, _) | (_, true)) => {}
+            Some((StoreHealth::Up | StoreHealth::Silent, false)) => {
+                judge(rule, most, store, measured, findings);
             }
             None => {
-                let reason = "it is not known whether it serves, or what it is";
-                for rule in &rules {
-                    findings.unknown(rule.invariant, resource(store.id), reason);
-                }
+                let reason = "it is unknown whether it serves, or whether it is TiKV or TiFlash";
+                let unknown = Unknown::new(rule.invariant, reason);
+                findings.unknown(unknown.resource(resource(store.id)));
             }
         }
     }
 }
 
-fn judge(rule: &Rule, store: &Store, measured: Option<&StoreMetrics>, findings: &mut Findings) {
-    match measured.and_then(rule.of) {
-        Some(value) if value > rule.most => {
-            let (what, unit, most) = (rule.what, rule.unit, rule.most);
-            let message = format!(
-                "{}: {what} is {value:.1} {unit}, {most} are allowed",
-                named(store)
-            );
+fn judge(
+    rule: &Rule,
+    most: f64,
+    store: &Store,
+    measured: Option<&StoreMetrics>,
+    findings: &mut Findings,
+) {
+    let (what, unit) = (rule.what, rule.unit);
+    let reason = match measured.and_then(rule.of) {
+        Some(value) if value > most => {
+            let name = named(store);
+            let message = format!("{name}: {what} is {value:.1} {unit}, {most} are allowed");
             let evidence =
                 json!({"value": value, "threshold": most, "unit": unit, "metrics": measured});
-            findings.violate(rule.invariant, resource(store.id), message, evidence);
+            let violation = Violation::new(rule.invariant, message).evidence(evidence);
+            return findings.violation(violation.resource(resource(store.id)));
         }
-        Some(value) if value >= 0.0 => {}
-        Some(_) => findings.unknown(
-            rule.invariant,
-            resource(store.id),
-            format!("{} is no possible number", rule.what),
-        ),
-        None => findings.unknown(
-            rule.invariant,
-            resource(store.id),
-            missing(rule, store, measured),
-        ),
-    }
+        Some(value) if value >= 0.0 => return,
+        Some(_) => format!("{what} is not a possible number"),
+        None => missing(rule, store, measured),
+    };
+    findings.unknown(Unknown::new(rule.invariant, reason).resource(resource(store.id)));
 }
 
 fn missing(rule: &Rule, store: &Store, measured: Option<&StoreMetrics>) -> String {
     let instance = store.status_address.as_deref().unwrap_or("unknown");
     match measured.and_then(|metrics| metrics.scraped) {
         Some(true) => format!(
-            "Prometheus scrapes {instance} and does not know {}: nothing happened within a minute",
+            "Prometheus scrapes {instance} but has no value for {}: nothing happened within a minute",
             rule.what
         ),
         Some(false) => format!("Prometheus cannot scrape {instance}"),
-        None => format!("Prometheus knows no instance {instance}, or several stores claim it"),
+        None => format!("Prometheus has no instance {instance}, or several stores claim it"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        check::samples::{healthy, verdicts},
-        observation::StoreState,
-    };
+    use crate::{check::samples, observation::StoreState};
 
     fn judge(change: impl FnOnce(&mut Data)) -> Vec<String> {
-        let mut data = healthy();
-        change(&mut data);
-        let mut findings = Findings::default();
-        check(&data, &Thresholds::default(), &mut findings);
-        verdicts(&findings.report())
+        samples::judge(check, change)
     }
 
     fn of(set: impl FnOnce(&mut StoreMetrics)) -> Vec<String> {
@@ -188,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_without_life_or_of_another_kind_is_not_measured() {
+    fn a_store_that_is_down_or_of_tiflash_is_not_measured() {
         let without = |change: fn(&mut Store)| {
             judge(|data| {
                 data.store_metrics.as_mut().unwrap().remove("1");
@@ -208,5 +215,20 @@ mod tests {
             4
         );
         assert_eq!(without(|store| store.state = None).len(), 4);
+    }
+
+    #[test]
+    fn without_its_threshold_an_invariant_is_unknown_and_the_others_are_judged() {
+        let without = judge(|data| {
+            data.thresholds = ObservedThresholds::default();
+            let metrics = data.store_metrics.as_mut().unwrap().get_mut("4").unwrap();
+            metrics.write_stall_us = Some(1.0);
+        });
+        let expected = [
+            "high_latency * unknown",
+            "raft_log_lag * unknown",
+            "write_stall store-4 violated",
+        ];
+        assert_eq!(without, expected);
     }
 }

@@ -5,23 +5,18 @@ mod metrics;
 mod pd;
 mod regions;
 mod schedulers;
-mod standing;
+mod store_health;
 mod stores;
 
 #[cfg(test)]
-mod laws;
+mod properties;
 #[cfg(test)]
 pub(crate) mod samples;
 
-use std::collections::{BTreeMap, BTreeSet};
+use operator_plugin_api::CheckReport;
+use operator_plugin_kit::Findings;
 
-use operator_plugin_api::{CheckReport, Severity, Unknown, Violation};
-use serde_json::Value;
-
-use crate::{
-    observation::{Data, Store},
-    thresholds::Thresholds,
-};
+use crate::observation::{Data, Store};
 
 pub(crate) use stores::disk_used_percent;
 
@@ -45,118 +40,21 @@ pub(crate) mod names {
     pub(crate) const EVICT_LEADER_LEFT_BEHIND: &str = "evict_leader_left_behind";
 }
 
-/// Of one invariant, this many resources are reported one by one, and the rest as one.
-const MAX_RESOURCES: usize = 50;
-
 /// Judges every invariant.
-pub(crate) fn check(data: &Data, thresholds: &Thresholds) -> CheckReport {
+pub(crate) fn check(data: &Data) -> CheckReport {
     let mut findings = Findings::default();
     pd::check(data, &mut findings);
-    stores::check(data, thresholds, &mut findings);
-    metrics::check(data, thresholds, &mut findings);
+    stores::check(data, &mut findings);
+    metrics::check(data, &mut findings);
     regions::check(data, &mut findings);
-    leaders::check(data, thresholds, &mut findings);
-    schedulers::check(data, thresholds, &mut findings);
+    leaders::check(data, &mut findings);
+    schedulers::check(data, &mut findings);
     findings.report()
 }
 
-/// What was found so far.
-#[derive(Debug, Default)]
-struct Findings(CheckReport);
-
-impl Findings {
-    fn violate(
-        &mut self,
-        invariant: &str,
-        resource: Option<String>,
-        message: String,
-        evidence: Value,
-    ) {
-        self.0.violations.push(Violation {
-            invariant: invariant.into(),
-            resource,
-            severity: None,
-            message,
-            evidence,
-        });
-    }
-
-    /// Of the violation that was told last.
-    fn severity(&mut self, severity: Severity) {
-        if let Some(last) = self.0.violations.last_mut() {
-            last.severity = Some(severity);
-        }
-    }
-
-    fn unknown(&mut self, invariant: &str, resource: Option<String>, reason: impl Into<String>) {
-        self.0.unknown.push(Unknown {
-            invariant: invariant.into(),
-            resource,
-            reason: reason.into(),
-        });
-    }
-
-    /// At most one entry for each invariant and resource, and not too many of them.
-    fn report(self) -> CheckReport {
-        let mut known = BTreeSet::new();
-        let mut report = self.0;
-        report
-            .violations
-            .retain(|v| known.insert((v.invariant.clone(), v.resource.clone())));
-        report
-            .unknown
-            .retain(|u| known.insert((u.invariant.clone(), u.resource.clone())));
-        shorten_violations(&mut report.violations);
-        shorten_unknown(&mut report.unknown);
-        report
-    }
-}
-
-fn shorten_violations(violations: &mut Vec<Violation>) {
-    for (invariant, left_out) in shorten(violations, |v| (&v.invariant, v.resource.is_some())) {
-        violations.push(Violation {
-            message: format!("{left_out} more stores break `{invariant}`"),
-            evidence: serde_json::json!({"more": left_out}),
-            invariant,
-            resource: None,
-            severity: None,
-        });
-    }
-}
-
-fn shorten_unknown(unknown: &mut Vec<Unknown>) {
-    for (invariant, left_out) in shorten(unknown, |u| (&u.invariant, u.resource.is_some())) {
-        unknown.push(Unknown {
-            reason: format!("it is unknown of {left_out} more"),
-            invariant,
-            resource: None,
-        });
-    }
-}
-
-/// Drops what is beyond the first so many resources of each invariant, and says how many that were.
-fn shorten<T>(entries: &mut Vec<T>, of: fn(&T) -> (&String, bool)) -> BTreeMap<String, usize> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    entries.retain(|entry| {
-        let (invariant, has_resource) = of(entry);
-        let count = counts.entry(invariant.clone()).or_default();
-        *count += usize::from(has_resource);
-        !has_resource || *count <= MAX_RESOURCES
-    });
-    counts.retain(|_, count| *count > MAX_RESOURCES);
-    counts
-        .into_iter()
-        .map(|(invariant, count)| (invariant, count - MAX_RESOURCES))
-        .collect()
-}
-
 /// A store as a resource: stable for as long as it exists.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "the field that it fills is optional"
-)]
-fn resource(id: u64) -> Option<String> {
-    Some(format!("store-{id}"))
+fn resource(id: u64) -> String {
+    format!("store-{id}")
 }
 
 /// A store for people: `store 4 (tikv1:20160)`.
@@ -167,8 +65,8 @@ fn named(store: &Store) -> String {
     }
 }
 
-/// Milliseconds in words: `44 s`, `31 min`, `5 h`.
-fn in_words(ms: u64) -> String {
+/// Milliseconds for people: `44 s`, `31 min`, `5 h`.
+fn duration_text(ms: u64) -> String {
     match ms / 1_000 {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
@@ -176,31 +74,19 @@ fn in_words(ms: u64) -> String {
     }
 }
 
+/// The reason where the observation lacks a threshold.
+fn no_threshold(name: &str) -> String {
+    format!("the observation does not contain `thresholds.{name}`")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_thousand_stores_are_told_as_fifty_and_the_rest() {
-        let mut findings = Findings::default();
-        for id in 0..1_000 {
-            findings.violate(names::STORE_DOWN, resource(id), String::new(), Value::Null);
-            findings.unknown(names::HIGH_LATENCY, resource(id), "");
-            findings.unknown(names::HIGH_LATENCY, resource(id), "twice");
-        }
-        let report = findings.report();
-        assert_eq!((report.violations.len(), report.unknown.len()), (51, 51));
-        let rest = report.violations.last().unwrap();
+    fn durations_are_rounded_down_to_a_readable_unit() {
         assert_eq!(
-            (rest.resource.as_ref(), rest.message.as_str()),
-            (None, "950 more stores break `store_down`")
-        );
-    }
-
-    #[test]
-    fn times_are_told_in_words() {
-        assert_eq!(
-            [0, 119_999, 120_000, 7_199_999, 7_200_000].map(in_words),
+            [0, 119_999, 120_000, 7_199_999, 7_200_000].map(duration_text),
             ["0 s", "119 s", "2 min", "119 min", "2 h"]
         );
     }

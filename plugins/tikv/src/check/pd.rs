@@ -1,24 +1,14 @@
 //! `pd_no_leader`, `pd_member_down` and `pd_quorum_at_risk`.
 
+use operator_plugin_api::{Unknown, Violation};
+use operator_plugin_kit::Findings;
 use serde_json::json;
 
-use super::{
-    Findings,
-    names::{PD_MEMBER_DOWN, PD_NO_LEADER, PD_QUORUM_AT_RISK},
-};
+use super::names::{PD_MEMBER_DOWN, PD_NO_LEADER, PD_QUORUM_AT_RISK};
 use crate::observation::{Data, Member};
 
 pub(super) fn check(data: &Data, findings: &mut Findings) {
-    match data.pd.has_leader {
-        Some(true) => {}
-        Some(false) => {
-            let message =
-                "no PD that answers knows a leader: nothing is scheduled and no timestamp is given";
-            let evidence = json!({"endpoints": data.pd.endpoints, "members": data.pd.members});
-            findings.violate(PD_NO_LEADER, None, message.into(), evidence);
-        }
-        None => findings.unknown(PD_NO_LEADER, None, "no PD said whether there is a leader"),
-    }
+    leader(data, findings);
     match data.pd.members.as_deref() {
         Some(members) if !members.is_empty() => {
             for member in members {
@@ -26,27 +16,45 @@ pub(super) fn check(data: &Data, findings: &mut Findings) {
             }
             quorum(members, findings);
         }
-        _ => {
-            for invariant in [PD_MEMBER_DOWN, PD_QUORUM_AT_RISK] {
-                findings.unknown(invariant, None, "PD did not tell of its members");
-            }
+        _ => findings.all_unknown(
+            [PD_MEMBER_DOWN, PD_QUORUM_AT_RISK],
+            "PD did not list its members",
+        ),
+    }
+}
+
+fn leader(data: &Data, findings: &mut Findings) {
+    match data.pd.has_leader {
+        Some(true) => {}
+        Some(false) => {
+            let message = "no PD that answers knows a leader: nothing is scheduled and no timestamps are allocated";
+            let evidence = json!({"endpoints": data.pd.endpoints, "members": data.pd.members});
+            findings.violation(Violation::new(PD_NO_LEADER, message).evidence(evidence));
+        }
+        None => {
+            let reason = "no PD reported whether there is a leader";
+            findings.unknown(Unknown::new(PD_NO_LEADER, reason));
         }
     }
 }
 
 fn member_down(member: &Member, findings: &mut Findings) {
-    let name = || Some(member.name.clone());
+    let name = &member.name;
     match member.healthy {
         Some(true) => {}
         Some(false) => {
-            let message = format!("PD {} does not answer the other members", member.name);
-            findings.violate(PD_MEMBER_DOWN, name(), message, json!(member));
+            let message = format!("PD {name} does not answer the other members");
+            let violation = Violation::new(PD_MEMBER_DOWN, message);
+            findings.violation(violation.resource(name).evidence(json!(member)));
         }
-        None => findings.unknown(PD_MEMBER_DOWN, name(), "its health is not known"),
+        None => {
+            let reason = format!("the health of PD {name} is unknown");
+            findings.unknown(Unknown::new(PD_MEMBER_DOWN, reason).resource(name));
+        }
     }
 }
 
-/// Broken when a member is away and one more would take the majority along, or has done so already.
+/// Violated when a member is down and the loss of one more would lose the majority, or when it is lost already.
 fn quorum(members: &[Member], findings: &mut Findings) {
     let count = |healthy| {
         members
@@ -54,42 +62,34 @@ fn quorum(members: &[Member], findings: &mut Findings) {
             .filter(|member| member.healthy == healthy)
             .count()
     };
-    let (away, unknown) = (count(Some(false)), count(None));
+    let (down, unknown) = (count(Some(false)), count(None));
     let majority = members.len() / 2 + 1;
-    let at_most = members.len() - away;
-    if away > 0 && at_most <= majority {
-        let left = if at_most < majority {
+    let at_most = members.len() - down;
+    if down > 0 && at_most <= majority {
+        let consequence = if at_most < majority {
             "the majority is lost"
         } else {
-            "no other may be lost"
+            "the loss of another one loses the majority"
         };
-        let message = format!("{away} of {} PD members are away, {left}", members.len());
-        findings.violate(
-            PD_QUORUM_AT_RISK,
-            None,
-            message,
-            json!({"members": members, "majority": majority}),
+        let message = format!(
+            "{down} of {} PD members are down: {consequence}",
+            members.len()
         );
+        let evidence = json!({"members": members, "majority": majority});
+        findings.violation(Violation::new(PD_QUORUM_AT_RISK, message).evidence(evidence));
     } else if unknown > 0 {
-        findings.unknown(
-            PD_QUORUM_AT_RISK,
-            None,
-            format!("the health of {unknown} members is not known"),
-        );
+        let reason = format!("the health of {unknown} members is unknown");
+        findings.unknown(Unknown::new(PD_QUORUM_AT_RISK, reason));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::samples::{healthy, verdicts};
+    use crate::check::samples;
 
     fn judge(change: impl FnOnce(&mut Data)) -> Vec<String> {
-        let mut data = healthy();
-        change(&mut data);
-        let mut findings = Findings::default();
-        check(&data, &mut findings);
-        verdicts(&findings.report())
+        samples::judge(check, change)
     }
 
     fn health(health: &[Option<bool>]) -> Vec<String> {

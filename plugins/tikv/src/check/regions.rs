@@ -1,16 +1,16 @@
 //! `region_unavailable` and `under_replicated`.
 
-use operator_plugin_api::Severity;
+use operator_plugin_api::{Severity, Unknown, Violation};
+use operator_plugin_kit::Findings;
 use serde_json::json;
 
 use super::{
-    Findings,
     names::{REGION_UNAVAILABLE, UNDER_REPLICATED},
-    standing::{self, Standing},
+    store_health::{self, StoreHealth},
 };
 use crate::observation::{Data, RegionCount};
 
-/// What the official rule for miss-peer would fire at, if it could: more is critical.
+/// The number of the official rule for miss-peer, which cannot fire: more is critical.
 const MANY_MISSING_PEERS: u64 = 100;
 
 pub(super) fn check(data: &Data, findings: &mut Findings) {
@@ -32,13 +32,11 @@ pub(super) fn check(data: &Data, findings: &mut Findings) {
     );
 }
 
-/// Regions without a leader, and those whose leader was last seen on a store that is away.
+/// Regions without a leader, and those whose leader was last on a store that is down.
 fn unavailable(data: &Data, findings: &mut Findings) {
-    let lost = data.stores.as_ref().and_then(|_| led_by_nobody(data));
-    let Some((leaderless, lost)) = data.regions.leaderless.zip(lost) else {
-        let reason = "it is not known which regions have a leader on a store that is there";
-        findings.unknown(REGION_UNAVAILABLE, None, reason);
-        return;
+    let Some((leaderless, lost)) = data.regions.leaderless.zip(led_by_missing_stores(data)) else {
+        let reason = "it is unknown which regions have a leader on a store that is up";
+        return findings.unknown(Unknown::new(REGION_UNAVAILABLE, reason));
     };
     let all = leaderless.saturating_add(lost);
     if all == 0 {
@@ -47,11 +45,10 @@ fn unavailable(data: &Data, findings: &mut Findings) {
     if data.pd.regions_settled != Some(true) {
         let reason =
             format!("PD's leader has just changed and knows no leader of {all} regions yet");
-        findings.unknown(REGION_UNAVAILABLE, None, reason);
-        return;
+        return findings.unknown(Unknown::new(REGION_UNAVAILABLE, reason));
     }
     let message = format!(
-        "{all} regions have no leader: of {leaderless} PD knows none, {lost} were led by a store that is away"
+        "{all} regions have no leader: PD knows none for {leaderless}, and the leaders of {lost} were on stores that are down"
     );
     let evidence = json!({
         "leaderless": leaderless,
@@ -59,17 +56,18 @@ fn unavailable(data: &Data, findings: &mut Findings) {
         "region_count": data.cluster_metrics.region_count,
         "down_peer": data.regions.down_peer,
     });
-    findings.violate(REGION_UNAVAILABLE, None, message, evidence);
+    findings.violation(Violation::new(REGION_UNAVAILABLE, message).evidence(evidence));
 }
 
-/// The leaders on stores that are not heard of: a region that still has a majority has elected another within seconds.
-fn led_by_nobody(data: &Data) -> Option<u64> {
+/// The leaders on stores that send no heartbeats: a region that still has a majority elects another within seconds.
+fn led_by_missing_stores(data: &Data) -> Option<u64> {
+    let stores = data.stores.as_ref()?;
     let leaders = data.cluster_metrics.leader_count.as_ref()?;
     let mut lost: u64 = 0;
-    for store in data.stores.as_ref()? {
-        match standing::believed(store, data)? {
-            Standing::Up => {}
-            Standing::Silent | Standing::Down | Standing::Gone => {
+    for store in stores {
+        match store_health::confirmed(store, data)? {
+            StoreHealth::Up => {}
+            StoreHealth::Silent | StoreHealth::Down | StoreHealth::Gone => {
                 let led = leaders.get(&store.id.to_string()).copied();
                 lost = lost.saturating_add(led.unwrap_or_default());
             }
@@ -85,31 +83,30 @@ fn replicas(
     data: &Data,
     findings: &mut Findings,
 ) {
-    let resource = || Some(check.to_owned());
+    let unknown = |reason: String| Unknown::new(UNDER_REPLICATED, reason).resource(check);
     match regions {
-        None => findings.unknown(
-            UNDER_REPLICATED,
-            resource(),
-            format!("PD did not tell its {check} regions"),
-        ),
+        None => findings.unknown(unknown(format!("PD did not list its {check} regions"))),
         Some(regions) if regions.count > 0 => {
             let message = format!("{} regions {how}", regions.count);
-            let evidence = json!({
-                "regions": regions,
-                "pending_peer": data.regions.pending_peer,
-                "offline_peer": data.regions.offline_peer,
-                "max_replicas": data.config.max_replicas,
-                "stores_by_state": data.cluster_metrics.stores_by_state,
-            });
-            findings.violate(UNDER_REPLICATED, resource(), message, evidence);
+            let mut violation = Violation::new(UNDER_REPLICATED, message)
+                .resource(check)
+                .evidence(json!({
+                    "regions": regions,
+                    "pending_peer": data.regions.pending_peer,
+                    "offline_peer": data.regions.offline_peer,
+                    "max_replicas": data.config.max_replicas,
+                    "stores_by_state": data.cluster_metrics.stores_by_state,
+                }));
             if check == "miss-peer" && regions.count > MANY_MISSING_PEERS {
-                findings.severity(Severity::Critical);
+                violation = violation.severity(Severity::Critical);
             }
+            findings.violation(violation);
         }
         Some(_) if data.pd.regions_settled == Some(true) => {}
         Some(_) => {
-            let reason = "PD's leader has just changed and has not heard of all regions yet";
-            findings.unknown(UNDER_REPLICATED, resource(), reason);
+            let reason =
+                "PD's leader has just changed and has not received the state of all regions yet";
+            findings.unknown(unknown(reason.into()));
         }
     }
 }
@@ -117,17 +114,10 @@ fn replicas(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        check::samples::{healthy, verdicts},
-        observation::StoreState,
-    };
+    use crate::{check::samples, observation::StoreState};
 
     fn judge(change: impl FnOnce(&mut Data)) -> Vec<String> {
-        let mut data = healthy();
-        change(&mut data);
-        let mut findings = Findings::default();
-        check(&data, &mut findings);
-        verdicts(&findings.report())
+        samples::judge(check, change)
     }
 
     #[test]
@@ -148,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn leaders_on_a_store_that_is_away_are_none() {
-        let away = |state, leaders: u64| {
+    fn leaders_on_a_store_that_is_down_do_not_count() {
+        let on_store = |state, leaders: u64| {
             judge(|data| {
                 data.stores.as_mut().unwrap()[0].state = state;
                 data.cluster_metrics
@@ -159,16 +149,16 @@ mod tests {
                     .insert("1".into(), leaders);
             })
         };
-        assert_eq!(away(Some(StoreState::Down), 0), [""; 0]);
+        assert_eq!(on_store(Some(StoreState::Down), 0), [""; 0]);
         assert_eq!(
-            away(Some(StoreState::Down), 7),
+            on_store(Some(StoreState::Down), 7),
             ["region_unavailable * violated"]
         );
         assert_eq!(
-            away(Some(StoreState::Disconnected), u64::MAX),
+            on_store(Some(StoreState::Disconnected), u64::MAX),
             ["region_unavailable * violated"]
         );
-        assert_eq!(away(None, 0), ["region_unavailable * unknown"]);
+        assert_eq!(on_store(None, 0), ["region_unavailable * unknown"]);
         assert_eq!(
             judge(|data| data.cluster_metrics.leader_count = None),
             ["region_unavailable * unknown"]
@@ -176,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_that_are_down_or_missing_are_told_apart() {
+    fn peers_that_are_down_or_missing_are_different_resources() {
         let count = |count| {
             Some(RegionCount {
                 count,

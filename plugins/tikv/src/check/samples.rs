@@ -1,15 +1,18 @@
-//! Observations to judge in tests.
+//! Observations for tests.
 
 use std::collections::BTreeMap;
 
-use operator_plugin_api::CheckReport;
+use operator_plugin_kit::{Findings, testing::verdicts};
 
-use crate::observation::{
-    ClusterMetrics, Data, Member, Operators, Pd, PdConfig, RegionCount, Regions, Schedulers, Store,
-    StoreMetrics, StoreState,
+use crate::{
+    observation::{
+        ClusterMetrics, Data, Member, Operators, Pd, PdConfig, RegionCount, Regions, Schedulers,
+        Store, StoreMetrics, StoreState,
+    },
+    thresholds::Thresholds,
 };
 
-/// Three stores, three PDs, and all is well.
+/// A healthy cluster of three stores and three PDs.
 pub(crate) fn healthy() -> Data {
     let stores = [1, 4, 5];
     Data {
@@ -51,6 +54,7 @@ pub(crate) fn healthy() -> Data {
             max_store_down_time_ms: Some(1_800_000),
             ..PdConfig::default()
         },
+        thresholds: Thresholds::default().into(),
         ..Data::default()
     }
 }
@@ -64,7 +68,7 @@ fn member(index: u32) -> Member {
     }
 }
 
-/// A store that is well, of a disk of 100 bytes.
+/// A healthy store with a disk of 100 bytes.
 pub(crate) fn store(id: u64) -> Store {
     Store {
         id,
@@ -96,21 +100,14 @@ fn metrics() -> StoreMetrics {
     }
 }
 
-/// `invariant resource verdict`, in order; `*` is the whole.
-pub(crate) fn verdicts(report: &CheckReport) -> Vec<String> {
-    let whole = |resource: &Option<String>| resource.clone().unwrap_or_else(|| "*".into());
-    let violated = report.violations.iter().map(|v| {
-        let severity = v
-            .severity
-            .map(|severity| format!(" {}", severity.as_str()))
-            .unwrap_or_default();
-        format!("{} {} violated{severity}", v.invariant, whole(&v.resource))
-    });
-    let unknown = report
-        .unknown
-        .iter()
-        .map(|u| format!("{} {} unknown", u.invariant, whole(&u.resource)));
-    let mut verdicts: Vec<_> = violated.chain(unknown).collect();
-    verdicts.sort();
-    verdicts
+/// The verdicts of one part of `check` on a healthy cluster that was changed.
+pub(crate) fn judge(
+    check: fn(&Data, &mut Findings),
+    change: impl FnOnce(&mut Data),
+) -> Vec<String> {
+    let mut data = healthy();
+    change(&mut data);
+    let mut findings = Findings::default();
+    check(&data, &mut findings);
+    verdicts(&findings.report())
 }

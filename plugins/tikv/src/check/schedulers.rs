@@ -1,128 +1,119 @@
-//! `scheduler_paused_too_long` and `evict_leader_left_behind`: what was meant for a while and has stayed.
+//! `scheduler_paused_too_long` and `evict_leader_left_behind`: temporary measures that have been forgotten.
 
+use operator_plugin_api::{Unknown, Violation};
+use operator_plugin_kit::Findings;
 use serde_json::json;
 
 use super::{
-    Findings, in_words,
+    duration_text,
     names::{EVICT_LEADER_LEFT_BEHIND, SCHEDULER_PAUSED_TOO_LONG},
-    resource,
+    no_threshold, resource,
 };
-use crate::{
-    observation::{Data, EvictLeader, PausedScheduler},
-    thresholds::Thresholds,
-};
+use crate::observation::{Data, EvictLeader, PausedScheduler};
 
 /// All scheduling, as a resource: the key of PD's configuration.
 const HALT: &str = "halt-scheduling";
 
-pub(super) fn check(data: &Data, thresholds: &Thresholds, findings: &mut Findings) {
-    let most_ms = thresholds.scheduler_paused_s.saturating_mul(1_000);
-    match &data.schedulers.paused {
-        Some(paused) => paused
-            .iter()
-            .for_each(|scheduler| judge_paused(scheduler, most_ms, findings)),
-        None => findings.unknown(
-            SCHEDULER_PAUSED_TOO_LONG,
-            None,
-            "PD did not tell which schedulers are paused",
-        ),
+pub(super) fn check(data: &Data, findings: &mut Findings) {
+    paused(data, findings);
+    evicting(data, findings);
+}
+
+fn paused(data: &Data, findings: &mut Findings) {
+    let invariant = SCHEDULER_PAUSED_TOO_LONG;
+    let Some(most_s) = data.thresholds.scheduler_paused_s else {
+        let reason = no_threshold("scheduler_paused_s");
+        return findings.unknown(Unknown::new(invariant, reason));
+    };
+    let most_ms = most_s.saturating_mul(1_000);
+    if let Some(paused) = &data.schedulers.paused {
+        for scheduler in paused {
+            judge_paused(scheduler, most_ms, findings);
+        }
+    } else {
+        let reason = "PD did not list the paused schedulers";
+        findings.unknown(Unknown::new(invariant, reason));
     }
     halted(data, most_ms, findings);
-    let most_ms = thresholds.evict_leader_s.saturating_mul(1_000);
-    match &data.schedulers.evict_leader {
-        Some(held) => held
-            .iter()
-            .for_each(|held| evicted(held, most_ms, findings)),
-        None => findings.unknown(
-            EVICT_LEADER_LEFT_BEHIND,
-            None,
-            "PD did not tell which stores it keeps without leaders",
-        ),
-    }
 }
 
 fn judge_paused(scheduler: &PausedScheduler, most_ms: u64, findings: &mut Findings) {
-    let name = Some(scheduler.name.clone());
+    let (invariant, name) = (SCHEDULER_PAUSED_TOO_LONG, &scheduler.name);
     match scheduler.paused_for_ms {
         Some(paused) if paused > most_ms => {
-            let message = format!(
-                "{} has been paused for {}",
-                scheduler.name,
-                in_words(paused)
-            );
-            findings.violate(SCHEDULER_PAUSED_TOO_LONG, name, message, json!(scheduler));
+            let message = format!("{name} has been paused for {}", duration_text(paused));
+            let violation = Violation::new(invariant, message).resource(name);
+            findings.violation(violation.evidence(json!(scheduler)));
         }
         Some(_) => {}
-        None => findings.unknown(
-            SCHEDULER_PAUSED_TOO_LONG,
-            name,
-            "it is not known since when it is paused",
-        ),
+        None => {
+            let reason = "it is unknown how long it has been paused";
+            findings.unknown(Unknown::new(invariant, reason).resource(name));
+        }
     }
 }
 
 fn halted(data: &Data, most_ms: u64, findings: &mut Findings) {
-    let halt = || Some(HALT.to_owned());
+    let invariant = SCHEDULER_PAUSED_TOO_LONG;
     match (data.schedulers.halted, data.schedulers.halted_for_ms) {
         (Some(true), Some(halted)) if halted > most_ms => {
-            let message = format!(
-                "all scheduling has been halted for at least {}",
-                in_words(halted)
-            );
-            findings.violate(
-                SCHEDULER_PAUSED_TOO_LONG,
-                halt(),
-                message,
-                json!({"halted_for_ms": halted}),
-            );
+            let duration = duration_text(halted);
+            let message = format!("all scheduling has been halted for at least {duration}");
+            let violation = Violation::new(invariant, message).resource(HALT);
+            findings.violation(violation.evidence(json!({"halted_for_ms": halted})));
         }
         (Some(false), _) | (Some(true), Some(_)) => {}
-        _ => findings.unknown(
-            SCHEDULER_PAUSED_TOO_LONG,
-            halt(),
-            "it is not known whether, or since when, all scheduling is halted",
-        ),
+        _ => {
+            let reason = "it is unknown whether, or since when, all scheduling is halted";
+            findings.unknown(Unknown::new(invariant, reason).resource(HALT));
+        }
     }
 }
 
-fn evicted(held: &EvictLeader, most_ms: u64, findings: &mut Findings) {
-    match held.seen_for_ms {
+fn evicting(data: &Data, findings: &mut Findings) {
+    let invariant = EVICT_LEADER_LEFT_BEHIND;
+    let Some(most_s) = data.thresholds.evict_leader_s else {
+        let reason = no_threshold("evict_leader_s");
+        return findings.unknown(Unknown::new(invariant, reason));
+    };
+    let Some(stores) = &data.schedulers.evict_leader else {
+        let reason = "PD did not list the stores of its evict-leader scheduler";
+        return findings.unknown(Unknown::new(invariant, reason));
+    };
+    for store in stores {
+        evicted(store, most_s.saturating_mul(1_000), findings);
+    }
+}
+
+fn evicted(store: &EvictLeader, most_ms: u64, findings: &mut Findings) {
+    let (invariant, resource) = (EVICT_LEADER_LEFT_BEHIND, resource(store.store_id));
+    match store.seen_for_ms {
         Some(seen) if seen > most_ms => {
-            let left = held
-                .leaders_left
-                .map_or("an unknown number of".into(), |left| left.to_string());
+            let left = store.leaders_left.map(|left| left.to_string());
             let message = format!(
-                "an evict-leader scheduler has held store {} for at least {}; {left} leaders are left on it",
-                held.store_id,
-                in_words(seen)
+                "an evict-leader scheduler has held store {} for at least {}; {} leaders are left on it",
+                store.store_id,
+                duration_text(seen),
+                left.unwrap_or_else(|| "an unknown number of".into())
             );
-            findings.violate(
-                EVICT_LEADER_LEFT_BEHIND,
-                resource(held.store_id),
-                message,
-                json!(held),
-            );
+            let violation = Violation::new(invariant, message).resource(resource);
+            findings.violation(violation.evidence(json!(store)));
         }
         Some(_) => {}
-        None => findings.unknown(
-            EVICT_LEADER_LEFT_BEHIND,
-            resource(held.store_id),
-            "it is not known for how long it is held",
-        ),
+        None => {
+            let reason = "it is unknown how long an evict-leader scheduler has held it";
+            findings.unknown(Unknown::new(invariant, reason).resource(resource));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::samples::{healthy, verdicts};
+    use crate::check::samples;
 
     fn judge(change: impl FnOnce(&mut Data)) -> Vec<String> {
-        let mut data = healthy();
-        change(&mut data);
-        let mut findings = Findings::default();
-        check(&data, &Thresholds::default(), &mut findings);
-        verdicts(&findings.report())
+        samples::judge(check, change)
     }
 
     #[test]
@@ -193,5 +184,18 @@ mod tests {
             judge(|data| data.schedulers.evict_leader = None),
             ["evict_leader_left_behind * unknown"]
         );
+    }
+
+    #[test]
+    fn without_its_threshold_nothing_is_too_long() {
+        let without = judge(|data| {
+            data.thresholds.scheduler_paused_s = None;
+            data.thresholds.evict_leader_s = None;
+        });
+        let expected = [
+            "evict_leader_left_behind * unknown",
+            "scheduler_paused_too_long * unknown",
+        ];
+        assert_eq!(without, expected);
     }
 }

@@ -1,118 +1,139 @@
 //! `store_down`, `store_disconnected`, `store_offline` and `low_disk_space`.
 
-use operator_plugin_api::Severity;
+use operator_plugin_api::{Severity, Unknown, Violation};
+use operator_plugin_kit::Findings;
 use serde_json::json;
 
 use super::{
-    Findings, in_words, named,
+    duration_text, named,
     names::{LOW_DISK_SPACE, STORE_DISCONNECTED, STORE_DOWN, STORE_OFFLINE},
-    resource,
-    standing::{self, Standing},
+    no_threshold, resource,
+    store_health::{self, StoreHealth},
 };
-use crate::{
-    observation::{Data, Store, StoreState},
-    thresholds::Thresholds,
-};
+use crate::observation::{Data, Store, StoreState};
 
 /// What PD rounds a size by, at most, twice. Of the capacity.
 const ROUNDING: f64 = 0.002;
 
-pub(super) fn check(data: &Data, thresholds: &Thresholds, findings: &mut Findings) {
+pub(super) fn check(data: &Data, findings: &mut Findings) {
     let Some(stores) = &data.stores else {
-        for invariant in [
+        let invariants = [
             STORE_DOWN,
             STORE_DISCONNECTED,
             STORE_OFFLINE,
             LOW_DISK_SPACE,
-        ] {
-            findings.unknown(invariant, None, "PD did not tell of its stores");
-        }
-        return;
+        ];
+        return findings.all_unknown(invariants, "PD did not list its stores");
     };
     for store in stores {
-        heard_of(store, data, findings);
+        heartbeat(store, data, findings);
         offline(store, findings);
-        disk(store, thresholds, findings);
     }
+    disks(stores, data, findings);
 }
 
-fn heard_of(store: &Store, data: &Data, findings: &mut Findings) {
-    let (invariant, how) = match standing::believed(store, data) {
-        Some(Standing::Up | Standing::Gone) => return,
-        Some(Standing::Down) => (STORE_DOWN, "down"),
-        Some(Standing::Silent) => (STORE_DISCONNECTED, "disconnected"),
+fn heartbeat(store: &Store, data: &Data, findings: &mut Findings) {
+    let resource = resource(store.id);
+    let (invariant, state) = match store_health::confirmed(store, data) {
+        Some(StoreHealth::Up | StoreHealth::Gone) => return,
+        Some(StoreHealth::Down) => (STORE_DOWN, "down"),
+        Some(StoreHealth::Silent) => (STORE_DISCONNECTED, "disconnected"),
         None => {
             let reason = match store.heard_by_leader {
-                Some(false) => "PD's leader is new and has not heard of it itself yet",
-                _ => "its state, its last heartbeat or `max-store-down-time` is not known",
+                Some(false) => "PD's leader is new and has received no heartbeat of it yet",
+                _ => "its state, its last heartbeat or `max-store-down-time` is unknown",
             };
-            findings.unknown(STORE_DOWN, resource(store.id), reason);
-            findings.unknown(STORE_DISCONNECTED, resource(store.id), reason);
+            findings.unknown(Unknown::new(STORE_DOWN, reason).resource(&resource));
+            findings.unknown(Unknown::new(STORE_DISCONNECTED, reason).resource(&resource));
             return;
         }
     };
-    let age = store.heartbeat_age_ms.map(in_words);
+    let age = store.heartbeat_age_ms.map(duration_text);
     let since = match (store.last_heartbeat_ms, age) {
-        (Some(0), _) => "it has never been heard of".to_owned(),
-        (_, Some(age)) => format!("last heard of {age} ago"),
-        (_, None) => "it is not known since when".to_owned(),
+        (Some(0), _) => "it has never sent a heartbeat".to_owned(),
+        (_, Some(age)) => format!("its last heartbeat was {age} ago"),
+        (_, None) => "the time of its last heartbeat is unknown".to_owned(),
     };
-    let message = format!("{} is {how}: {since}", named(store));
-    findings.violate(invariant, resource(store.id), message, evidence(store));
+    let message = format!("{} is {state}: {since}", named(store));
+    let violation = Violation::new(invariant, message);
+    findings.violation(violation.resource(resource).evidence(evidence(store)));
 }
 
 fn offline(store: &Store, findings: &mut Findings) {
+    let resource = resource(store.id);
     match store.state {
         Some(StoreState::Offline) => {
-            let left = store
-                .region_count
-                .map_or("an unknown number of".into(), |count| count.to_string());
+            let left = store.region_count.map(|count| count.to_string());
             let message = format!(
-                "{} is being taken out of the cluster, {left} peers are left on it",
-                named(store)
+                "{} is being removed from the cluster, {} peers are left on it",
+                named(store),
+                left.unwrap_or_else(|| "an unknown number of".into())
             );
-            findings.violate(STORE_OFFLINE, resource(store.id), message, evidence(store));
+            let violation = Violation::new(STORE_OFFLINE, message);
+            findings.violation(violation.resource(resource).evidence(evidence(store)));
         }
         Some(_) => {}
-        None => findings.unknown(STORE_OFFLINE, resource(store.id), "its state is not known"),
+        None => {
+            let unknown = Unknown::new(STORE_OFFLINE, "its state is unknown");
+            findings.unknown(unknown.resource(resource));
+        }
     }
 }
 
-fn disk(store: &Store, thresholds: &Thresholds, findings: &mut Findings) {
-    if store.state == Some(StoreState::Tombstone) {
-        return;
+fn disks(stores: &[Store], data: &Data, findings: &mut Findings) {
+    let Some(least_available) = data.thresholds.disk_available_percent else {
+        let reason = no_threshold("disk_available_percent");
+        return findings.unknown(Unknown::new(LOW_DISK_SPACE, reason));
+    };
+    let Some(most_used) = data.thresholds.disk_used_percent else {
+        let reason = no_threshold("disk_used_percent");
+        return findings.unknown(Unknown::new(LOW_DISK_SPACE, reason));
+    };
+    let present = stores
+        .iter()
+        .filter(|store| store.state != Some(StoreState::Tombstone));
+    for store in present {
+        disk(store, least_available, most_used, findings);
     }
+}
+
+fn disk(store: &Store, least_available: f64, most_used: f64, findings: &mut Findings) {
     let Some(used) = disk_used_percent(store) else {
-        let reason = "its capacity or what is available of it is not known";
-        findings.unknown(LOW_DISK_SPACE, resource(store.id), reason);
-        return;
+        let reason = "its capacity or its available space is unknown";
+        let unknown = Unknown::new(LOW_DISK_SPACE, reason);
+        return findings.unknown(unknown.resource(resource(store.id)));
     };
     let available = 100.0 - used;
-    let severity = if available < thresholds.disk_available_percent {
+    let severity = if available < least_available {
         Severity::Critical
-    } else if used > thresholds.disk_used_percent {
+    } else if used > most_used {
         Severity::Warning
     } else {
         return;
     };
     let message = format!(
-        "{} has {available:.1} % of its capacity left, {:.1} % is used",
-        named(store),
-        used
+        "{} has {available:.1} % of its capacity left, {used:.1} % is used",
+        named(store)
     );
-    let evidence = json!({
-        "capacity_bytes": store.capacity_bytes,
-        "available_bytes": store.available_bytes,
-        "own_data_bytes": store.used_bytes,
-        "available_percent_at_least": thresholds.disk_available_percent,
-        "used_percent_at_most": thresholds.disk_used_percent,
-    });
-    findings.violate(LOW_DISK_SPACE, resource(store.id), message, evidence);
-    findings.severity(severity);
+    let violation = Violation::new(LOW_DISK_SPACE, message)
+        .resource(resource(store.id))
+        .severity(severity)
+        .evidence(json!({
+            "capacity_bytes": store.capacity_bytes,
+            "available_bytes": store.available_bytes,
+            "own_data_bytes": store.used_bytes,
+            "available_percent_at_least": least_available,
+            "used_percent_at_most": most_used,
+        }));
+    findings.violation(violation);
 }
 
-/// The share of the capacity that is not available, whoever uses it. Percent. None where the two do not fit together.
-#[expect(clippy::cast_precision_loss, reason = "PD tells four digits of either")]
+/// The share of the capacity that is not available, whichever program uses it. Percent. None where the two numbers contradict
+/// each other.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "PD reports four digits of either"
+)]
 pub(crate) fn disk_used_percent(store: &Store) -> Option<f64> {
     let capacity = store.capacity_bytes.filter(|capacity| *capacity > 0)? as f64;
     let available = store.available_bytes? as f64 / capacity;
@@ -135,14 +156,10 @@ fn evidence(store: &Store) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::samples::{healthy, verdicts};
+    use crate::check::samples;
 
     fn judge(change: impl FnOnce(&mut Data)) -> Vec<String> {
-        let mut data = healthy();
-        change(&mut data);
-        let mut findings = Findings::default();
-        check(&data, &Thresholds::default(), &mut findings);
-        verdicts(&findings.report())
+        samples::judge(check, change)
     }
 
     fn first(data: &mut Data) -> &mut Store {
@@ -177,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_store_that_is_taken_out_is_down_too() {
+    fn a_dead_store_that_is_being_removed_is_down_too() {
         let dead = judge(|data| {
             first(data).state = Some(StoreState::Offline);
             first(data).heartbeat_age_ms = Some(1_800_001);
@@ -192,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_leader_is_not_believed_that_a_store_is_away() {
+    fn a_new_leader_does_not_decide_that_a_store_is_down() {
         for heard in [Some(false), None] {
             let verdicts = judge(|data| {
                 first(data).state = Some(StoreState::Disconnected);
@@ -209,7 +226,7 @@ mod tests {
         assert_eq!(
             judge(|data| first(data).heard_by_leader = Some(false)),
             [""; 0],
-            "those that are up are"
+            "a store that is up is up"
         );
     }
 
@@ -235,6 +252,20 @@ mod tests {
         assert_eq!(
             judge(|data| first(data).capacity_bytes = Some(0)),
             ["low_disk_space store-1 unknown"]
+        );
+    }
+
+    #[test]
+    fn without_its_thresholds_no_disk_is_judged() {
+        let without = |change: fn(&mut Data)| judge(change);
+        let expected = ["low_disk_space * unknown"];
+        assert_eq!(
+            without(|data| data.thresholds.disk_available_percent = None),
+            expected
+        );
+        assert_eq!(
+            without(|data| data.thresholds.disk_used_percent = None),
+            expected
         );
     }
 }

@@ -1,4 +1,4 @@
-//! PD's HTTP API, as PD speaks it.
+//! PD's HTTP API.
 
 pub(crate) mod error;
 pub(crate) mod operator;
@@ -10,32 +10,10 @@ pub(crate) mod wire;
 
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use operator_plugin_kit::{Answer, Change, Endpoint, Http, RequestOptions};
 use serde::de::DeserializeOwned;
 
-use crate::{
-    endpoint::Endpoint,
-    http::{Answer, Change, Http, MAX_BODY_BYTES},
-};
-
 use error::PdError;
-
-/// Everything but what may stand in a path segment as it is.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
-
-/// A text as one segment of a path or one value of a query.
-pub(crate) fn segment(text: &str) -> String {
-    // A lone `.` or `..` would be resolved away by whoever normalises the path.
-    match text {
-        "." => "%2E".into(),
-        ".." => "%2E%2E".into(),
-        _ => utf8_percent_encode(text, ENCODED).to_string(),
-    }
-}
 
 /// One PD that is asked. A follower passes on to the leader what it cannot answer itself.
 #[derive(Clone, Copy)]
@@ -51,25 +29,30 @@ impl Pd<'_> {
         path: &str,
         timeout: Duration,
     ) -> Result<T, PdError> {
-        self.answer(path, timeout, MAX_BODY_BYTES)
-            .and_then(|answer| parse(&answer))
+        let answer = self.answer(path, RequestOptions::new(timeout))?;
+        parse(&answer)
     }
 
-    /// An answer of 2xx, of which at most `most` bytes of the body are read.
+    /// The answer, which is one of success.
     pub(crate) fn answer(
         &self,
         path: &str,
-        timeout: Duration,
-        most: u64,
+        options: RequestOptions<'_>,
     ) -> Result<Answer, PdError> {
         let path = format!("/pd/api/v1{path}");
-        accepted(self.http.get(self.endpoint, &path, timeout, most)?)
+        accepted(self.http.get(self.endpoint, &path, named(options))?)
     }
 
-    /// Sends what changes something, once.
+    /// Sends a change, once.
     pub(crate) fn send(&self, change: &Change, timeout: Duration) -> Result<Answer, PdError> {
-        accepted(self.http.send(self.endpoint, change, timeout)?)
+        let options = named(RequestOptions::new(timeout));
+        accepted(self.http.send(self.endpoint, change, options)?)
     }
+}
+
+/// PD counts requests by the caller that they name.
+fn named(options: RequestOptions<'_>) -> RequestOptions<'_> {
+    options.header("X-Caller-ID", "operator")
 }
 
 /// Success has no other status than 200.
@@ -80,13 +63,9 @@ fn accepted(answer: Answer) -> Result<Answer, PdError> {
     Err(PdError::of_answer(answer.status, &answer.body))
 }
 
-/// The body of a whole answer.
+/// The JSON body of a whole answer.
 pub(crate) fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, PdError> {
-    if answer.truncated {
-        return Err(PdError::foreign(answer.status, "the answer is too large"));
-    }
-    serde_json::from_slice(&answer.body).map_err(|error| {
-        let message = format!("answered {} with no such JSON: {error}", answer.status);
-        PdError::foreign(answer.status, &message)
-    })
+    answer
+        .json()
+        .map_err(|fault| PdError::foreign(answer.status, &fault.to_string()))
 }

@@ -8,7 +8,6 @@ mod actions;
 mod broken;
 mod cluster;
 mod conformance;
-mod fake;
 mod observe;
 mod scale;
 mod simulated;

@@ -1,68 +1,23 @@
 //! A simulated cluster with a real Prometheus, for tests to break.
 
 use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Once,
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
+use operator_plugin_kit::testing::{
+    process::{self, Process, free_port},
+    verdicts,
+};
 use serde_json::Value;
 use tikv::{Config, Thresholds};
 
-use crate::cluster::{Watch, verdicts};
+use crate::cluster::Watch;
 
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        let quiet = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Self(
-            quiet
-                .spawn()
-                .unwrap_or_else(|error| panic!("{command:?}: {error}")),
-        )
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Polls until it holds, and says what was waited for if it never does.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_mins(4);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// The simulator lies beside the tests; it is built if nobody has done so yet.
-fn binary() -> PathBuf {
-    static BUILT: Once = Once::new();
-    let here = std::env::current_exe().unwrap();
-    let binary = here.parent().unwrap().parent().unwrap().join("pd-sim");
-    BUILT.call_once(|| {
-        if !binary.exists() {
-            let build = Command::new(env!("CARGO"))
-                .args(["build", "--quiet", "-p", "pd-sim"])
-                .status();
-            assert!(build.unwrap().success());
-        }
-    });
-    binary
+/// Polls until there is a result; panics with what was waited for if there is none in time.
+pub(crate) fn wait_for<T>(what: &str, poll: impl FnMut() -> Option<T>) -> T {
+    process::wait_for(what, Duration::from_mins(4), poll)
 }
 
 pub(crate) struct Simulated {
@@ -78,7 +33,7 @@ impl Simulated {
     pub(crate) fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready.json");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(process::binary("pd-sim", "pd-sim"));
         command
             .args(["--pd-port", "0", "--control-port", "0", "--ready-file"])
             .arg(&ready)
@@ -90,36 +45,20 @@ impl Simulated {
             folder,
             _simulator: simulator,
             prometheus: None,
-            prometheus_port: TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port(),
+            prometheus_port: free_port(),
             pds: ready["pds"].as_array().unwrap().iter().map(text).collect(),
             control: text(&ready["control"]),
         }
     }
 
     pub(crate) fn start_prometheus(&mut self) {
-        let config = self.folder.path().join("prometheus.yml");
         let targets = format!("{}/prometheus/targets", self.control);
         let text = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: sim\n  honor_labels: true\n  http_sd_configs:\n  - \
              {{url: '{targets}', refresh_interval: 1s}}\n"
         );
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("prometheus");
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                self.folder.path().join("data").display()
-            ))
-            .arg(format!(
-                "--web.listen-address=127.0.0.1:{}",
-                self.prometheus_port
-            ));
-        self.prometheus = Some(Process::start(&mut command));
+        let process = Process::prometheus(self.folder.path(), &text, self.prometheus_port);
+        self.prometheus = Some(process);
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -134,7 +73,7 @@ impl Simulated {
         }
     }
 
-    /// Breaks or mends: `/stores/2/kill`.
+    /// Breaks or repairs: `/stores/2/kill`.
     pub(crate) fn control(&self, path: &str) {
         let answer = ureq::post(format!("{}{path}", self.control)).send_empty();
         answer.unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -170,12 +109,12 @@ fn read(path: &Path) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
 }
 
-/// What needs Prometheus, and is left out where there is none.
+/// The invariants that need Prometheus.
 const MEASURED: [&str; 4] = ["high_latency", "raft_log_lag", "server_busy", "write_stall"];
 
 /// The verdicts that need no Prometheus.
 pub(crate) fn unmeasured(watch: &Watch) -> Vec<String> {
-    let mut all = verdicts(&watch.look().1);
+    let mut all = verdicts(&watch.cycle().1);
     all.retain(|verdict| !MEASURED.iter().any(|name| verdict.starts_with(name)));
     all
 }

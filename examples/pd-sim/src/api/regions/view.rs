@@ -1,13 +1,13 @@
-//! A region as PD shows it: compact, for there may be many.
+//! A region in PD's JSON format; compact, because there may be many.
 
 use serde::Serialize;
 
 use crate::world::region::{Peer, Region, RegionId, key};
-use crate::world::regions::At;
-use crate::world::store::Life;
+use crate::world::regions::RegionIndex;
+use crate::world::store::StoreProcess;
 use crate::world::{SECOND, World};
 
-/// What v8.5 and older releases say of a region that there is none of.
+/// The reply of v8.5 and older releases for an unknown region.
 pub(crate) const NO_REGION: &str = "{\"id\":0,\"start_key\":\"\",\"end_key\":\"\",\"leader\":{\"role_name\":\"\"},\
      \"cpu_usage\":0,\"written_bytes\":0,\"read_bytes\":0,\"written_keys\":0,\"read_keys\":0,\"approximate_size\":0,\
      \"approximate_keys\":0}";
@@ -59,9 +59,9 @@ struct RegionView<'a> {
 
 fn down_seconds(world: &World, peer: &Peer) -> i64 {
     let store = world.stores.get(&peer.store());
-    let since = store.map_or(world.now, |store| match store.life {
-        Life::Killed(at) | Life::Stopped(at) => at,
-        Life::Running => world.now,
+    let since = store.map_or(world.now, |store| match store.process {
+        StoreProcess::Killed(at) | StoreProcess::Stopped(at) => at,
+        StoreProcess::Running => world.now,
     });
     (world.now - since) / SECOND
 }
@@ -69,7 +69,7 @@ fn down_seconds(world: &World, peer: &Peer) -> i64 {
 fn view<'a>(world: &World, region: &'a Region, end: Option<u64>) -> RegionView<'a> {
     let leader = region.leader().and_then(|store| region.peer_on(store));
     let down = region.peers.iter().filter(|peer| peer.down);
-    // What only the newest release measures.
+    // Only measured by the newest release.
     let measured = world.release.is_newest().then_some(0);
     RegionView {
         id: region.id,
@@ -100,15 +100,15 @@ fn view<'a>(world: &World, region: &'a Region, end: Option<u64>) -> RegionView<'
     }
 }
 
-/// Adds one region to a text.
-pub(crate) fn write_region(world: &World, at: At, to: &mut String) {
+/// Appends one region to a text.
+pub(crate) fn write_region(world: &World, at: RegionIndex, to: &mut String) {
     let view = view(world, world.regions.get(at), world.regions.end(at));
     let text = serde_json::to_string(&view).expect("only plain values are written");
     to.push_str(&text);
 }
 
 /// `{"count":N,"regions":[...]}`.
-pub(crate) fn list_of(world: &World, regions: impl Iterator<Item = At>) -> String {
+pub(crate) fn list_of(world: &World, regions: impl Iterator<Item = RegionIndex>) -> String {
     let mut list = String::new();
     let mut count = 0_u64;
     for at in regions {

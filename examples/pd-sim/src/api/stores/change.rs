@@ -1,48 +1,48 @@
-//! What can be changed about stores.
+//! Changes to stores.
 
 use axum::extract::{Path, State};
 
 use super::super::Pd;
-use super::super::reply::{Answer, Reply};
+use super::super::reply::{HandlerResult, Reply};
 use super::super::request::{self, Query, object};
 use super::view::limits_by_store;
 use super::{id, known};
-use crate::world::store::{Store, Wanted};
-use crate::world::{Refusal, StoreId, World};
+use crate::world::store::{Store, TargetState};
+use crate::world::{OfflineError, StoreId, World};
 
 pub(crate) async fn take_offline(
     State(pd): State<Pd>,
     Path(text): Path<String>,
     query: Query,
-) -> Answer {
+) -> HandlerResult {
     let id = id(&text)?;
     let done = pd.sim.world().take_offline(id, query.has("force"));
     done.map_err(|refusal| refused(id, &refusal))?;
     Reply::done("The store is set as Offline.")
 }
 
-fn refused(id: StoreId, refusal: &Refusal) -> Reply {
+fn refused(id: StoreId, refusal: &OfflineError) -> Reply {
     match refusal {
-        Refusal::NotFound => Reply::text(
+        OfflineError::NotFound => Reply::text(
             404,
             format!("[PD:core:ErrStoreNotFound]store {id} not found"),
         ),
-        Refusal::Removed => Reply::text(
+        OfflineError::Removed => Reply::text(
             410,
             format!("[PD:core:ErrStoreRemoved]store {id} has been removed"),
         ),
-        Refusal::Destroyed => Reply::text(
+        OfflineError::Destroyed => Reply::text(
             400,
             format!("[PD:core:ErrStoreDestroyed]store {id} has been physically destroyed"),
         ),
-        Refusal::NotEnough(left, needed) => Reply::text(
+        OfflineError::NotEnough(left, needed) => Reply::text(
             400,
             format!(
                 "[PD:core:ErrStoresNotEnough]can not remove store {id} since the number of up stores would be {left} \
                  while need {needed}"
             ),
         ),
-        Refusal::NoLeaders => Reply::text(
+        OfflineError::NoLeaders => Reply::text(
             400,
             format!(
                 "[PD:core:ErrNoStoreForRegionLeader]can not remove store {id} since there are no extra up store to \
@@ -56,7 +56,7 @@ pub(crate) async fn set_state(
     State(pd): State<Pd>,
     Path(text): Path<String>,
     query: Query,
-) -> Answer {
+) -> HandlerResult {
     let id = id(&text)?;
     let state = query.first("state").unwrap_or_default();
     let mut world = pd.sim.world();
@@ -80,7 +80,7 @@ pub(crate) async fn set_weight(
     State(pd): State<Pd>,
     Path(text): Path<String>,
     body: String,
-) -> Answer {
+) -> HandlerResult {
     let id = id(&text)?;
     let input = object(&body)?;
     let weight = |key: &str| match input.get(key) {
@@ -102,7 +102,7 @@ pub(crate) async fn set_label(
     Path(text): Path<String>,
     query: Query,
     body: String,
-) -> Answer {
+) -> HandlerResult {
     let id = id(&text)?;
     let input = object(&body)?;
     let mut world = pd.sim.world();
@@ -129,7 +129,7 @@ pub(crate) async fn delete_label(
     State(pd): State<Pd>,
     Path(text): Path<String>,
     body: String,
-) -> Answer {
+) -> HandlerResult {
     let id = id(&text)?;
     let label: String = serde_json::from_str(&body)
         .map_err(|error| Reply::input(&error.to_string(), serde_json::json!({})))?;
@@ -146,7 +146,7 @@ pub(crate) async fn delete_label(
     ))
 }
 
-/// Which limits to set, and to what.
+/// The limits to set, and their value.
 fn read_limit(body: &str) -> Result<(f64, bool, bool), Reply> {
     let input = object(body)?;
     let rate = request::number(&input, "rate").ok_or_else(|| Reply::text(400, "rate unset"))?;
@@ -178,7 +178,7 @@ pub(crate) async fn set_limit(
     Path(text): Path<String>,
     query: Query,
     body: String,
-) -> Answer {
+) -> HandlerResult {
     let id = id(&text)?;
     let mut world = pd.sim.world();
     if query.has("ttlSecond") && world.release.is_newest() {
@@ -189,12 +189,12 @@ pub(crate) async fn set_limit(
     Reply::done("The store's limit is updated.")
 }
 
-pub(crate) async fn limits(State(pd): State<Pd>, query: Query) -> Answer {
+pub(crate) async fn limits(State(pd): State<Pd>, query: Query) -> HandlerResult {
     let tombstones = query.first("include_tombstone") == Some("true");
     Ok(Reply::json(&limits_by_store(&pd.sim.world(), tombstones)))
 }
 
-pub(crate) async fn set_limits(State(pd): State<Pd>, body: String) -> Answer {
+pub(crate) async fn set_limits(State(pd): State<Pd>, body: String) -> HandlerResult {
     let limit = read_limit(&body)?;
     let input = object(&body)?;
     let labels = input.get("labels").and_then(serde_json::Value::as_object);
@@ -209,10 +209,10 @@ pub(crate) async fn set_limits(State(pd): State<Pd>, body: String) -> Answer {
     Reply::done("Set store limit successfully.")
 }
 
-pub(crate) async fn remove_tombstones(State(pd): State<Pd>) -> Answer {
+pub(crate) async fn remove_tombstones(State(pd): State<Pd>) -> HandlerResult {
     let mut world = pd.sim.world();
     world
         .stores
-        .retain(|_, store| store.wanted != Wanted::Tombstone);
+        .retain(|_, store| store.target_state != TargetState::Tombstone);
     Reply::done("Remove tombstone successfully.")
 }

@@ -1,11 +1,11 @@
-//! A store as PD shows it.
+//! A store in PD's JSON format.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::go::{self, Float};
-use crate::world::store::{StateName, Store, Wanted};
+use crate::go_format::{self, Float};
+use crate::world::store::{Store, StoreState, TargetState};
 use crate::world::{SECOND, StoreId, World};
 
 /// The build of TiKV.
@@ -89,7 +89,6 @@ struct Status {
     pause_leader_transfer_in: bool,
 }
 
-/// See the module.
 #[derive(Serialize)]
 pub(crate) struct StoreView<'a> {
     store: Meta<'a>,
@@ -107,11 +106,11 @@ impl<'a> StoreView<'a> {
 
 fn meta<'a>(world: &World, store: &'a Store) -> Meta<'a> {
     let heartbeat = store.last_heartbeat(world.now);
-    let (state, node_state) = match store.wanted {
-        Wanted::Up if heartbeat.is_none() => (0, 0),
-        Wanted::Up => (0, 1),
-        Wanted::Offline => (1, 2),
-        Wanted::Tombstone => (2, 3),
+    let (state, node_state) = match store.target_state {
+        TargetState::Up if heartbeat.is_none() => (0, 0),
+        TargetState::Up => (0, 1),
+        TargetState::Offline => (1, 2),
+        TargetState::Tombstone => (2, 3),
     };
     let labels = store.labels.iter();
     Meta {
@@ -132,18 +131,18 @@ fn meta<'a>(world: &World, store: &'a Store) -> Meta<'a> {
     }
 }
 
-fn state_name(world: &World, store: &Store) -> StateName {
+fn state_name(world: &World, store: &Store) -> StoreState {
     store.state_name(world.now, world.config.down_after(world.now))
 }
 
 fn status(world: &World, store: &Store) -> Status {
     let heartbeat = store.last_heartbeat(world.now);
-    // Of a store that never spoke, and of one that is buried, nothing is known.
-    let is_known = heartbeat.is_some() && store.wanted != Wanted::Tombstone;
-    let tally = world.regions.tally(store.id);
+    // PD knows no status of a store that never reported, and none of a tombstone.
+    let is_known = heartbeat.is_some() && store.target_state != TargetState::Tombstone;
+    let tally = world.regions.totals_of(store.id);
     let (used, available) = world.space(store);
-    let bytes = |bytes: f64| go::size(if is_known { bytes } else { 0.0 });
-    // To the second: what PD subtracts is `start_timestamp`.
+    let bytes = |bytes: f64| go_format::size(if is_known { bytes } else { 0.0 });
+    // In whole seconds: PD subtracts `start_timestamp`.
     let started = world.shown(store.started).div_euclid(SECOND) * SECOND;
     let last = heartbeat.map_or(0, |at| world.shown(at));
     let is_evicted = world.schedulers.evicts(store.id);
@@ -168,15 +167,15 @@ fn status(world: &World, store: &Store) -> Status {
             result_value: Float(17.5),
             result_rate: Float(0.0),
         }),
-        is_busy: store.ailments.busy_per_second > 0.0,
-        start_ts: go::rfc3339(started),
-        last_heartbeat_ts: go::rfc3339(last),
-        uptime: (last > started).then(|| go::duration(last - started)),
+        is_busy: store.faults.busy_per_second > 0.0,
+        start_ts: go_format::rfc3339(started),
+        last_heartbeat_ts: go_format::rfc3339(last),
+        uptime: (last > started).then(|| go_format::duration(last - started)),
         pause_leader_transfer_in: world.release.is_newest() && is_evicted,
     }
 }
 
-/// Grows with the regions' size, as PD's score does while there is room; the factor is that of PD's samples.
+/// Proportional to the regions' size, as PD's score is while there is free space; the factor is from PD's samples.
 fn region_score(size: u64, store: &Store) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "MiB stay far below 2^52")]
     let score = size as f64 * 1.037_586_264_598_863_7 + 0.125;
@@ -191,10 +190,10 @@ pub(crate) struct LimitsView {
     remove_peer: Float,
 }
 
-/// The limits by the stores' numbers, which PD's maps have as texts.
+/// The limits by store id; PD's maps have string keys.
 pub(crate) fn limits_by_store(world: &World, tombstones: bool) -> BTreeMap<String, LimitsView> {
     let stores = world.stores.values();
-    let stores = stores.filter(|store| tombstones || store.wanted != Wanted::Tombstone);
+    let stores = stores.filter(|store| tombstones || store.target_state != TargetState::Tombstone);
     stores
         .map(|store| {
             let view = LimitsView {

@@ -1,36 +1,36 @@
-//! The clusters in which PD's answers were recorded, at one moment of a Thursday in August.
+//! The clusters from which PD's replies were recorded, all at the same moment.
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::sim::Sim;
-use crate::world::members::Life as PdLife;
+use crate::world::members::PdProcess;
 use crate::world::region::{Peer, Region, Role};
-use crate::world::store::{GIB, Life, Wanted};
-use crate::world::{Founding, Nanos, SECOND, StoreId, World};
+use crate::world::store::{GIB, StoreProcess, TargetState};
+use crate::world::{ClusterSpec, Nanos, SECOND, StoreId, World};
 
 /// 2026-08-20T09:31:04.512345678Z.
 const NOW: Nanos = 1_787_218_264_512_345_678;
-/// 5821.204417391 s before.
+/// 5821.204417391 s earlier.
 const PD_STARTED: Nanos = NOW - 5_821_204_417_391;
 const TIKV_STARTED: Nanos = 1_787_044_684 * SECOND;
-/// Of the last heartbeats.
+/// The time of the last heartbeats.
 const JUST_NOW: Nanos = 1_787_218_261_512_345_678;
 const DISCONNECTED: Nanos = 1_787_218_217_512_345_678;
 const DOWN: Nanos = 1_787_216_404_512_345_678;
 
 pub(super) fn scene(name: &str, release: &str) -> Arc<Sim> {
     let mut release: crate::release::Release = release.parse().unwrap();
-    // The samples' name, whichever release's ways they show.
+    // The samples name this version whichever release they come from.
     release.shown = "v8.5.7".to_owned();
-    let founding = Founding {
+    let spec = ClusterSpec {
         release,
         stores: 0,
         regions: 0,
         replicas: 3,
         pd_urls: (0..3).map(|pd| format!("http://pd{pd}:2379")).collect(),
     };
-    let mut world = World::empty(&founding, NOW);
+    let mut world = World::empty(&spec, NOW);
     world.origin = PD_STARTED;
     world.bootstrapped = 1_787_044_255_128_311_409;
     prepare(&mut world, name);
@@ -56,7 +56,7 @@ fn prepare(world: &mut World, name: &str) {
         "unheard" => {
             stores(world, &[1, 8]);
             let store = world.stores.get_mut(&8).unwrap();
-            store.life = Life::Killed(NOW);
+            store.process = StoreProcess::Killed(NOW);
             store.known = None;
         }
         "four" => {
@@ -76,25 +76,25 @@ fn prepare(world: &mut World, name: &str) {
     }
 }
 
-/// A whole cluster, and something that is not its fault.
+/// A healthy cluster with a fault that is outside of it.
 fn trouble(world: &mut World, name: &str) {
     let members = &mut world.members.list;
     match name {
         "three" => {}
         "status" => world.origin = 1_787_036_000 * SECOND,
         "too many" => world.faults.too_many_requests = true,
-        "pd0 dead" => members[0].life = PdLife::Killed,
-        "pd2 dead" => members[2].life = PdLife::Killed,
+        "pd0 dead" => members[0].process = PdProcess::Killed,
+        "pd2 dead" => members[2].process = PdProcess::Killed,
         "no quorum" => {
-            members[0].life = PdLife::Killed;
-            members[2].life = PdLife::Killed;
+            members[0].process = PdProcess::Killed;
+            members[2].process = PdProcess::Killed;
             world.members.leader = None;
         }
         unknown => panic!("there is no scene `{unknown}`"),
     }
 }
 
-/// Stores by their numbers, as they were named when they came.
+/// Stores by id, with the names they had when they joined.
 fn stores(world: &mut World, ids: &[StoreId]) {
     for id in ids {
         let place = match id {
@@ -104,7 +104,7 @@ fn stores(world: &mut World, ids: &[StoreId]) {
         let store = world.add_store(*id, TIKV_STARTED);
         store.address = format!("tikv{place}:20160");
         store.status_address = format!("tikv{place}:20180");
-        store.beats_from = JUST_NOW;
+        store.heartbeats_from = JUST_NOW;
     }
 }
 
@@ -118,7 +118,7 @@ fn set_space(world: &mut World, id: StoreId, capacity: f64, available: f64, used
 fn silence(world: &mut World, id: StoreId, last: Nanos, died: Nanos) {
     let store = world.stores.get_mut(&id).unwrap();
     store.known = Some(last);
-    store.life = Life::Killed(died);
+    store.process = StoreProcess::Killed(died);
 }
 
 fn add_region(world: &mut World, id: u64, start: u64, on: &[StoreId], leader: StoreId) {
@@ -129,7 +129,7 @@ fn add_region(world: &mut World, id: u64, start: u64, on: &[StoreId], leader: St
         .add(Region::new(id, start, peers.collect(), leader));
 }
 
-/// 96 regions on the first three stores, of which each leads so many.
+/// 96 regions on the first three stores, with this many leaders on each.
 fn many(world: &mut World, leaders: &[(StoreId, usize)]) {
     let on: Vec<StoreId> = leaders.iter().map(|(store, _)| *store).collect();
     let leaders = leaders
@@ -146,7 +146,7 @@ fn three(world: &mut World) {
     many(world, &[(1, 41), (4, 30), (5, 25)]);
 }
 
-/// One up, one disconnected, one down; the last one's regions have no leader.
+/// One up, one disconnected, one down; the regions of the last one have no leader.
 fn silent(world: &mut World) {
     stores(world, &[1, 4, 5]);
     many(world, &[(1, 41), (4, 30), (5, 0)]);
@@ -166,24 +166,24 @@ fn silent(world: &mut World) {
 fn buried(world: &mut World) {
     stores(world, &[1, 7]);
     silence(world, 7, 1_787_124_664_512_345_678, NOW);
-    world.stores.get_mut(&7).unwrap().wanted = Wanted::Tombstone;
+    world.stores.get_mut(&7).unwrap().target_state = TargetState::Tombstone;
 }
 
-/// Store 6 has given up most of what it had.
+/// Store 6 has moved away most of its regions.
 fn leaving(world: &mut World) {
     stores(world, &[1, 4, 6]);
     for number in 0..17 {
         add_region(world, 10 + 4 * number, 2 * number, &[1, 4, 6], 1);
     }
-    world.stores.get_mut(&6).unwrap().beats_from = 1_787_218_262_512_345_678;
+    world.stores.get_mut(&6).unwrap().heartbeats_from = 1_787_218_262_512_345_678;
     set_space(world, 6, 100.0 * GIB, 88.0 * GIB, 2.0 * GIB);
     world.take_offline(6, true).unwrap();
     world.stores.get_mut(&6).unwrap().destroyed = false;
-    // 6,816 of 8,312 MiB in so many seconds: 1.25 MiB/s.
+    // 6,816 of 8,312 MiB in this many seconds: 1.25 MiB/s.
     world.set_leaving(6, 8_312, NOW - 5_452_800_000_000);
 }
 
-/// Store 5 has been dead for a while, and one region's leader says so.
+/// Store 5 has been dead for a while, and one region's leader reports it.
 fn regions(world: &mut World) {
     stores(world, &[1, 4, 5, 6]);
     silence(world, 5, NOW - 1_261 * SECOND, NOW - 1_261 * SECOND);
@@ -200,7 +200,7 @@ fn regions(world: &mut World) {
     world.set_next_id(70);
 }
 
-/// Regions with a peer too few, one too many, nothing in them, or no leader; the others fill the range.
+/// Regions with a missing peer, an extra peer, no data, or no leader; other regions fill the range.
 fn ailing(world: &mut World) {
     stores(world, &[1, 4, 5, 6]);
     add_region(world, 50, 0, &[1, 4, 5], 1);

@@ -38,7 +38,7 @@ fn changes() -> impl Strategy<Value = Vec<(usize, Change)>> {
 }
 
 fn apply(regions: &mut Regions, number: u64, which: usize, change: &Change) {
-    let all: Vec<At> = regions.all().collect();
+    let all: Vec<RegionIndex> = regions.all().collect();
     let at = all[which % all.len()];
     match change {
         Change::Lead(store) => {
@@ -83,7 +83,7 @@ fn apply(regions: &mut Regions, number: u64, which: usize, change: &Change) {
 }
 
 proptest! {
-    /// The sums are those of the regions, whatever has happened to these.
+    /// The totals match the regions after any sequence of changes.
     #[test]
     fn sums_follow_every_change(changes in changes()) {
         let mut regions = Regions::new(3);
@@ -93,16 +93,16 @@ proptest! {
         for (number, (which, change)) in (0..).zip(&changes) {
             apply(&mut regions, number, *which, change);
         }
-        let all: Vec<At> = regions.all().collect();
-        let size = |at: &At| u64::from(regions.get(*at).size);
+        let all: Vec<RegionIndex> = regions.all().collect();
+        let size = |at: &RegionIndex| u64::from(regions.get(*at).size);
         prop_assert_eq!(regions.totals().count, all.len() as u64);
         prop_assert_eq!(regions.totals().size, all.iter().map(size).sum::<u64>());
         for store in 1..=STORES {
             let held = regions.on_store(store);
             let led = held.iter().filter(|at| regions.get(**at).leader() == Some(store));
-            prop_assert_eq!(regions.tally(store).regions, held.len() as u64);
-            prop_assert_eq!(regions.tally(store).leaders, led.count() as u64);
-            prop_assert_eq!(regions.led_by(store).len() as u64, regions.tally(store).leaders);
+            prop_assert_eq!(regions.totals_of(store).regions, held.len() as u64);
+            prop_assert_eq!(regions.totals_of(store).leaders, led.count() as u64);
+            prop_assert_eq!(regions.led_by(store).len() as u64, regions.totals_of(store).leaders);
         }
         for (check, _) in Check::ALL {
             let found = all.iter().filter(|at| regions.classify(regions.get(**at)) & check.bit() != 0);

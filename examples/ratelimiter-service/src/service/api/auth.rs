@@ -1,4 +1,4 @@
-//! The token that everything that changes state wants.
+//! The admin token, required for every request that changes state.
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ pub(crate) async fn require_token(
     );
     let wanted = node.settings.admin_token.as_ref();
     if !reads && wanted.is_some_and(|token| !is_right(request.headers(), token)) {
-        let message = "this changes state and wants `Authorization: Bearer` with the admin token";
+        let message =
+            "this request changes state and needs `Authorization: Bearer` with the admin token";
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
@@ -33,7 +34,7 @@ pub(crate) async fn require_token(
     Ok(next.run(request).await)
 }
 
-/// Takes as long for a token that is almost right as for one that is all wrong.
+/// Compares in constant time.
 fn is_right(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers
         .get(header::AUTHORIZATION)

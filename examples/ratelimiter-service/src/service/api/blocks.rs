@@ -1,4 +1,4 @@
-//! Keys that are refused outright for a while.
+//! Blocked keys: refused regardless of their limit until the block ends.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `/api/v1/chaos`, there only with `--enable-chaos`.
+//! `/api/v1/chaos`, served only with `--enable-chaos`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The cluster as a whole.
+//! State of the whole cluster.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::service::counters;
 use crate::service::node::Node;
 use crate::service::registry::NodeState;
 
-/// What cannot be known without Redis is null.
+/// Values that are unknown without Redis are null.
 pub(crate) async fn state(State(node): State<Arc<Node>>) -> Json<Value> {
     let nodes = view_all(&node).await;
     let node_count = nodes.len();

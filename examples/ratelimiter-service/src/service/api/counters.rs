@@ -1,4 +1,4 @@
-//! Counters: listed a page at a time, and reset.
+//! Counters: paginated list, and reset.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(crate) async fn list(
         return Err(ApiError::invalid("invalid_query", message));
     }
     let mut keys = counters::keys(&node, &page.prefix).await?;
-    // The cursor is the last key of the page before, so keys that come and go in between shift nothing.
+    // The cursor is the last key of the previous page, so keys that come and go in between shift nothing.
     let cursor = page.cursor.unwrap_or_default();
     keys.retain(|key| *key > cursor);
     keys.sort_unstable();

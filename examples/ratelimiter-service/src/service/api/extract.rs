@@ -1,4 +1,4 @@
-//! Paths and bodies, refused in the one shape of errors where they are wrong.
+//! Extractors for paths, bodies and query parameters. Rejections use the common error format.
 
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::service::check::{MAX_BODY_BYTES, check_key};
 use crate::service::error::ApiError;
 
-/// The one parameter of a path, percent-decoded, slashes and all.
+/// The single path parameter, percent-decoded, slashes included.
 pub(crate) struct PathText(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathText {
@@ -25,7 +25,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathText {
     }
 }
 
-/// A path parameter that is a key, or the pattern of keys.
+/// A path parameter that is a key, or a key pattern.
 pub(crate) struct PathKey(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathKey {
@@ -38,7 +38,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathKey {
     }
 }
 
-/// A JSON body, whatever content type it is said to have.
+/// A JSON body, regardless of its content type.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
@@ -49,7 +49,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             .await
             .map_err(|error| refuse(&error))?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            ApiError::invalid("invalid_json", format!("the body does not fit: {error}"))
+            ApiError::invalid("invalid_json", format!("the body is invalid: {error}"))
         })
     }
 }
@@ -61,7 +61,6 @@ fn refuse(error: &BytesRejection) -> ApiError {
     ApiError::invalid("invalid_body", error.body_text())
 }
 
-/// Query parameters.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {

@@ -1,4 +1,4 @@
-//! Limits of keys and of prefixes, in the form of `/api/v1`.
+//! Limits of keys and of prefixes, in the `/api/v1` form.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +33,10 @@ pub(crate) async fn list(State(node): State<Arc<Node>>) -> Json<Value> {
     }))
 }
 
-/// The policy as Redis has it now; as this node last saw it where Redis does not answer.
+/// The policy as Redis has it now; if Redis does not reply, as this node last read it.
 pub(crate) async fn fresh_policy(node: &Node) -> Arc<Policy> {
     if node.redis_connected()
-        && let Ok(policy) = node.load_policy(&node.link).await
+        && let Ok(policy) = node.load_policy(&node.redis).await
     {
         return policy;
     }
@@ -69,14 +69,14 @@ pub(crate) async fn set(
     Ok(Json(view(&new.key_pattern, &rule)))
 }
 
-/// Sets one rule. Without a window, it keeps the one it has, or takes the default.
+/// Sets one rule. If no window is given, the rule keeps its window, or a new rule takes the default.
 pub(crate) async fn put(
     node: &Node,
     pattern: &str,
     max_requests: u64,
     window_ms: Option<u64>,
 ) -> Result<Rule, ApiError> {
-    let policy = node.load_policy(&node.link).await?;
+    let policy = node.load_policy(&node.redis).await?;
     let (old, now_ms) = (policy.rules.get(pattern), node.clock.now_ms());
     let default = node.settings.default_window_ms;
     let rule = Rule {
@@ -100,7 +100,7 @@ pub(crate) async fn remove(
     Ok(Json(json!({ "key_pattern": pattern, "deleted": deleted })))
 }
 
-/// Whole seconds as a whole number, as nearly all windows are.
+/// Whole seconds are written as an integer, as nearly all windows are.
 pub(crate) fn seconds(ms: u64) -> Value {
     if ms.is_multiple_of(1_000) {
         json!(ms / 1_000)
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_told_in_seconds_and_read_back() {
+    fn a_window_in_seconds_round_trips() {
         assert_eq!(seconds(60_000), json!(60));
         assert_eq!(seconds(1_500), json!(1.5));
         assert_eq!(window_ms(1.5).unwrap(), 1_500);

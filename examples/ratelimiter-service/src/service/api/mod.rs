@@ -6,9 +6,9 @@ mod chaos;
 mod cluster;
 mod counters;
 mod extract;
+mod legacy;
 mod limits;
 mod nodes;
-mod older;
 mod status;
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::check::MAX_BODY_BYTES;
 use super::error::ApiError;
 use super::node::Node;
 
-/// Everything but `POST /check`.
+/// All routes except `POST /check`.
 pub(crate) fn router(node: Arc<Node>) -> Router {
     let mut v1 = Router::new()
         .route("/nodes", get(nodes::list))
@@ -48,7 +48,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
     }
     Router::new()
         .nest("/api/v1", v1)
-        .nest("/api", older::routes())
+        .nest("/api", legacy::routes())
         .layer(from_fn_with_state(node.clone(), auth::require_token))
         .route("/health", get(status::health))
         .route("/metrics", get(status::metrics))
@@ -59,12 +59,12 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
 }
 
 async fn not_found(uri: Uri) -> ApiError {
-    let message = format!("there is nothing at {}", uri.path());
+    let message = format!("no resource at {}", uri.path());
     ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 
 async fn wrong_method() -> ApiError {
-    let message = "this path knows other methods";
+    let message = "this path does not support the method";
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",

@@ -1,4 +1,4 @@
-//! Nodes: who is there, how each one does, and which are to drain.
+//! Nodes: the list with their states, metrics of each, and draining.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use tokio::task::JoinSet;
 
 use super::extract::PathText;
 use super::limits::fresh_policy;
+use crate::service::background;
 use crate::service::clock::rfc3339;
 use crate::service::error::ApiError;
 use crate::service::node::Node;
 use crate::service::peers::{self, FORWARDED, Health};
 use crate::service::registry::{NodeRecord, NodeState};
-use crate::service::watch;
 
-/// As many keys are told with `allowed_in_window`.
-const BUSIEST: usize = 1_000;
+/// Maximum number of keys in `allowed_in_window`.
+const MAX_KEYS: usize = 1_000;
 
 #[derive(Serialize)]
 pub(crate) struct NodeView {
@@ -44,17 +44,17 @@ pub(crate) async fn one(
     PathText(id): PathText,
 ) -> Result<Json<NodeView>, ApiError> {
     let record = find(&node, &id).await?;
-    let health = ask(&node, &record).await;
+    let health = query_health(&node, &record).await;
     Ok(Json(view(&node, record, health.as_ref())))
 }
 
-/// All nodes by id, each peer asked directly and all at once.
+/// All nodes by id; all peers are queried concurrently.
 pub(crate) async fn view_all(node: &Arc<Node>) -> Vec<NodeView> {
     let mut asking = JoinSet::new();
     for record in records(node).await {
         let node = node.clone();
         asking.spawn(async move {
-            let health = ask(&node, &record).await;
+            let health = query_health(&node, &record).await;
             view(&node, record, health.as_ref())
         });
     }
@@ -63,9 +63,9 @@ pub(crate) async fn view_all(node: &Arc<Node>) -> Vec<NodeView> {
     nodes
 }
 
-/// All records, this node's own included even where Redis does not know it yet.
+/// All records, including this node's own even if Redis does not have it yet.
 async fn records(node: &Node) -> Vec<NodeRecord> {
-    let mut roster = watch::roster(node).await;
+    let mut roster = background::roster(node).await;
     let seen = roster.get(node.id()).map(|seen| seen.last_heartbeat_ms);
     let own = NodeRecord {
         last_heartbeat_ms: seen.unwrap_or(node.registered_at_ms),
@@ -81,7 +81,7 @@ async fn find(node: &Node, id: &str) -> Result<NodeRecord, ApiError> {
         .ok_or_else(|| ApiError::no_such_node(id))
 }
 
-async fn ask(node: &Node, record: &NodeRecord) -> Option<Health> {
+async fn query_health(node: &Node, record: &NodeRecord) -> Option<Health> {
     if record.id == node.id() {
         return Some(Health {
             node_id: record.id.clone(),
@@ -92,7 +92,7 @@ async fn ask(node: &Node, record: &NodeRecord) -> Option<Health> {
     peers::health(&record.id, &record.address).await
 }
 
-/// With Redis, heartbeats decide; without it nobody's heartbeat is seen, and a node that answers is alive.
+/// With Redis, heartbeats decide. Without it no heartbeat is visible, so a node that replies is alive.
 fn view(node: &Node, record: NodeRecord, health: Option<&Health>) -> NodeView {
     let by_heartbeat = record.state(node.clock.now_ms());
     let state = match health {
@@ -105,7 +105,7 @@ fn view(node: &Node, record: NodeRecord, health: Option<&Health>) -> NodeView {
         }
         _ => by_heartbeat,
     };
-    // A node that cannot be asked had Redis when its last heartbeat arrived there.
+    // If a node cannot be queried: it had Redis when its last heartbeat was written.
     let heard = node.redis_connected() && by_heartbeat != NodeState::Unhealthy;
     NodeView {
         redis_connected: health.map_or(heard, |health| health.redis_connected),
@@ -125,11 +125,11 @@ pub(crate) async fn metrics(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if id == node.id() {
-        // A reset through another node counts here at once.
+        // A reset through another node takes effect here at once.
         fresh_policy(&node).await;
         return Ok(Json(own_metrics(&node)).into_response());
     }
-    pass_on(&node, Method::GET, &id, "metrics", &headers).await
+    forward(&node, Method::GET, &id, "metrics", &headers).await
 }
 
 fn own_metrics(node: &Node) -> Value {
@@ -137,7 +137,7 @@ fn own_metrics(node: &Node) -> Value {
     let mut allowed: Vec<(String, u64)> = node.allowed_in_window().into_iter().collect();
     let active_keys = allowed.len();
     allowed.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    allowed.truncate(BUSIEST);
+    allowed.truncate(MAX_KEYS);
     let allowed: serde_json::Map<String, Value> = allowed
         .into_iter()
         .map(|(key, count)| (key, count.into()))
@@ -155,7 +155,7 @@ fn own_metrics(node: &Node) -> Value {
     })
 }
 
-/// The checks per second of one node; none where it cannot be asked.
+/// The checks per second of one node; `None` if it cannot be queried.
 pub(crate) async fn requests_per_second(node: &Node, of: &NodeView) -> Option<f64> {
     if of.id == node.id() {
         return Some(node.recent().per_second());
@@ -171,7 +171,7 @@ pub(crate) async fn drain(
     id: PathText,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    switch(state, id, &headers, true).await
+    set_drain(state, id, &headers, true).await
 }
 
 pub(crate) async fn undrain(
@@ -179,11 +179,11 @@ pub(crate) async fn undrain(
     id: PathText,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    switch(state, id, &headers, false).await
+    set_drain(state, id, &headers, false).await
 }
 
-/// The node itself switches; so it has taken effect when this is answered, with Redis or without.
-async fn switch(
+/// The node itself switches, so the change is in effect when the reply is sent, with or without Redis.
+async fn set_drain(
     State(node): State<Arc<Node>>,
     PathText(id): PathText,
     headers: &HeaderMap,
@@ -191,19 +191,19 @@ async fn switch(
 ) -> Result<Response, ApiError> {
     if id == node.id() {
         node.drain_self(drain).await;
-        return Ok(switched(&id, drain));
+        return Ok(drain_response(&id, drain));
     }
     let method = if drain { Method::POST } else { Method::DELETE };
-    match pass_on(&node, method, &id, "drain", headers).await {
-        Err(error) if error.code == "node_unreachable" => leave_word(&node, &id, drain).await,
+    match forward(&node, method, &id, "drain", headers).await {
+        Err(error) if error.code == "node_unreachable" => record_drain(&node, &id, drain).await,
         answer => answer,
     }
 }
 
-/// For a node that lives and yet cannot be asked from here: it sees this in Redis within its next check or watch.
-async fn leave_word(node: &Node, id: &str, drain: bool) -> Result<Response, ApiError> {
+/// For a node that is alive but cannot be reached from here: it reads this from Redis within its next check or poll.
+async fn record_drain(node: &Node, id: &str, drain: bool) -> Result<Response, ApiError> {
     if find(node, id).await?.state(node.clock.now_ms()) == NodeState::Unhealthy {
-        let message = format!("`{id}` is dead; there is nothing to drain");
+        let message = format!("`{id}` is dead and cannot drain");
         return Err(ApiError::new(
             StatusCode::CONFLICT,
             "node_unhealthy",
@@ -211,10 +211,10 @@ async fn leave_word(node: &Node, id: &str, drain: bool) -> Result<Response, ApiE
         ));
     }
     node.store.set_drain(id, drain).await?;
-    Ok(switched(id, drain))
+    Ok(drain_response(id, drain))
 }
 
-fn switched(id: &str, drain: bool) -> Response {
+fn drain_response(id: &str, drain: bool) -> Response {
     let state = if drain {
         NodeState::Draining
     } else {
@@ -223,8 +223,8 @@ fn switched(id: &str, drain: bool) -> Response {
     Json(json!({ "id": id, "draining": drain, "state": state })).into_response()
 }
 
-/// Lets the node that is meant answer.
-async fn pass_on(
+/// Forwards the request to the node that it names.
+async fn forward(
     node: &Node,
     method: Method,
     id: &str,
@@ -238,7 +238,7 @@ async fn pass_on(
     let path = peers::node_path(id, what);
     let (status, body) = peers::call(method, &record.address, &path, headers)
         .await
-        .map_err(|fault| ApiError::unavailable("node_unreachable", fault.to_string()))?;
+        .map_err(|error| ApiError::unavailable("node_unreachable", error.to_string()))?;
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     Ok((status, content_type, body).into_response())
 }

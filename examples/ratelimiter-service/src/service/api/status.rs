@@ -1,4 +1,4 @@
-//! `/health` and `/metrics`: answered from memory, whatever Redis does.
+//! `/health` and `/metrics`, answered from memory even if Redis hangs.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::service::node::{Node, VERSION};
 
 pub(crate) async fn health(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
     let draining = node.is_draining();
-    let (status, word) = if draining {
+    let (status, status_text) = if draining {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else {
         (StatusCode::OK, "healthy")
     };
     let health = json!({
-        "status": word,
+        "status": status_text,
         "node_id": node.id(),
         "redis_connected": node.redis_connected(),
         "draining": draining,

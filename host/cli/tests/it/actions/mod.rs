@@ -1,0 +1,4 @@
+//! Proposals and executions.
+
+mod crash;
+mod gate;

@@ -1,0 +1,4 @@
+//! The conformance suite as a command.
+
+mod cli;
+mod table;

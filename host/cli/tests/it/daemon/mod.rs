@@ -1,0 +1,12 @@
+//! Daemons that run.
+
+mod crash;
+mod disk;
+mod input;
+mod many;
+mod people;
+mod quarantine;
+mod shared_database;
+mod shutdown;
+mod supervisor;
+mod trouble;

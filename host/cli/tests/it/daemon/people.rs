@@ -1,0 +1,152 @@
+//! What people say of tickets while the daemon runs, and what they see of it.
+
+use std::{process::Stdio, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    common::{self, misbehaving_subject},
+    daemon::{Daemon, Site, put, text, watch_for},
+};
+
+const BROKEN: &str = r#"{"violations": [{"invariant": "first", "resource": "node-1", "message": "does not answer"}]}"#;
+const WHOLE: &str = "{}";
+
+fn site() -> Site {
+    let mut site = Site::new();
+    let lines = format!(
+        "interval = \"100ms\"\nconfig.observation_file = {:?}",
+        site.path("told")
+    );
+    site.subject("synthetic", misbehaving_subject(), &lines);
+    site
+}
+
+/// `operator tickets watch --json`.
+fn watcher(site: &Site) -> Daemon {
+    let mut command = site.operator();
+    command
+        .args(["tickets", "watch", "--json"])
+        .stdout(Stdio::piped());
+    Daemon::follow(command.spawn().unwrap())
+}
+
+/// The only open ticket.
+fn open_ticket(site: &Site) -> Value {
+    let listed = site.ask(&["tickets", "list", "--json"]);
+    let mut tickets: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    assert_eq!(tickets.len(), 1, "{listed}");
+    tickets.remove(0)
+}
+
+/// Waits until a daemon has told so many such events of its one ticket.
+fn wait_for_kind(daemon: &mut Daemon, kind: &str, times: usize) {
+    let what = format!("{kind}, {times} times");
+    common::wait_for(&what, || {
+        let story = daemon.story("synthetic");
+        (story.iter().filter(|(told, _)| told == kind).count() >= times).then_some(())
+    });
+}
+
+#[test]
+fn people_and_the_daemon_work_on_the_same_tickets() {
+    let site = site();
+    let mut daemon = site.start();
+    put(&site.path("told"), BROKEN);
+    daemon.wait_for_ticket("synthetic", "first", "opened");
+    let opened = open_ticket(&site);
+    let id = opened["id"].to_string();
+    let say = |word: &str, note: &str| site.ask(&["tickets", word, &id, "--note", note]);
+
+    // What is said before it has begun to watch is not told.
+    let mut watcher = watcher(&site);
+    common::wait_for("the watcher to watch", || {
+        say("ack", "looking at it");
+        (!watcher.events().is_empty()).then_some(())
+    });
+    let acknowledged = &open_ticket(&site)["acknowledged"];
+    assert_eq!(acknowledged["by"], "anna");
+    assert_eq!(acknowledged["note"], "looking at it");
+
+    say("hold", "until the disk is changed");
+    put(&site.path("told"), WHOLE);
+    wait_for_kind(&mut daemon, "recovering", 1);
+    let before = daemon.next_heartbeat("synthetic");
+    watch_for(Duration::from_millis(500), || {
+        assert!(
+            !daemon
+                .story("synthetic")
+                .iter()
+                .any(|(kind, _)| kind == "resolved")
+        );
+    });
+    assert!(daemon.next_heartbeat("synthetic").cycles > before.cycles);
+    assert_eq!(open_ticket(&site)["state"], "recovering");
+
+    say("unhold", "changed");
+    wait_for_kind(&mut daemon, "resolved", 1);
+
+    put(&site.path("told"), BROKEN);
+    wait_for_kind(&mut daemon, "reopened", 1);
+    say("resolve", "it was never broken");
+    wait_for_kind(&mut daemon, "reopened", 2);
+    let standing = open_ticket(&site);
+    assert_eq!(standing["id"], opened["id"]);
+    assert_eq!(standing["first_seen"], opened["first_seen"]);
+    assert_eq!(standing["occurrences"], 3);
+
+    let last = watcher.wait_for("both to see the same", |event| {
+        event["event"]["kind"] == "reopened" && event["ticket"]["occurrences"] == 3
+    });
+    assert_eq!(last["ticket"]["id"], opened["id"]);
+    let told: Vec<(String, String)> = watcher
+        .events()
+        .iter()
+        .map(|event| {
+            (
+                text(&event["event"]["kind"]),
+                text(&event["event"]["actor"]),
+            )
+        })
+        .skip_while(|(kind, _)| kind == "acknowledged")
+        .collect();
+    let by = |kind: &str, actor: &str| (kind.to_owned(), actor.to_owned());
+    let expected = [
+        by("held", "anna"),
+        by("recovering", "operator"),
+        by("unheld", "anna"),
+        by("resolved", "operator"),
+        by("seen", "operator"),
+        by("reopened", "operator"),
+        by("resolved", "anna"),
+        by("seen", "operator"),
+        by("reopened", "operator"),
+    ];
+    assert_eq!(told, expected);
+    watcher.signal(Signal::INT);
+    assert_eq!(watcher.ended().code(), Some(130));
+    daemon.stop();
+}
+
+#[test]
+fn what_is_said_of_a_ticket_that_is_over_is_refused() {
+    let site = site();
+    put(&site.path("told"), BROKEN);
+    let mut daemon = site.start();
+    daemon.wait_for_ticket("synthetic", "first", "opened");
+    put(&site.path("told"), WHOLE);
+    daemon.wait_for_ticket("synthetic", "first", "resolved");
+    for word in ["ack", "hold", "resolve"] {
+        let output = site
+            .operator()
+            .args(["tickets", word, "1"])
+            .output()
+            .unwrap();
+        let complaints = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(complaints, "error: ticket #1 is resolved already\n");
+        assert_eq!(output.status.code(), Some(2));
+    }
+    assert_eq!(site.ask(&["tickets", "list", "--json"]).trim(), "[]");
+    daemon.stop();
+}

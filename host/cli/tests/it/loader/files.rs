@@ -1,0 +1,330 @@
+//! Plugin files that are refused, each with a line that says what to do, and before any of their code runs.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use operator_loader::{CallError, LoadError, Plugin, describe, examine, find_plugin, list_plugins};
+use operator_model::{Isolation, Sandbox};
+
+use crate::support::common::{self, Bench, built, hello_subject};
+
+/// A file with this content, as a plugin would lie there.
+fn file_with(bench: &Bench, bytes: &[u8]) -> PathBuf {
+    let path = bench.path("libcandidate.so");
+    let _ = fs::remove_file(&path);
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// The hello plugin with every occurrence of one text replaced by another of the same length.
+fn patched(bench: &Bench, from: &[u8], to: &[u8]) -> PathBuf {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = fs::read(hello_subject()).unwrap();
+    let found: Vec<usize> = bytes
+        .windows(from.len())
+        .enumerate()
+        .filter_map(|(at, window)| (window == from).then_some(at))
+        .collect();
+    assert!(!found.is_empty(), "nothing to replace");
+    for at in found {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    file_with(bench, &bytes)
+}
+
+fn refusal(bench: &Bench, path: &Path) -> LoadError {
+    let error = Plugin::open(path, None, &bench.path("copies")).unwrap_err();
+    assert_eq!(error.path, path);
+    assert_eq!(error.why.lines().count(), 1, "{error}");
+    assert_eq!(examine(path).unwrap_err(), error);
+    error
+}
+
+#[track_caller]
+fn assert_says(error: &LoadError, words: &[&str]) {
+    for word in words {
+        assert!(error.why.contains(word), "`{word}` is not in: {error}");
+    }
+}
+
+#[test]
+fn a_good_file_is_copied_under_its_hash_for_our_eyes_only() {
+    let bench = Bench::new();
+    let plugin = bench.open(hello_subject());
+    assert_eq!(plugin.manifest.name, "hello-subject");
+    assert_eq!(plugin.manifest.panic, "unwind");
+    let name = plugin.copy.file_stem().unwrap().to_str().unwrap();
+    assert_eq!(name, plugin.sha256);
+    assert_eq!(
+        fs::read(&plugin.copy).unwrap(),
+        fs::read(hello_subject()).unwrap()
+    );
+    assert_eq!(fs::metadata(&plugin.copy).unwrap().mode() & 0o777, 0o500);
+    assert_eq!(
+        fs::metadata(bench.path("copies")).unwrap().mode() & 0o777,
+        0o700
+    );
+}
+
+#[test]
+fn a_copy_is_used_again_unless_someone_has_changed_it() {
+    let bench = Bench::new();
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let first = bench.open(hello_subject());
+    let before = inode(&first.copy);
+    assert_eq!(inode(&bench.open(hello_subject()).copy), before);
+    fs::set_permissions(&first.copy, Permissions::from_mode(0o700)).unwrap();
+    fs::write(&first.copy, "something else").unwrap();
+    let second = bench.open(hello_subject());
+    assert_eq!(
+        fs::read(&second.copy).unwrap(),
+        fs::read(hello_subject()).unwrap()
+    );
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_refused() {
+    let bench = Bench::new();
+    let whole = fs::read(hello_subject()).unwrap();
+    for length in [0, 3, 15, 63, 64, 1000, whole.len() / 2, whole.len() - 1] {
+        let error = refusal(&bench, &file_with(&bench, &whole[..length]));
+        let expected = if length < 16 {
+            "no shared library"
+        } else {
+            "cut short or damaged"
+        };
+        assert_says(&error, &[expected, "build"]);
+    }
+}
+
+#[test]
+fn a_damaged_file_never_gets_past_examination_by_a_panic() {
+    let bench = Bench::new();
+    let whole = fs::read(hello_subject()).unwrap();
+    for at in (0..64).chain((64..whole.len()).step_by(whole.len() / 200)) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        let _ = examine(&file_with(&bench, &bytes));
+    }
+}
+
+#[test]
+fn garbage_is_refused() {
+    let bench = Bench::new();
+    let noise = |i: u32| i.wrapping_mul(2_654_435_761).to_le_bytes();
+    let garbage: Vec<u8> = (1..25_000).flat_map(noise).collect();
+    assert_says(
+        &refusal(&bench, &file_with(&bench, &garbage)),
+        &["no shared library", "cdylib"],
+    );
+}
+
+#[test]
+fn a_library_that_is_no_plugin_is_refused_without_running_its_constructor() {
+    let bench = Bench::new();
+    let (source, library) = (bench.path("plain.rs"), bench.path("libplain.so"));
+    let mark = bench.path("constructor-ran");
+    let code = format!(
+        r#"extern "C" fn mark() {{ let _ = std::fs::write({mark:?}, ""); }}
+           #[used] #[unsafe(link_section = ".init_array")] static MARK: extern "C" fn() = mark;"#
+    );
+    fs::write(&source, code).unwrap();
+    let rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+        .args(["--edition", "2024", "--crate-type", "cdylib", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(rustc.unwrap().success());
+    let error = refusal(&bench, &library);
+    assert_says(&error, &["no operator plugin", "export_subject!"]);
+    assert!(!mark.exists(), "its code has run");
+}
+
+#[test]
+fn a_plugin_for_another_machine_is_refused() {
+    let bench = Bench::new();
+    let mut bytes = fs::read(hello_subject()).unwrap();
+    // e_machine of the ELF header: MIPS.
+    bytes[18..20].copy_from_slice(&8_u16.to_le_bytes());
+    assert_says(
+        &refusal(&bench, &file_with(&bench, &bytes)),
+        &["is built for Mips", "build it for"],
+    );
+}
+
+#[test]
+fn a_plugin_of_another_abi_is_refused() {
+    let bench = Bench::new();
+    let path = patched(&bench, br#""abi":"1.0""#, br#""abi":"2.0""#);
+    assert_says(
+        &refusal(&bench, &path),
+        &["ABI 2.0", "speaks 1.0", "operator-plugin-api 1.x"],
+    );
+}
+
+#[test]
+fn a_plugin_of_a_later_minor_abi_is_welcome() {
+    let bench = Bench::new();
+    let path = patched(&bench, br#""abi":"1.0""#, br#""abi":"1.7""#);
+    assert_eq!(examine(&path).unwrap().manifest.abi, "1.7");
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_refused() {
+    let bench = Bench::new();
+    let path = patched(&bench, br#"{"name":"hello"#, br#"{"name:"hello""#);
+    assert_says(
+        &refusal(&bench, &path),
+        &["manifest cannot be read", "build it again"],
+    );
+}
+
+#[test]
+fn a_plugin_without_its_root_module_is_refused() {
+    let bench = Bench::new();
+    let path = patched(
+        &bench,
+        b"_1as_0lib_1header_0root_",
+        b"_1as_0lib_1header_0toor_",
+    );
+    assert_says(
+        &refusal(&bench, &path),
+        &["no operator plugin", "does not export"],
+    );
+}
+
+#[test]
+fn a_plugin_that_aborts_on_panic_is_refused() {
+    let bench = Bench::new();
+    let path = patched(&bench, br#""panic":"unwind"}"#, br#""panic":"abort" }"#);
+    assert_says(
+        &refusal(&bench, &path),
+        &["panic = \"abort\"", "panic = \"unwind\""],
+    );
+}
+
+#[test]
+fn a_file_or_directory_that_others_can_write_to_is_refused() {
+    let bench = Bench::new();
+    let path = file_with(&bench, &fs::read(hello_subject()).unwrap());
+    for mode in [0o775, 0o757, 0o646] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        assert_says(
+            &refusal(&bench, &path),
+            &["others can write", "chmod go-w", "libcandidate.so"],
+        );
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    let dir = bench.dir.path();
+    fs::set_permissions(dir, Permissions::from_mode(0o777)).unwrap();
+    assert_says(
+        &refusal(&bench, &path),
+        &["others can replace it", "chmod go-w"],
+    );
+    // As /tmp is: others can add files and cannot replace ours.
+    fs::set_permissions(dir, Permissions::from_mode(0o1777)).unwrap();
+    assert!(examine(&path).is_ok());
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let bench = Bench::new();
+    assert_says(
+        &refusal(&bench, &bench.path("missing.so")),
+        &["cannot be read", "No such file"],
+    );
+    assert_says(&refusal(&bench, bench.dir.path()), &["not a regular file"]);
+    let fifo = bench.path("fifo.so");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_says(&refusal(&bench, &fifo), &["not a regular file"]);
+}
+
+#[test]
+fn only_the_pinned_content_is_opened() {
+    let bench = Bench::new();
+    let copies = bench.path("copies");
+    let sha256 = examine(hello_subject()).unwrap().sha256;
+    let upper = sha256.to_uppercase();
+    assert!(Plugin::open(hello_subject(), Some(&upper), &copies).is_ok());
+    let other = "0".repeat(64);
+    let error = Plugin::open(hello_subject(), Some(&other), &copies).unwrap_err();
+    assert_says(&error, &[&sha256, &other, "pin its hash"]);
+}
+
+#[test]
+fn a_directory_is_listed_with_plugins_and_refusals() {
+    let bench = Bench::new();
+    let dir = bench.path("plugins");
+    fs::create_dir(&dir).unwrap();
+    fs::copy(hello_subject(), dir.join("libhello_subject.so")).unwrap();
+    fs::write(dir.join("libbroken.so"), "broken").unwrap();
+    fs::write(dir.join("README.md"), "not a library").unwrap();
+    let dirs = [bench.path("missing"), dir.clone()];
+    let listed = list_plugins(&dirs);
+    let names: Vec<_> = listed
+        .iter()
+        .map(|one| one.path.file_name().unwrap())
+        .collect();
+    assert_eq!(names, ["libbroken.so", "libhello_subject.so"]);
+    assert!(listed[0].examined.is_err());
+    assert_eq!(
+        listed[1].examined.as_ref().unwrap().manifest.name,
+        "hello-subject"
+    );
+    assert_eq!(
+        find_plugin("hello-subject", &dirs).unwrap(),
+        dir.join("libhello_subject.so")
+    );
+}
+
+async fn refusal_when_opened(bench: &Bench, path: &Path) -> Vec<LoadError> {
+    let plugin = bench.open(path);
+    let mut errors = Vec::new();
+    for isolation in [Isolation::Worker, Isolation::None] {
+        let error = describe(&plugin, isolation, &Sandbox::default(), common::PATIENCE)
+            .await
+            .unwrap_err();
+        let CallError::Load(error) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(error.path, path);
+        assert_eq!(error.why.lines().count(), 1, "{error}");
+        errors.push(error);
+    }
+    errors
+}
+
+#[tokio::test]
+async fn a_plugin_that_lacks_a_symbol_is_refused_when_it_is_opened() {
+    let bench = Bench::new();
+    let path = patched(&bench, b"\0posix_memalign\0", b"\0posix_memaligX\0");
+    for error in refusal_when_opened(&bench, &path).await {
+        assert_says(
+            &error,
+            &["undefined symbol: posix_memaligX", "link what it needs"],
+        );
+        assert!(!error.why.contains("copies"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_whose_types_differ_is_refused_in_one_line_with_the_rest_in_a_file() {
+    let bench = Bench::new();
+    let path = built("examples/misbehaving-subject", "broken-layout");
+    for error in refusal_when_opened(&bench, &path).await {
+        assert_says(&error, &["types differ", "build it again"]);
+        let report = error.why.split("comparison is in ").nth(1).unwrap();
+        let report = fs::read_to_string(report).unwrap();
+        assert!(report.lines().count() > 20, "{report}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The state of the cluster, from one PD that knows a leader.
+
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+use operator_plugin_api::Source;
+use operator_plugin_kit::RequestOptions;
+
+use super::{Collector, Got, MEMBERS_TIMEOUT, panicked};
+use crate::pd::{
+    Pd,
+    error::PdError,
+    parse,
+    regions::{Listed, listed},
+    wire,
+};
+
+/// How much is read of a list of regions: its length, and the first few.
+const LIST_HEAD_BYTES: u64 = 16 << 10;
+/// PD writes a long list as a whole, however much of it is read, so it is requested again only after a while.
+const LONG_LIST: u64 = 10_000;
+const LONG_LIST_PACE: Duration = Duration::from_secs(30);
+
+/// The checks that are counted.
+const REGION_CHECKS: [&str; 5] = [
+    "down-peer",
+    "miss-peer",
+    "pending-peer",
+    "extra-peer",
+    "offline-peer",
+];
+
+/// The last long list of each check, and when it was read.
+pub(crate) type LongLists = BTreeMap<&'static str, (Listed, Instant)>;
+
+/// The answers of one PD that knows a leader.
+pub(crate) struct ClusterAnswers {
+    pub(crate) stores: Got<(wire::Stores, Option<i64>)>,
+    pub(crate) stats: Got<wire::RegionStats>,
+    /// The regions that each check lists, and when the list was read.
+    pub(crate) checks: BTreeMap<&'static str, Got<(Listed, Instant)>>,
+    pub(crate) operators: Got<Vec<String>>,
+    pub(crate) schedulers: Got<Vec<String>>,
+    pub(crate) paused: Got<Vec<wire::PausedScheduler>>,
+    pub(crate) evict_leader: Got<Vec<u64>>,
+    pub(crate) schedule: Got<wire::ScheduleConfig>,
+    pub(crate) replication: Got<wire::ReplicationConfig>,
+    pub(crate) hot: Got<wire::HotStores>,
+}
+
+impl Collector<'_> {
+    /// Three requests at a time, which PD answers side by side.
+    pub(super) fn ask(&self, pd: Pd<'_>) -> ClusterAnswers {
+        let timeout = || self.end.at_most(MEMBERS_TIMEOUT);
+        thread::scope(|scope| {
+            let first = scope.spawn(move || {
+                (
+                    stores(pd, timeout()),
+                    pd.get("/stats/region?start_key=&end_key=", timeout()),
+                )
+            });
+            let second = scope.spawn(move || self.region_checks(pd));
+            let operators = pd.get::<Option<Vec<String>>>("/operators", timeout());
+            let schedulers = pd.get("/schedulers", timeout());
+            let paused = pd.get("/schedulers?status=paused&timestamp", timeout());
+            let evict_leader = evict_leader(pd, timeout());
+            let schedule = pd.get("/config/schedule", timeout());
+            let replication = pd.get("/config/replicate", timeout());
+            let hot = pd.get("/hotspot/stores", timeout());
+            let (stores, stats) = first
+                .join()
+                .unwrap_or_else(|_| (Err(panicked()), Err(panicked())));
+            ClusterAnswers {
+                stores,
+                stats,
+                checks: second.join().unwrap_or_default(),
+                operators: operators.map(Option::unwrap_or_default),
+                schedulers,
+                paused,
+                evict_leader,
+                schedule,
+                replication,
+                hot,
+            }
+        })
+    }
+
+    fn region_checks(&self, pd: Pd<'_>) -> BTreeMap<&'static str, Got<(Listed, Instant)>> {
+        let checks = REGION_CHECKS.into_iter().map(|check| {
+            let known = self.long_lists.get(check);
+            let known =
+                known.filter(|(list, at)| list.count > LONG_LIST && at.elapsed() < LONG_LIST_PACE);
+            (
+                check,
+                known
+                    .cloned()
+                    .map_or_else(|| self.region_check(pd, check), Ok),
+            )
+        });
+        checks.collect()
+    }
+
+    fn region_check(&self, pd: Pd<'_>, check: &str) -> Got<(Listed, Instant)> {
+        let path = format!("/regions/check/{check}");
+        let options = RequestOptions::new(self.end.at_most(MEMBERS_TIMEOUT));
+        let answer = pd.answer(&path, options.max_body_bytes(LIST_HEAD_BYTES))?;
+        let list = listed(&answer.body)
+            .ok_or_else(|| PdError::foreign(200, "did not answer with a list of regions"))?;
+        Ok((list, Instant::now()))
+    }
+}
+
+/// The stores, and PD's clock.
+fn stores(pd: Pd<'_>, timeout: Duration) -> Got<(wire::Stores, Option<i64>)> {
+    let answer = pd.answer("/stores", RequestOptions::new(timeout))?;
+    Ok((parse(&answer)?, answer.date_ms))
+}
+
+/// Where there is no such scheduler, it holds no store.
+pub(crate) fn evict_leader(pd: Pd<'_>, timeout: Duration) -> Got<Vec<u64>> {
+    let path = "/scheduler-config/evict-leader-scheduler/list";
+    match pd.get::<wire::EvictLeaderConfig>(path, timeout) {
+        Ok(config) => {
+            let ids: Result<Vec<u64>, _> = config.stores.keys().map(|id| id.parse()).collect();
+            ids.map_err(|_| PdError::foreign(200, "answered with a store id that is not a number"))
+        }
+        Err(error) if error.status == Some(404) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The requests to the one PD, by their subject.
+pub(super) fn cluster_sources(answers: Option<&(ClusterAnswers, Duration)>) -> Vec<Source> {
+    let Some((answers, took)) = answers else {
+        let error = "no PD that answers knows a leader";
+        return vec![Source::new("pd cluster").error(Some(error))];
+    };
+    let checks = answers.checks.values().find_map(error_of);
+    let schedulers = error_of(&answers.schedulers).or(error_of(&answers.paused));
+    let parts = [
+        ("pd stores", error_of(&answers.stores)),
+        ("pd regions", error_of(&answers.stats).or(checks)),
+        ("pd operators", error_of(&answers.operators)),
+        (
+            "pd schedulers",
+            schedulers.or(error_of(&answers.evict_leader)),
+        ),
+        (
+            "pd config",
+            error_of(&answers.schedule).or(error_of(&answers.replication)),
+        ),
+        ("pd hotspot", error_of(&answers.hot)),
+    ];
+    parts
+        .map(|(name, error)| Source::new(name).error(error).took(*took))
+        .into()
+}
+
+fn error_of<T>(got: &Got<T>) -> Option<&PdError> {
+    got.as_ref().err()
+}
