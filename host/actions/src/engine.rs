@@ -1,4 +1,4 @@
-//! The daemon's part in acting: begins what is approved, proves what was done, and takes back what did not help.
+//! The daemon's part in acting: begins what is approved, verifies what was completed, and undoes what did not help.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,37 +9,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-use operator_model::{
-    Assessment, Mark, OPERATOR, OnFailure, Proof, Proposal, ProposalId, ProposalState, Timestamp,
-    Transition,
-};
-use operator_store::{Change, ProposalFilter, Store, StoreError};
+use operator_model::{Assessment, Proposal, ProposalId, ProposalState, Timestamp};
+use operator_store::{ProposalFilter, Store, StoreError};
 use operator_supervisor::Turns;
-use serde_json::json;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::{Id, JoinError, JoinSet},
 };
 
 use super::{
-    ActError, ActionContext, GateError, NewProposal, Shutdown, call,
-    crash::crash_point,
-    executor::chain,
-    gate,
-    proof::{self, Progress},
-    undo,
+    begin::lapse,
+    compensate::{compensate, is_to_be_undone, undo},
+    context::{ActionContext, Shutdown},
+    error::{ActError, chain},
+    finish::give_up,
+    prove::{longest_gap, prove},
 };
 
 /// Between two searches for what may begin.
 pub const TICK: Duration = Duration::from_millis(250);
-/// Between two looks for what a dead process left behind.
+/// Between two searches for what a dead process left behind.
 const SWEEP: Duration = Duration::from_secs(2);
-/// So many of the latest are looked through for what was left to be taken back.
+/// How many of the latest proposals are searched for what was left to be undone.
 const RECENT: u32 = 50;
-/// How long a proposal that was held back is left alone at first; twice as long each time, up to the longest.
+/// How long a proposal that was held back is not tried again, at first; doubled each time, up to the longest.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
-/// What was left to be taken back so long ago is for a person to decide.
+/// What was left to be undone longer ago is for a person to decide.
 const UNDONE_LATE: Duration = Duration::from_mins(15);
 
 /// A proposal that was held back.
@@ -51,7 +47,7 @@ struct Patience {
 
 /// Acts on all subjects of a daemon.
 pub struct Engine {
-    stages: BTreeMap<String, ActionContext>,
+    contexts: BTreeMap<String, ActionContext>,
     store: Store,
     /// Request a cycle at once.
     nudges: BTreeMap<String, Arc<Notify>>,
@@ -73,11 +69,11 @@ struct Running {
 /// What the engine can do without: a restart forgets it.
 #[derive(Default)]
 struct Memory {
-    /// What was held back, and until when it is left alone.
+    /// What was held back, and until when it is not tried again.
     patience: BTreeMap<ProposalId, Patience>,
-    /// When this process last saw what an unproven proposal did.
+    /// When this process last assessed the effect of an unproven proposal.
     seen: BTreeMap<ProposalId, Timestamp>,
-    /// Proposals for which an undoing was looked for.
+    /// Proposals that this process has tried to undo.
     undone: BTreeSet<ProposalId>,
     swept: Option<Instant>,
 }
@@ -86,16 +82,16 @@ impl Engine {
     /// For these subjects. `wants_assessments` is true while the engine needs them.
     pub fn new(
         store: Store,
-        stages: impl IntoIterator<Item = ActionContext>,
+        contexts: impl IntoIterator<Item = ActionContext>,
         nudges: BTreeMap<String, Arc<Notify>>,
         wants_assessments: Arc<AtomicBool>,
         assessments: mpsc::Receiver<Assessment>,
     ) -> Self {
-        let named = stages
+        let named = contexts
             .into_iter()
-            .map(|stage| (stage.subject.name.clone(), stage));
+            .map(|context| (context.subject.name.clone(), context));
         Self {
-            stages: named.collect(),
+            contexts: named.collect(),
             store,
             nudges,
             wants_assessments,
@@ -134,13 +130,13 @@ impl Engine {
 
     async fn begin_approved(&mut self) -> Result<(), StoreError> {
         let filter = ProposalFilter {
-            subjects: self.stages.keys().cloned().collect(),
+            subjects: self.contexts.keys().cloned().collect(),
             states: vec![ProposalState::Approved, ProposalState::Completed],
             current: true,
             ..ProposalFilter::default()
         };
         let found = self.store.proposals(&filter).await?;
-        let unproven = found.iter().any(is_unproven);
+        let unproven = found.iter().any(|one| one.is_unproven());
         self.wants_assessments.store(unproven, Ordering::Relaxed);
         let now = Timestamp::now();
         // The oldest first.
@@ -149,12 +145,8 @@ impl Engine {
             .rev()
             .filter(|one| one.state == ProposalState::Approved)
         {
-            let expired = proposal
-                .approval
-                .as_ref()
-                .is_some_and(|yes| yes.expires_at < now);
-            // What follows another is judged by when that ends.
-            if expired && proposal.follows.is_none() {
+            // The approval of what follows another proposal is valid from the end of that one.
+            if proposal.is_expired(now) && proposal.follows.is_none() {
                 self.lapse(proposal).await;
             } else {
                 self.begin(proposal, now);
@@ -168,33 +160,33 @@ impl Engine {
         if running.is_some_and(|running| running.id == proposal.id) {
             return;
         }
-        if let Some(stage) = self.stages.get(&proposal.subject) {
-            told(gate::lapse(stage, proposal.id).await);
+        if let Some(context) = self.contexts.get(&proposal.subject) {
+            warn_of(lapse(context, proposal.id).await);
         }
     }
 
-    /// One at a time on each subject, and only what its own process does not have to run.
+    /// One at a time on each subject, and nothing that only the process which proposed it can run.
     fn begin(&mut self, proposal: &Proposal, now: Timestamp) {
         let id = proposal.id;
         let is_due = proposal.not_before.is_none_or(|at| at <= now);
-        let is_left_alone = self
+        let is_backing_off = self
             .memory
             .patience
             .get(&id)
             .is_some_and(|patience| patience.until > Instant::now());
         let is_busy = self.running.contains_key(&proposal.subject);
-        if !is_due || is_left_alone || is_busy || proposal.plan.has_secrets {
+        if !is_due || is_backing_off || is_busy || proposal.plan.has_secrets {
             return;
         }
-        let Some(stage) = self.stages.get(&proposal.subject).cloned() else {
+        let Some(context) = self.contexts.get(&proposal.subject).cloned() else {
             return;
         };
         let task = self.tasks.spawn(async move {
-            let result = stage.perform(id, None).await;
-            told(compensate(&stage, id).await);
+            let result = context.perform(id, None).await;
+            warn_of(compensate(&context, id).await);
             Performed {
                 id,
-                subject: stage.subject.name,
+                subject: context.subject.name,
                 result,
             }
         });
@@ -221,7 +213,7 @@ impl Engine {
                 nudge.notify_one();
             }
         }
-        told(performed.result.map(drop));
+        warn_of(performed.result.map(drop));
     }
 
     /// What the task began is given up when its lease runs out.
@@ -244,15 +236,15 @@ impl Engine {
         }
         self.memory.swept = Some(Instant::now());
         for proposal in self.store.abandoned(Timestamp::now()).await? {
-            call::give_up(&self.store, proposal.id).await?;
+            give_up(&self.store, proposal.id).await?;
         }
         self.undo_what_was_left().await
     }
 
-    /// A process that ended, or could not reach the plugin, has not taken back what it should have.
+    /// A process that ended, or could not reach the plugin, has not undone what it should have.
     async fn undo_what_was_left(&mut self) -> Result<(), StoreError> {
         let filter = ProposalFilter {
-            subjects: self.stages.keys().cloned().collect(),
+            subjects: self.contexts.keys().cloned().collect(),
             states: vec![ProposalState::NotVerified, ProposalState::Failed],
             limit: Some(RECENT),
             ..ProposalFilter::default()
@@ -260,14 +252,12 @@ impl Engine {
         let since = Timestamp::now().minus(UNDONE_LATE);
         for proposal in self.store.proposals(&filter).await? {
             let is_late = proposal.ended_at.is_none_or(|at| at < since);
-            let wants = proposal.state == ProposalState::NotVerified
-                || proposal.plan.on_failure == OnFailure::Compensate;
-            let is_settled = proposal.settled.is_some();
-            if is_late || !wants || is_settled || !self.memory.undone.insert(proposal.id) {
+            let is_wanted = is_to_be_undone(&proposal) && proposal.settled.is_none();
+            if is_late || !is_wanted || !self.memory.undone.insert(proposal.id) {
                 continue;
             }
-            if let Some(stage) = self.stages.get(&proposal.subject) {
-                told(undo_of(stage, &proposal, "that was left to be done").await);
+            if let Some(context) = self.contexts.get(&proposal.subject) {
+                warn_of(undo(context, &proposal, "that was left to be done").await);
             }
         }
         Ok(())
@@ -275,7 +265,7 @@ impl Engine {
 
     /// Takes an assessment into account for each proposal of its subject that is to be proven.
     async fn assess(&mut self, assessment: &Assessment) -> Result<(), String> {
-        let Some(stage) = self.stages.get(&assessment.subject).cloned() else {
+        let Some(context) = self.contexts.get(&assessment.subject).cloned() else {
             return Ok(());
         };
         let filter = ProposalFilter {
@@ -286,11 +276,11 @@ impl Engine {
         };
         let completed = self.store.proposals(&filter).await;
         let completed = completed.map_err(|error| chain(&error))?;
-        for proposal in completed.iter().filter(|one| is_unproven(one)) {
+        for proposal in completed.iter().filter(|one| one.is_unproven()) {
             let last = self.memory.seen.insert(proposal.id, assessment.at);
-            let gap = longest_gap(&stage);
-            let goes_on = last.is_some_and(|last| last.until(assessment.from) <= gap);
-            told(prove(&stage, proposal, assessment, goes_on).await);
+            let gap = longest_gap(&context);
+            let is_continuous = last.is_some_and(|last| last.until(assessment.from) <= gap);
+            warn_of(prove(&context, proposal, assessment, is_continuous).await);
         }
         Ok(())
     }
@@ -300,202 +290,17 @@ async fn over(ending: &mut watch::Receiver<Shutdown>) {
     let _ = ending.wait_for(|ending| *ending != Shutdown::None).await;
 }
 
-/// A proposal that was taken in hand.
+/// A proposal that was carried out, or could not be.
 struct Performed {
     id: ProposalId,
     subject: String,
     result: Result<Proposal, ActError>,
 }
 
-fn is_unproven(proposal: &Proposal) -> bool {
-    proposal.state == ProposalState::Completed && proposal.proof.is_some()
-}
-
-/// What a rule refused is recorded where people look; what went wrong is said.
-fn told<T>(result: Result<T, ActError>) {
+/// What a rule refused is recorded in the audit; anything else is a warning in the log.
+fn warn_of<T>(result: Result<T, ActError>) {
     match result {
         Ok(_) | Err(ActError::Refused(_) | ActError::Fault(_)) => {}
         Err(error) => tracing::warn!("{}", chain(&error)),
     }
-}
-
-/// Takes a look into account.
-async fn prove(
-    stage: &ActionContext,
-    proposal: &Proposal,
-    look: &Assessment,
-    goes_on: bool,
-) -> Result<(), ActError> {
-    let (Some(known), Some(begun_at), Some(ended_at)) =
-        (&proposal.proof, proposal.begun_at, proposal.ended_at)
-    else {
-        return Ok(());
-    };
-    if look.from <= ended_at {
-        return Ok(());
-    }
-    let known = if goes_on {
-        known.clone()
-    } else {
-        resumed(known, look.at)
-    };
-    let view = stage.store.gate_view(proposal, Timestamp::now()).await?;
-    let progress = proof::judge(&known, begun_at, look, &view.live);
-    match progress {
-        Progress::Open(next) if Some(&next) == proposal.proof.as_ref() => Ok(()),
-        Progress::Open(next) => note(stage, proposal.id, next).await,
-        Progress::Verified(next) => verified(stage, proposal.id, next).await,
-        Progress::Refuted(next) => {
-            let refuted = refuted(stage, proposal.id, next).await?;
-            crash_point("refuted");
-            undo_of(stage, &refuted, "it did not help").await.map(drop)
-        }
-    }
-}
-
-/// Between two looks, as long as all goes well.
-fn longest_gap(stage: &ActionContext) -> Duration {
-    let deadlines = &stage.subject.deadlines;
-    stage.subject.interval * 2 + deadlines.observe + deadlines.check + Duration::from_secs(1)
-}
-
-/// Nobody looked since: that is no time in which anything held, nor one in which it could have.
-fn resumed(proof: &Proof, now: Timestamp) -> Proof {
-    Proof {
-        holding_since: None,
-        until: proof
-            .until
-            .max(Timestamp(now.0.saturating_add(proof.window_ms))),
-        ..proof.clone()
-    }
-}
-
-/// What is known so far is kept, but is no event.
-async fn note(stage: &ActionContext, id: ProposalId, proof: Proof) -> Result<(), ActError> {
-    changed(stage, id, |mut proposal| {
-        proposal.proof = Some(proof);
-        Ok(Change::silent(proposal))
-    })
-    .await
-    .map(drop)
-}
-
-async fn verified(stage: &ActionContext, id: ProposalId, proof: Proof) -> Result<(), ActError> {
-    changed(stage, id, |mut proposal| {
-        let next = proposal.state.after(Transition::Verified);
-        proposal.state = next.ok_or_else(|| not_completed(&proposal))?;
-        let targets: Vec<_> = proof.targets.iter().map(ToString::to_string).collect();
-        let window =
-            humantime::format_duration(Duration::from_millis(proof.window_ms.unsigned_abs()));
-        proposal.note = if targets.is_empty() {
-            format!("nothing was newly broken for {window}")
-        } else {
-            format!(
-                "{} held and nothing was newly broken for {window}",
-                targets.join(", ")
-            )
-        };
-        proposal.proof = Some(proof);
-        let body = json!({"message": proposal.note, "proof": proposal.proof});
-        let said = gate::record(&proposal, "verified", OPERATOR, body);
-        Ok(Change::of(proposal, said))
-    })
-    .await
-    .map(drop)
-}
-
-async fn refuted(
-    stage: &ActionContext,
-    id: ProposalId,
-    proof: Proof,
-) -> Result<Proposal, ActError> {
-    changed(stage, id, |mut proposal| {
-        let next = proposal.state.after(Transition::Refuted);
-        proposal.state = next.ok_or_else(|| not_completed(&proposal))?;
-        proposal.note = format!("not verified: {}", proof.missing);
-        proposal.proof = Some(proof);
-        let body = json!({"message": proposal.note, "proof": proposal.proof});
-        let said = gate::record(&proposal, "not_verified", OPERATOR, body);
-        let note = format!("{} {}: {}", proposal.id, proposal.calls(), proposal.note);
-        Ok(Change {
-            ticket_event: Some(call::escalation(Timestamp::now(), &note)),
-            ..Change::of(proposal, said)
-        })
-    })
-    .await
-}
-
-fn not_completed(proposal: &Proposal) -> GateError {
-    GateError::State {
-        id: proposal.id,
-        state: proposal.state,
-        what: "only what is completed is proven",
-    }
-}
-
-async fn changed(
-    stage: &ActionContext,
-    id: ProposalId,
-    change: impl FnOnce(Proposal) -> Result<Change, GateError>,
-) -> Result<Proposal, ActError> {
-    let changed = stage
-        .store
-        .change_proposal(id, Timestamp::now(), |proposal, _| change(proposal))
-        .await?;
-    Ok(changed?)
-}
-
-/// A plan that failed takes back what it has done, if it says so.
-pub async fn compensate(
-    stage: &ActionContext,
-    id: ProposalId,
-) -> Result<Option<Proposal>, ActError> {
-    let proposal = stage.store.proposal(id).await?;
-    let wants = proposal.state == ProposalState::Failed
-        && proposal.plan.on_failure == OnFailure::Compensate;
-    if !wants {
-        return Ok(None);
-    }
-    undo_of(stage, &proposal, "its plan failed").await
-}
-
-/// Proposes what takes a proposal back; where the rules allow, that is approved at once. What was an undoing itself is left.
-async fn undo_of(
-    stage: &ActionContext,
-    proposal: &Proposal,
-    why: &str,
-) -> Result<Option<Proposal>, ActError> {
-    // What is kept of secret parameters is not what an inverse needs.
-    let cannot = proposal.undoes.is_some() || proposal.plan.has_secrets;
-    if cannot || stage.store.is_undone(proposal.id).await? {
-        return Ok(None);
-    }
-    crash_point("undoing");
-    let (connected, registry) = stage.connect().await?;
-    connected.observer.shutdown().await;
-    let plan = registry.prove(&proposal.plan)?;
-    let executions = stage.store.executions(proposal.id).await?;
-    let (inverse, final_ones) = undo::inverse(&plan, &executions);
-    if !final_ones.is_empty() {
-        tracing::warn!(
-            "{} of {}: nothing takes back {}",
-            proposal.subject,
-            proposal.id,
-            final_ones.join(", ")
-        );
-    }
-    let Some(inverse) = inverse else {
-        return Ok(None);
-    };
-    let wish = NewProposal {
-        plan: registry.prove(&inverse)?,
-        mark: Mark::now(OPERATOR, &format!("takes back {}: {why}", proposal.id)),
-        ticket: proposal.ticket,
-        not_before: None,
-        follows: None,
-        undoes: Some(proposal.id),
-    };
-    Ok(Some(
-        gate::propose(&stage.store, &stage.subject.actions, wish).await?,
-    ))
 }

@@ -6,7 +6,7 @@ use operator_model::{ExecutionEnd, When};
 use operator_plugin_api::Outcome;
 use serde_json::Value;
 
-use super::ValidPlan;
+use operator_policy::ValidPlan;
 
 /// Of the first pause before another attempt; doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(super) struct Ended<'a> {
     pub attempt: u32,
     /// How it ended.
     pub end: &'a ExecutionEnd,
-    /// Whether the error says that trying again can help.
+    /// Whether the error is retryable.
     pub is_retryable: bool,
     /// Whether an earlier step failed.
     pub has_failed: bool,

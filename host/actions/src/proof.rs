@@ -1,23 +1,23 @@
-//! Whether what was done has helped: judged by later looks at the subject. Pure.
+//! Whether what was done has helped: judged by later cycles of the subject. Pure.
 
 use operator_model::{Assessment, Proof, Ticket, TicketKey, TicketState, Timestamp};
 
-/// What is known after a look.
+/// What is known after a cycle.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Progress {
     /// Not enough yet; this is what is known.
     Open(Proof),
     /// All of it held for as long as it must.
     Verified(Proof),
-    /// It has not helped; the proof says why.
+    /// It has not helped; the proof contains the reason.
     Refuted(Proof),
 }
 
-/// Takes one more look into account. `live` are the subject's tickets after it.
+/// Takes one more cycle into account. `live` are the subject's tickets after it.
 pub(super) fn judge(
     proof: &Proof,
     begun_at: Timestamp,
-    look: &Assessment,
+    assessment: &Assessment,
     live: &[Ticket],
 ) -> Progress {
     let mut next = proof.clone();
@@ -28,43 +28,47 @@ pub(super) fn judge(
         next.broke = broke;
         return Progress::Refuted(next);
     }
-    if let Some(why) = missing(proof, look) {
+    if let Some(why) = missing(proof, assessment) {
         next.holding_since = None;
         next.missing = why;
     } else {
-        let since = *next.holding_since.get_or_insert(look.at);
+        let since = *next.holding_since.get_or_insert(assessment.at);
         next.missing.clear();
-        if since.0.saturating_add(proof.window_ms) <= look.at.0 {
+        if since.0.saturating_add(proof.window_ms) <= assessment.at.0 {
             return Progress::Verified(next);
         }
         next.missing
-            .push_str("all is well, but not for long enough yet");
+            .push_str("everything holds, but not for long enough yet");
     }
     let could_still = next
         .holding_since
         .is_some_and(|since| since.0.saturating_add(proof.window_ms) <= proof.until.0);
-    if look.at > proof.until && !could_still {
+    if assessment.at > proof.until && !could_still {
         return Progress::Refuted(next);
     }
     Progress::Open(next)
 }
 
-/// What keeps a look from counting.
-fn missing(proof: &Proof, look: &Assessment) -> Option<String> {
-    if let Some(why) = &look.blind {
+/// Why a cycle does not count.
+fn missing(proof: &Proof, assessment: &Assessment) -> Option<String> {
+    if let Some(why) = &assessment.blind {
         return Some(format!("the subject is not known: {why}"));
     }
     if let Some(target) = proof
         .targets
         .iter()
-        .find(|target| look.broken.contains(target))
+        .find(|target| assessment.broken.contains(target))
     {
         return Some(format!("{target} is still broken"));
     }
-    if let Some(target) = proof.targets.iter().find(|target| !look.holds(target)) {
+    if let Some(target) = proof
+        .targets
+        .iter()
+        .find(|target| !assessment.holds(target))
+    {
         return Some(format!("{target} is not known"));
     }
-    let fresh: Vec<_> = look
+    let fresh: Vec<_> = assessment
         .broken
         .iter()
         .filter(|key| !proof.baseline.contains(key))

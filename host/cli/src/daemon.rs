@@ -165,12 +165,8 @@ impl Console {
 
 /// Diagnostics go to standard error, so that standard output holds events alone.
 pub(super) fn log_to_stderr(log: &LogConfig, out: &Output) {
-    // Whoever asks for more, or for something special, gets just that.
-    let level = match log.level.as_str() {
-        "info" => format!("info,{}", operator_service::QUIET),
-        other => other.to_owned(),
-    };
-    let filter = EnvFilter::try_new(level).unwrap_or_default();
+    let filter = operator_service::log_filter(&log.level);
+    let filter = EnvFilter::try_new(filter).unwrap_or_default();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -5,7 +5,7 @@ use operator_model::{Ticket, TicketId, Timestamp};
 use operator_service::{Service, TicketStory};
 
 use super::{
-    Exit, Failure, Json, Output, audit, guidance,
+    Exit, Failure, Json, Output, guidance,
     ids::{signed, ticket_id},
     printable::printable,
     style,
@@ -113,7 +113,7 @@ fn events(story: &TicketStory) -> Table<4> {
             Some(id) => format!("{} {id}", entry.event),
             None => entry.event.clone(),
         };
-        (entry.at, word, entry.actor.clone(), audit::summary(entry))
+        (entry.at, word, entry.actor.clone(), entry.summary())
     });
     let mut lines: Vec<_> = of_ticket.chain(of_actions).collect();
     lines.sort_by_key(|(at, ..)| *at);

@@ -1,4 +1,4 @@
-//! What one look at a subject said, for those who must know whether something holds.
+//! The result of one cycle, for those who must know whether an invariant holds.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{TicketKey, Timestamp};
 pub struct Assessment {
     /// Name of the subject.
     pub subject: String,
-    /// When the look began: what it saw is not older.
+    /// When the cycle began: what it observed is not older.
     pub from: Timestamp,
     /// When it ended.
     pub at: Timestamp,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
-    /// In a process of its own, which can be ended.
+    /// In a separate process, which can be ended.
     #[default]
     Worker,
     /// In the operator's own process: the least overhead, and no protection.

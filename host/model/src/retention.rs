@@ -7,10 +7,10 @@ use std::time::Duration;
 pub struct Retention {
     /// Resolved tickets older than this go, with all that belongs to them.
     pub tickets: Duration,
-    /// What was done to a subject is remembered at least so long: the gate's limits count it.
+    /// Actions are kept at least this long: the gate's limits count them.
     pub actions: Duration,
     /// Observations older than this go.
     pub observations: Duration,
-    /// At most so many observations are kept for one subject.
+    /// At most this many observations are kept for one subject.
     pub observations_per_subject: u32,
 }

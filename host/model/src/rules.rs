@@ -9,14 +9,14 @@ use super::{MaintenanceWindow, Mode, Plan};
 /// Who must agree before an action runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Approve {
-    /// Nobody.
+    /// No person.
     Off,
-    /// A person, if the action is at least so risky.
+    /// A person, if the action has at least this risk.
     From(Risk),
 }
 
 impl Approve {
-    /// Whether an action of this risk needs a person's yes.
+    /// Whether an action of this risk needs the approval of a person.
     pub fn is_needed(self, risk: Risk) -> bool {
         matches!(self, Self::From(least) if risk >= least)
     }
@@ -38,29 +38,29 @@ pub struct ActionRules {
     pub mode: Mode,
     /// Who must agree.
     pub approve: Approve,
-    /// How long a yes counts.
+    /// How long an approval is valid.
     pub approval_expires: Duration,
     /// Names of actions that never run; `*` stands for any text.
     pub deny: Vec<String>,
     /// Actions run only within one of these; at any time when there is none.
     pub maintenance_windows: Vec<MaintenanceWindow>,
-    /// At least so much time lies between two calls of one action.
+    /// At least this much time lies between two calls of one action.
     pub cooldown: Duration,
-    /// At most so many calls of all actions within an hour.
+    /// At most this many calls of all actions within an hour.
     pub max_per_hour: u32,
-    /// At most so many calls of one action within an hour.
+    /// At most this many calls of one action within an hour.
     pub max_per_action_per_hour: u32,
-    /// At most so many different resources are touched within the window.
+    /// At most this many different resources are affected within the window.
     pub blast_radius: u32,
     /// That window.
     pub blast_window: Duration,
-    /// How many times a call is tried again that failed, if its action is idempotent and the error says that it can help.
+    /// How often a failed call is retried, if its action is idempotent and the error is retryable.
     pub retries: u32,
-    /// For how long all must be well after an action before it counts as verified.
+    /// How long everything must hold after an action before it is verified.
     pub verify_window: Duration,
-    /// An action that has not been verified so long after its end has not helped.
+    /// An action that is not verified within this time after its end has not helped.
     pub verify_within: Duration,
-    /// Whether an action that did not help is taken back without asking again.
+    /// Whether an action that did not help is undone without another approval.
     pub undo: bool,
     /// What is decided otherwise for one action.
     pub by_name: BTreeMap<String, ActionOverride>,
@@ -75,11 +75,11 @@ pub struct ActionOverride {
     pub cooldown: Option<Duration>,
     /// Calls within an hour.
     pub max_per_hour: Option<u32>,
-    /// How long all must be well.
+    /// How long everything must hold.
     pub verify_window: Option<Duration>,
     /// By when.
     pub verify_within: Option<Duration>,
-    /// Whether it is taken back.
+    /// Whether it is undone.
     pub undo: Option<bool>,
 }
 
@@ -137,7 +137,7 @@ impl ActionRules {
         self.of(action).verify_within.unwrap_or(self.verify_within)
     }
 
-    /// Whether an action that did not help is taken back.
+    /// Whether an action that did not help is undone.
     pub fn undo(&self, action: &str) -> bool {
         self.of(action).undo.unwrap_or(self.undo)
     }

@@ -1,4 +1,4 @@
-//! What a plugin in a worker may reach beside the network.
+//! What a plugin in a worker may access besides the network.
 //!
 //! Without a grant it reads the system's programs, libraries and the few files of `/etc` that names, times and certificates
 //! need, writes in its worker's private directory alone, and starts no program.

@@ -1,4 +1,9 @@
-//! What must not be shown: the values of a configuration that its schema calls secret.
+//! Secrets: what must not be shown of a configuration, and the masks in its place.
+//!
+//! A value is secret because its schema marks it, or because it is the password of a URL or of a database.
+
+mod database;
+mod url;
 
 use std::sync::RwLock;
 
@@ -6,13 +11,17 @@ use serde_json::{Map, Value};
 
 use super::Property;
 
-/// Shorter secrets are not masked: they would blot out half of every message.
+pub use database::{DatabaseSecrets, shown_database};
+use url::{url_password, without_url_passwords};
+
+/// Shorter secrets of plugins are not masked in messages: every word would be at risk.
 const SHORTEST: usize = 4;
-/// Schemas that refer to themselves end here.
+/// Schemas that refer to themselves are followed this far.
 const MAX_DEPTH: usize = 32;
+/// What is shown in place of a secret.
 const MASK: &str = "***";
 
-/// The secrets of one subject. Knows none until the plugin has said what is secret, and the plugin is given none before.
+/// The secrets of one subject. Empty until the plugin's schema is known, and the plugin is given no secret before that.
 #[derive(Default)]
 pub struct Secrets(RwLock<Vec<String>>);
 
@@ -102,18 +111,10 @@ fn in_urls(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-fn url_password(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let (user_info, _) = authority.rsplit_once('@')?;
-    let (_, password) = user_info.split_once(':')?;
-    Some(password.to_owned())
-}
-
-/// The value with every secret in it masked: by its schema, and passwords in URLs.
+/// The value with every secret in it masked: what the schema marks, and passwords in URLs.
 pub fn masked(value: &Value, property: Option<Property<'_>>) -> Value {
     match value {
-        _ if property.is_some_and(Property::is_secret) => Value::from("***"),
+        _ if property.is_some_and(Property::is_secret) => Value::from(MASK),
         Value::Object(table) => table
             .iter()
             .map(|(name, value)| {
@@ -130,7 +131,7 @@ pub fn masked(value: &Value, property: Option<Property<'_>>) -> Value {
     }
 }
 
-/// The parameters of an action without what its schema calls secret, and without passwords in URLs.
+/// The parameters of an action with every secret masked.
 pub fn without_secrets(schema: &Value, params: &Map<String, Value>) -> Map<String, Value> {
     let root = Property::root(schema);
     let shown = params.iter().map(|(name, value)| {
@@ -140,52 +141,13 @@ pub fn without_secrets(schema: &Value, params: &Map<String, Value>) -> Map<Strin
     shown.collect()
 }
 
-/// Whether what lies at this JSON pointer, or something around it, is secret by its schema.
+/// Whether the schema marks the value at this JSON pointer, or one that contains it, as secret.
 pub fn is_secret_at(schema: &Value, pointer: &str) -> bool {
     let mut at = Some(Property::root(schema));
     pointer.split('/').skip(1).any(|part| {
         at = at.and_then(|property| property.child(part));
         at.is_some_and(Property::is_secret)
     })
-}
-
-/// The text with the password of every `scheme://user:password@host` in it masked.
-fn without_url_passwords(text: &str) -> String {
-    let mut parts = text.split("://");
-    let mut shown = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        shown += "://";
-        let end = part.find(['/', '?', '#']).unwrap_or(part.len());
-        let (authority, rest) = part.split_at(end);
-        let split = authority
-            .rsplit_once('@')
-            .and_then(|(user_info, host)| Some((user_info.split_once(':')?.0, host)));
-        match split {
-            Some((user, host)) => shown += &format!("{user}:***@{host}"),
-            None => shown += authority,
-        }
-        shown += rest;
-    }
-    shown
-}
-
-/// `postgres://user:password@host/db` with the password masked, and without its options, which may hold one too.
-pub fn shown_database(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    // The last `@` ends the credentials, even when the password contains another.
-    let (user, host) = match rest.rsplit_once('@') {
-        Some((credentials, host)) => match credentials.split_once(':') {
-            Some((user, _)) => (format!("{user}:***@"), host),
-            None => (format!("{credentials}@"), host),
-        },
-        None => (String::new(), rest),
-    };
-    match host.split_once('?') {
-        Some((host, _)) => format!("{scheme}://{user}{host}?***"),
-        None => format!("{scheme}://{user}{host}"),
-    }
 }
 
 #[cfg(test)]
@@ -239,29 +201,5 @@ mod tests {
             mask(&schema, &config, r#"{"t":"say \"so\""}"#),
             r#"{"t":"***"}"#
         );
-    }
-
-    #[test]
-    fn passwords_in_urls_are_not_shown_whatever_their_key() {
-        for (text, shown) in [
-            ("http://me:pass@host/path", "http://me:***@host/path"),
-            ("a://u:p@h,b://u:q@i?x=1", "a://u:***@h,b://u:***@i?x=1"),
-            ("http://me@host/a:b@c", "http://me@host/a:b@c"),
-            ("no url: a@b", "no url: a@b"),
-        ] {
-            assert_eq!(without_url_passwords(text), shown);
-        }
-    }
-
-    #[test]
-    fn a_database_is_shown_without_its_password() {
-        for (url, shown) in [
-            ("sqlite:/x/operator.db", "sqlite:/x/operator.db"),
-            ("postgres://me@host/db", "postgres://me@host/db"),
-            ("postgres://me:a@b:c@host/db", "postgres://me:***@host/db"),
-            ("postgres://host/db?password=x", "postgres://host/db?***"),
-        ] {
-            assert_eq!(shown_database(url), shown);
-        }
     }
 }

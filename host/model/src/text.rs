@@ -1,7 +1,7 @@
 //! Text that comes from outside.
 
-/// At most so many characters, and none that no database takes: what comes from a subject's users can be of any length, and hold
-/// anything.
+/// At most this many characters, without those that a database refuses: text from a subject's users can be of any length and
+/// content.
 pub fn bounded(text: &str, longest: usize) -> String {
     let clean = |c| {
         if c == '\0' {

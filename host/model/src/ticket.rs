@@ -73,10 +73,10 @@ impl fmt::Display for TicketKey {
     }
 }
 
-/// Something that a person said about a ticket.
+/// Who decided something, when, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// Who said it.
+    /// Who.
     pub by: String,
     /// When.
     pub at: Timestamp,
@@ -175,7 +175,7 @@ pub enum EventKind {
     Held,
     /// A person allowed it again.
     Unheld,
-    /// An action did not help, or it is not known what it did: a person must look.
+    /// An action did not help, or it is not known what it did: a person must inspect the subject.
     Escalated,
 }
 

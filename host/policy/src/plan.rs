@@ -1,4 +1,4 @@
-//! From a plan that somebody wrote to one whose every call is proven. Pure.
+//! From a plan as it was written to one whose every call is proven to fit. Pure.
 
 use operator_model::{OnFailure, Plan, PlanStep, TicketId, When, hex};
 use operator_plugin_api::Risk;

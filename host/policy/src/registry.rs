@@ -1,4 +1,4 @@
-//! From what somebody asks for to a call that is proven to fit. Pure.
+//! From a requested call to one whose parameters are proven to fit. Pure.
 
 use jsonschema::{ValidationError, Validator};
 use operator_model::{is_secret_at, nearest, without_secrets};
@@ -119,12 +119,12 @@ impl Registry {
         let is_tool = self.tools.iter().any(|tool| tool.name == name);
         if is_tool && self.actions.iter().any(|action| action.name == name) {
             return Err(fault(format!(
-                "`{name}` is a tool of the operator's, and an action of the plugin; the plugin must give it another name"
+                "`{name}` is both a tool of the operator and an action of the plugin; the plugin must rename its action"
             )));
         }
         let schema = Validator::new(&definition.params_schema).map_err(|error| {
             fault(format!(
-                "the plugin's schema of `{name}` is no JSON Schema: {error}"
+                "the plugin's schema of `{name}` is not a valid JSON Schema: {error}"
             ))
         })?;
         let object = Value::Object(params);

@@ -7,8 +7,7 @@ use operator_actions::{
 };
 use operator_config::{self as config, SubjectConfig};
 use operator_model::{
-    Isolation, Mark, OnFailure, Plan as WrittenPlan, PlanStep, Proposal, ProposalState, TicketId,
-    When, nearest,
+    Isolation, OnFailure, Plan as WrittenPlan, PlanStep, TicketId, When, nearest,
 };
 use operator_plugin_api::{ActionDefinition, ActionList};
 use operator_store::Store;
@@ -158,8 +157,7 @@ impl Service {
             let list = connected.observer.list_actions().await?;
             let registry = Registry::new(&subject.name, list);
             let plan = registry.prove(&written(subject, &registry, request)?)?;
-            let proposal = unrecorded(&plan, ticket);
-            let rules = actions::rulings(&context, &plan, &proposal).await?;
+            let rules = actions::rulings(&context, &plan, ticket).await?;
             let may_run = rules.iter().all(|ruling| {
                 ruling
                     .refuses
@@ -227,13 +225,4 @@ fn workflow(subject: &SubjectConfig, name: &str) -> Result<WrittenPlan, ServiceE
         ))
     })?;
     Ok(workflow.plan.clone())
-}
-
-/// A proposal that is not recorded, for asking the rules.
-fn unrecorded(plan: &ValidPlan, ticket: Option<TicketId>) -> Proposal {
-    Proposal {
-        ticket,
-        state: ProposalState::Validated,
-        ..Proposal::new(plan.subject(), plan.shown(), plan.risk(), Mark::now("", ""))
-    }
 }

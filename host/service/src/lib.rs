@@ -38,7 +38,7 @@ pub use operator_actions::{CallFault, Consequence, GateError, Ruling};
 pub use operator_loader::Observed;
 pub use operator_monitor::{Event, Status, Tally};
 pub use operator_store::{
-    AuditFilter, Cancelled, Engaged, ProposalFilter, QUIET, Quarantined, TicketFilter,
+    AuditFilter, Cancelled, Engaged, ProposalFilter, Quarantined, TicketFilter, log_filter,
 };
 pub use plugins::{Inspected, Listed};
 pub use proposals::{ProposalRequest, ProposalStory};

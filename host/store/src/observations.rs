@@ -1,4 +1,4 @@
-//! Observations that belong to tickets, for whoever diagnoses or replays them.
+//! Observations that belong to tickets, to be replayed or diagnosed.
 
 use operator_model::{TicketId, Timestamp};
 use sqlx::{Any, Transaction};

@@ -1,4 +1,4 @@
-//! Tickets and their stories.
+//! Tickets and their events.
 
 use operator_model::{
     Proposal, Ticket, TicketChange, TicketEvent, TicketId, TicketState, Timestamp,
@@ -17,7 +17,7 @@ pub struct SubjectState {
     pub revision: i64,
     /// All live tickets, and those resolved since the asked time.
     pub tickets: Vec<Ticket>,
-    /// Proposals that left something behind at which no person has looked.
+    /// Proposals that a person must inspect.
     pub unsettled: Vec<Proposal>,
 }
 
@@ -31,7 +31,7 @@ pub enum Applied {
         /// The changed tickets, in the order of the changes.
         tickets: Vec<Ticket>,
     },
-    /// Somebody else changed the subject's tickets; nothing was written.
+    /// Another process changed the subject's tickets; nothing was written.
     Conflict,
 }
 
@@ -42,7 +42,7 @@ pub struct TicketFilter {
     pub subjects: Vec<String>,
     /// Only in these states; open and recovering when empty.
     pub states: Vec<TicketState>,
-    /// At most so many, the latest first.
+    /// At most this many, the latest first.
     pub limit: Option<u32>,
 }
 
@@ -142,7 +142,7 @@ impl Store {
         change: impl FnOnce(Ticket) -> Result<Option<(Ticket, TicketEvent)>, E>,
     ) -> Result<Result<Ticket, E>, StoreError> {
         let mut tx = self.begin().await?;
-        // First, as `apply` does: whoever raises the revision has the subject's tickets to itself.
+        // First, as `apply` does: raising the revision locks the subject's tickets.
         let raised = sqlx::query(
             "UPDATE subjects SET revision = revision + 1 WHERE name = (SELECT subject FROM tickets WHERE id = $1)",
         )
@@ -303,7 +303,7 @@ pub(super) async fn find(
     row.as_ref().map(rows::ticket).transpose()
 }
 
-/// Adds to a ticket's story, if the ticket is kept. The caller raises the revision.
+/// Adds to a ticket's events, if the ticket is kept. The caller raises the revision.
 pub(super) async fn add_event(
     tx: &mut Transaction<'static, Any>,
     id: TicketId,
@@ -315,7 +315,7 @@ pub(super) async fn add_event(
     Ok(())
 }
 
-/// Whoever remembers the subject's tickets reads them anew.
+/// Makes every process read the subject's tickets anew.
 pub(super) async fn raise_revision(
     tx: &mut Transaction<'static, Any>,
     subject: &str,

@@ -23,7 +23,7 @@ fn proof() -> Proof {
     }
 }
 
-fn look(at: i64, broken: &[&str]) -> Assessment {
+fn assessment(at: i64, broken: &[&str]) -> Assessment {
     Assessment {
         subject: "db".to_owned(),
         from: Timestamp(at - 1),
@@ -67,30 +67,30 @@ fn still_open(progress: Progress) -> Proof {
 
 #[test]
 fn what_holds_for_the_whole_window_is_verified() {
-    let first = still_open(judge(&proof(), BEGUN, &look(5_000, &["old"]), &[]));
+    let first = still_open(judge(&proof(), BEGUN, &assessment(5_000, &["old"]), &[]));
     assert_eq!(first.holding_since, Some(Timestamp(5_000)));
-    let second = still_open(judge(&first, BEGUN, &look(14_999, &[]), &[]));
-    let last = judge(&second, BEGUN, &look(15_000, &[]), &[]);
+    let second = still_open(judge(&first, BEGUN, &assessment(14_999, &[]), &[]));
+    let last = judge(&second, BEGUN, &assessment(15_000, &[]), &[]);
     assert!(matches!(last, Progress::Verified(_)), "{last:?}");
 }
 
 #[test]
 fn a_relapse_or_the_unknown_starts_the_window_anew() {
-    let holding = still_open(judge(&proof(), BEGUN, &look(5_000, &[]), &[]));
-    let mut unknown = look(14_000, &[]);
+    let holding = still_open(judge(&proof(), BEGUN, &assessment(5_000, &[]), &[]));
+    let mut unknown = assessment(14_000, &[]);
     unknown.unknown.insert(key("target"));
-    let mut blind = look(14_000, &[]);
+    let mut blind = assessment(14_000, &[]);
     blind.blind = Some("no answer".to_owned());
     for disturbed in [
-        look(14_000, &["target"]),
+        assessment(14_000, &["target"]),
         unknown,
         blind,
-        look(14_000, &["new"]),
+        assessment(14_000, &["new"]),
     ] {
         let after = still_open(judge(&holding, BEGUN, &disturbed, &[]));
         assert_eq!(after.holding_since, None, "{disturbed:?}");
         assert!(!after.missing.is_empty());
-        let again = still_open(judge(&after, BEGUN, &look(16_000, &[]), &[]));
+        let again = still_open(judge(&after, BEGUN, &assessment(16_000, &[]), &[]));
         assert_eq!(again.holding_since, Some(Timestamp(16_000)));
     }
 }
@@ -100,7 +100,7 @@ fn what_it_broke_refutes_it_at_once() {
     let broke = judge(
         &proof(),
         BEGUN,
-        &look(5_000, &["new"]),
+        &assessment(5_000, &["new"]),
         &[open("new", 2_000)],
     );
     let Progress::Refuted(refuted) = broke else {
@@ -112,35 +112,35 @@ fn what_it_broke_refutes_it_at_once() {
         open("new", 500),
         open("operator.plugin_failing", 2_000),
     ] {
-        still_open(judge(&proof(), BEGUN, &look(5_000, &[]), &[harmless]));
+        still_open(judge(&proof(), BEGUN, &assessment(5_000, &[]), &[harmless]));
     }
 }
 
 #[test]
 fn what_takes_too_long_has_not_helped() {
-    let late = judge(&proof(), BEGUN, &look(60_001, &["target"]), &[]);
+    let late = judge(&proof(), BEGUN, &assessment(60_001, &["target"]), &[]);
     assert!(matches!(late, Progress::Refuted(_)), "{late:?}");
     let begun_in_time = Proof {
         holding_since: Some(Timestamp(50_000)),
         ..proof()
     };
-    let verified = judge(&begun_in_time, BEGUN, &look(60_001, &[]), &[]);
+    let verified = judge(&begun_in_time, BEGUN, &assessment(60_001, &[]), &[]);
     assert!(matches!(verified, Progress::Verified(_)), "{verified:?}");
 }
 
 proptest! {
-    /// However the looks come: verified means that all of it held in every look of the window's length.
+    /// Whatever the cycles find: verified means that everything held in every cycle of the window.
     #[test]
-    fn only_a_whole_window_verifies(looks in prop::collection::vec((1_i64..5_000, 0_u8..5), 1..60)) {
+    fn only_a_whole_window_verifies(cycles in prop::collection::vec((1_i64..5_000, 0_u8..5), 1..60)) {
         let mut known = proof();
         let (mut at, mut quiet_since) = (BEGUN.0, None);
-        for (gap, kind) in looks {
+        for (gap, kind) in cycles {
             at += gap;
-            let mut look = look(at, if kind == 1 { &["target"] } else if kind == 2 { &["new"] } else { &[] });
-            if kind == 3 { look.blind = Some("away".to_owned()); }
+            let mut assessment = assessment(at, if kind == 1 { &["target"] } else if kind == 2 { &["new"] } else { &[] });
+            if kind == 3 { assessment.blind = Some("away".to_owned()); }
             let is_quiet = kind == 0 || kind == 4;
             quiet_since = if is_quiet { quiet_since.or(Some(at)) } else { None };
-            match judge(&known, BEGUN, &look, &[]) {
+            match judge(&known, BEGUN, &assessment, &[]) {
                 Progress::Open(next) => known = next,
                 Progress::Verified(_) => {
                     prop_assert!(quiet_since.is_some_and(|since| at - since >= known.window_ms));

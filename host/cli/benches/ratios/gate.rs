@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command, time::Instant};
 
 use operator_config::{Environment, Flags, load};
-use operator_model::{ProposalState, Record};
+use operator_model::{AuditEvent, Proposal, ProposalParts, ProposalState, Record, audit::Why};
 use operator_service::{ActionRequest, Interrupt, Plan, ProposalRequest, RunRequest, Service};
 use operator_store::{Draft, Store};
 
@@ -100,15 +100,18 @@ async fn fill(service: &Service, store: &Store, workflow: ActionRequest) {
         why: String::new(),
     };
     let id = service.create_proposal(request).await.unwrap().id;
-    let mut model = service.cancel(id, "bench", "").await.unwrap();
-    model.plan.steps.truncate(1);
+    let cancelled = service.cancel(id, "bench", "").await.unwrap();
+    let mut parts = ProposalParts::clone(&cancelled);
+    parts.plan.steps.truncate(1);
+    let model = Proposal::from(parts);
     let record = Record {
         actor: "bench".to_owned(),
-        event: "called",
+        event: AuditEvent::Settled(Why {
+            why: "some words of a person about what was done".to_owned(),
+        }),
         subject: model.subject.clone(),
         proposal: None,
         ticket: None,
-        body: serde_json::json!({"message": "some words of a plugin about what it did"}),
     };
     for _ in 0..PROPOSALS {
         let draft = Draft {

@@ -3,9 +3,7 @@
 use operator_model::{Proposal, ProposalState};
 use operator_service::ProposalStory;
 
-use crate::{
-    Exit, Failure, Json, Output, audit, ids::signed, printable::printable, style, table::Table,
-};
+use crate::{Exit, Failure, Json, Output, ids::signed, printable::printable, style, table::Table};
 
 /// A proposal as it is now.
 pub(super) fn report(proposal: &Proposal, json: Json, out: &Output) -> Result<Exit, Failure> {
@@ -44,7 +42,10 @@ pub(super) fn card(proposal: &Proposal, digest: Option<&str>) -> String {
                 .filter(|_| proposal.state == ProposalState::Approved)
                 .map(|approval| approval.expires_at.to_string()),
         ),
-        ("held back by", proposal.held_back.clone()),
+        (
+            "held back by",
+            proposal.held_back.as_ref().map(ToString::to_string),
+        ),
         ("begun", proposal.begun_at.map(|at| at.to_string())),
         ("ended", proposal.ended_at.map(|at| at.to_string())),
         ("proof", proof(proposal)),
@@ -83,7 +84,7 @@ pub(super) fn events(story: &ProposalStory) -> Table<4> {
             entry.at.to_string().into(),
             entry.event.as_str().into(),
             entry.actor.as_str().into(),
-            audit::summary(entry).into(),
+            entry.summary().into(),
         ]);
     }
     table

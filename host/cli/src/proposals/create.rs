@@ -116,7 +116,7 @@ fn next_step(proposal: &Proposal, mode: Mode) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use operator_model::{Mark, OnFailure, Plan};
+    use operator_model::{Mark, OnFailure, Plan, ProposalParts};
     use operator_plugin_api::Risk;
 
     use super::*;
@@ -130,12 +130,12 @@ mod tests {
             has_secrets: false,
         };
         let next = |state, mode| {
-            let proposed = Proposal::new("db", plan.clone(), Risk::Low, Mark::now("ada", ""));
-            let proposal = Proposal {
+            let proposed = ProposalParts::new("db", plan.clone(), Risk::Low, Mark::now("ada", ""));
+            let proposal = Proposal::from(ProposalParts {
                 id: ProposalId(7),
                 state,
                 ..proposed
-            };
+            });
             next_step(&proposal, mode).unwrap_or_default()
         };
         let approve = "`operator proposals approve 7`";

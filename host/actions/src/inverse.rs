@@ -1,12 +1,12 @@
-//! The calls that take back what a plan has done. Pure.
+//! The calls that undo what a plan has done. Pure.
 
 use operator_model::{Execution, OnFailure, Plan, PlanStep, When};
 use operator_plugin_api::{InverseParam, Outcome};
 use serde_json::{Map, Value};
 
-use super::ValidPlan;
+use operator_policy::ValidPlan;
 
-/// The inverse of every call that was done, the last first; and the names of those that nothing takes back.
+/// The inverse of every call that was done, the last first; and the names of the actions that nothing undoes.
 pub(super) fn inverse(plan: &ValidPlan, executions: &[Execution]) -> (Option<Plan>, Vec<String>) {
     let mut steps = Vec::new();
     let mut final_ones = Vec::new();
@@ -62,7 +62,7 @@ fn inverse_call(
     Some(PlanStep {
         action: inverse.action.clone(),
         params,
-        // One that cannot be taken back must not keep the others from it.
+        // A call that cannot be undone must not prevent the others.
         when: When::Always,
     })
 }
