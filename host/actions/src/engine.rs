@@ -1,4 +1,4 @@
-//! The daemon's part in acting: begins what is approved, proves what was done, and takes back what did not help.
+//! The daemon's part in acting: begins what is approved, verifies what was completed, and undoes what did not help.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,37 +9,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-use operator_model::{
-    Assessment, Mark, OPERATOR, OnFailure, Proof, Proposal, ProposalId, ProposalState, Timestamp,
-    Transition,
-};
-use operator_store::{Change, ProposalFilter, Store, StoreError};
+use operator_model::{Assessment, Proposal, ProposalId, ProposalState, Timestamp};
+use operator_store::{ProposalFilter, Store, StoreError};
 use operator_supervisor::Turns;
-use serde_json::json;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::{Id, JoinError, JoinSet},
 };
 
 use super::{
-    ActError, ActionContext, GateError, NewProposal, Shutdown, call,
-    crash::crash_point,
-    executor::chain,
-    gate,
-    proof::{self, Progress},
-    undo,
+    begin::lapse,
+    compensate::{compensate, is_to_be_undone, undo},
+    context::{ActionContext, Shutdown},
+    error::{ActError, chain},
+    finish::give_up,
+    prove::{longest_gap, prove},
 };
 
 /// Between two searches for what may begin.
 pub const TICK: Duration = Duration::from_millis(250);
-/// Between two looks for what a dead process left behind.
+/// Between two searches for what a dead process left behind.
 const SWEEP: Duration = Duration::from_secs(2);
-/// So many of the latest are looked through for what was left to be taken back.
+/// How many of the latest proposals are searched for what was left to be undone.
 const RECENT: u32 = 50;
-/// How long a proposal that was held back is left alone at first; twice as long each time, up to the longest.
+/// How long a proposal that was held back is not tried again, at first; doubled each time, up to the longest.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
-/// What was left to be taken back so long ago is for a person to decide.
+/// What was left to be undone longer ago is for a person to decide.
 const UNDONE_LATE: Duration = Duration::from_mins(15);
 
 /// A proposal that was held back.
@@ -149,11 +145,8 @@ impl Engine {
             .rev()
             .filter(|one| one.state == ProposalState::Approved)
         {
-            let expired = proposal
-                .approval
-                .as_ref()
-                .is_some_and(|yes| yes.expires_at < now);
-            // What follows another is judged by when that ends.
+            let expired = proposal.is_expired(now);
+            // The approval of what follows another proposal is valid from the end of that one.
             if expired && proposal.follows.is_none() {
                 self.lapse(proposal).await;
             } else {
@@ -169,7 +162,7 @@ impl Engine {
             return;
         }
         if let Some(stage) = self.stages.get(&proposal.subject) {
-            told(gate::lapse(stage, proposal.id).await);
+            told(lapse(stage, proposal.id).await);
         }
     }
 
@@ -210,11 +203,7 @@ impl Engine {
         };
         self.running.remove(&performed.subject);
         if performed.result.is_err() {
-            let last = self.memory.patience.get(&performed.id);
-            let length = last.map_or(PATIENCE, |last| (last.length * 2).min(LONGEST_PATIENCE));
-            let until = Instant::now() + length;
-            let patience = Patience { until, length };
-            self.memory.patience.insert(performed.id, patience);
+            self.hold_back(performed.id);
         } else {
             self.memory.patience.remove(&performed.id);
             if let Some(nudge) = self.nudges.get(&performed.subject) {
@@ -224,17 +213,21 @@ impl Engine {
         told(performed.result.map(drop));
     }
 
+    /// It is tried again later, each time after twice as long.
+    fn hold_back(&mut self, id: ProposalId) {
+        let last = self.memory.patience.get(&id);
+        let length = last.map_or(PATIENCE, |last| (last.length * 2).min(LONGEST_PATIENCE));
+        let until = Instant::now() + length;
+        self.memory.patience.insert(id, Patience { until, length });
+    }
+
     /// What the task began is given up when its lease runs out.
     fn died(&mut self, error: &JoinError) {
-        for (subject, running) in self
-            .running
-            .extract_if(.., |_, running| running.task == error.id())
-        {
-            tracing::error!(
-                subject,
-                "carrying out {} ended by a defect: {error}",
-                running.id
-            );
+        let of_task = |_: &String, running: &mut Running| running.task == error.id();
+        let died: Vec<_> = self.running.extract_if(.., of_task).collect();
+        for (subject, Running { id, .. }) in died {
+            tracing::error!(subject, "carrying out {id} ended by a defect: {error}");
+            self.hold_back(id);
         }
     }
 
@@ -244,12 +237,12 @@ impl Engine {
         }
         self.memory.swept = Some(Instant::now());
         for proposal in self.store.abandoned(Timestamp::now()).await? {
-            call::give_up(&self.store, proposal.id).await?;
+            give_up(&self.store, proposal.id).await?;
         }
         self.undo_what_was_left().await
     }
 
-    /// A process that ended, or could not reach the plugin, has not taken back what it should have.
+    /// A process that ended, or could not reach the plugin, has not undone what it should have.
     async fn undo_what_was_left(&mut self) -> Result<(), StoreError> {
         let filter = ProposalFilter {
             subjects: self.stages.keys().cloned().collect(),
@@ -260,14 +253,13 @@ impl Engine {
         let since = Timestamp::now().minus(UNDONE_LATE);
         for proposal in self.store.proposals(&filter).await? {
             let is_late = proposal.ended_at.is_none_or(|at| at < since);
-            let wants = proposal.state == ProposalState::NotVerified
-                || proposal.plan.on_failure == OnFailure::Compensate;
+            let wants = is_to_be_undone(&proposal);
             let is_settled = proposal.settled.is_some();
             if is_late || !wants || is_settled || !self.memory.undone.insert(proposal.id) {
                 continue;
             }
             if let Some(stage) = self.stages.get(&proposal.subject) {
-                told(undo_of(stage, &proposal, "that was left to be done").await);
+                told(undo(stage, &proposal, "that was left to be done").await);
             }
         }
         Ok(())
@@ -300,7 +292,7 @@ async fn over(ending: &mut watch::Receiver<Shutdown>) {
     let _ = ending.wait_for(|ending| *ending != Shutdown::None).await;
 }
 
-/// A proposal that was taken in hand.
+/// A proposal that was carried out, or could not be.
 struct Performed {
     id: ProposalId,
     subject: String,
@@ -308,10 +300,10 @@ struct Performed {
 }
 
 fn is_unproven(proposal: &Proposal) -> bool {
-    proposal.state == ProposalState::Completed && proposal.proof.is_some()
+    proposal.is_unproven()
 }
 
-/// What a rule refused is recorded where people look; what went wrong is said.
+/// What a rule refused is recorded in the audit; anything else is a warning in the log.
 fn told<T>(result: Result<T, ActError>) {
     match result {
         Ok(_) | Err(ActError::Refused(_) | ActError::Fault(_)) => {}
@@ -319,183 +311,27 @@ fn told<T>(result: Result<T, ActError>) {
     }
 }
 
-/// Takes a look into account.
-async fn prove(
-    stage: &ActionContext,
-    proposal: &Proposal,
-    look: &Assessment,
-    goes_on: bool,
-) -> Result<(), ActError> {
-    let (Some(known), Some(begun_at), Some(ended_at)) =
-        (&proposal.proof, proposal.begun_at, proposal.ended_at)
-    else {
-        return Ok(());
-    };
-    if look.from <= ended_at {
-        return Ok(());
-    }
-    let known = if goes_on {
-        known.clone()
-    } else {
-        resumed(known, look.at)
-    };
-    let view = stage.store.gate_view(proposal, Timestamp::now()).await?;
-    let progress = proof::judge(&known, begun_at, look, &view.live);
-    match progress {
-        Progress::Open(next) if Some(&next) == proposal.proof.as_ref() => Ok(()),
-        Progress::Open(next) => note(stage, proposal.id, next).await,
-        Progress::Verified(next) => verified(stage, proposal.id, next).await,
-        Progress::Refuted(next) => {
-            let refuted = refuted(stage, proposal.id, next).await?;
-            crash_point("refuted");
-            undo_of(stage, &refuted, "it did not help").await.map(drop)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_dies_frees_its_own_subject_and_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}/operator.db", folder.path().display());
+        let store = Store::open(&url).await.expect("it opens");
+        let (_send, assessments) = mpsc::channel(1);
+        let mut engine = Engine::new(store, [], BTreeMap::new(), Arc::default(), assessments);
+        let dying = engine.tasks.spawn(async { panic!("a defect") }).id();
+        let lasting = engine.tasks.spawn(std::future::pending()).id();
+        for (subject, id, task) in [("dying", 1, dying), ("lasting", 2, lasting)] {
+            let id = ProposalId(id);
+            engine.running.insert(subject.into(), Running { id, task });
         }
+        let ended = engine.tasks.join_next_with_id().await.expect("one ends");
+        engine.ended(ended);
+        assert_eq!(engine.running.keys().collect::<Vec<_>>(), ["lasting"]);
+        // It may die in the same way again.
+        assert!(engine.memory.patience.contains_key(&ProposalId(1)));
     }
-}
-
-/// Between two looks, as long as all goes well.
-fn longest_gap(stage: &ActionContext) -> Duration {
-    let deadlines = &stage.subject.deadlines;
-    stage.subject.interval * 2 + deadlines.observe + deadlines.check + Duration::from_secs(1)
-}
-
-/// Nobody looked since: that is no time in which anything held, nor one in which it could have.
-fn resumed(proof: &Proof, now: Timestamp) -> Proof {
-    Proof {
-        holding_since: None,
-        until: proof
-            .until
-            .max(Timestamp(now.0.saturating_add(proof.window_ms))),
-        ..proof.clone()
-    }
-}
-
-/// What is known so far is kept, but is no event.
-async fn note(stage: &ActionContext, id: ProposalId, proof: Proof) -> Result<(), ActError> {
-    changed(stage, id, |mut proposal| {
-        proposal.proof = Some(proof);
-        Ok(Change::silent(proposal))
-    })
-    .await
-    .map(drop)
-}
-
-async fn verified(stage: &ActionContext, id: ProposalId, proof: Proof) -> Result<(), ActError> {
-    changed(stage, id, |mut proposal| {
-        let next = proposal.state.after(Transition::Verified);
-        proposal.state = next.ok_or_else(|| not_completed(&proposal))?;
-        let targets: Vec<_> = proof.targets.iter().map(ToString::to_string).collect();
-        let window =
-            humantime::format_duration(Duration::from_millis(proof.window_ms.unsigned_abs()));
-        proposal.note = if targets.is_empty() {
-            format!("nothing was newly broken for {window}")
-        } else {
-            format!(
-                "{} held and nothing was newly broken for {window}",
-                targets.join(", ")
-            )
-        };
-        proposal.proof = Some(proof);
-        let body = json!({"message": proposal.note, "proof": proposal.proof});
-        let said = gate::record(&proposal, "verified", OPERATOR, body);
-        Ok(Change::of(proposal, said))
-    })
-    .await
-    .map(drop)
-}
-
-async fn refuted(
-    stage: &ActionContext,
-    id: ProposalId,
-    proof: Proof,
-) -> Result<Proposal, ActError> {
-    changed(stage, id, |mut proposal| {
-        let next = proposal.state.after(Transition::Refuted);
-        proposal.state = next.ok_or_else(|| not_completed(&proposal))?;
-        proposal.note = format!("not verified: {}", proof.missing);
-        proposal.proof = Some(proof);
-        let body = json!({"message": proposal.note, "proof": proposal.proof});
-        let said = gate::record(&proposal, "not_verified", OPERATOR, body);
-        let note = format!("{} {}: {}", proposal.id, proposal.calls(), proposal.note);
-        Ok(Change {
-            ticket_event: Some(call::escalation(Timestamp::now(), &note)),
-            ..Change::of(proposal, said)
-        })
-    })
-    .await
-}
-
-fn not_completed(proposal: &Proposal) -> GateError {
-    GateError::State {
-        id: proposal.id,
-        state: proposal.state,
-        what: "only what is completed is proven",
-    }
-}
-
-async fn changed(
-    stage: &ActionContext,
-    id: ProposalId,
-    change: impl FnOnce(Proposal) -> Result<Change, GateError>,
-) -> Result<Proposal, ActError> {
-    let changed = stage
-        .store
-        .change_proposal(id, Timestamp::now(), |proposal, _| change(proposal))
-        .await?;
-    Ok(changed?)
-}
-
-/// A plan that failed takes back what it has done, if it says so.
-pub async fn compensate(
-    stage: &ActionContext,
-    id: ProposalId,
-) -> Result<Option<Proposal>, ActError> {
-    let proposal = stage.store.proposal(id).await?;
-    let wants = proposal.state == ProposalState::Failed
-        && proposal.plan.on_failure == OnFailure::Compensate;
-    if !wants {
-        return Ok(None);
-    }
-    undo_of(stage, &proposal, "its plan failed").await
-}
-
-/// Proposes what takes a proposal back; where the rules allow, that is approved at once. What was an undoing itself is left.
-async fn undo_of(
-    stage: &ActionContext,
-    proposal: &Proposal,
-    why: &str,
-) -> Result<Option<Proposal>, ActError> {
-    // What is kept of secret parameters is not what an inverse needs.
-    let cannot = proposal.undoes.is_some() || proposal.plan.has_secrets;
-    if cannot || stage.store.is_undone(proposal.id).await? {
-        return Ok(None);
-    }
-    crash_point("undoing");
-    let (connected, registry) = stage.connect().await?;
-    connected.observer.shutdown().await;
-    let plan = registry.prove(&proposal.plan)?;
-    let executions = stage.store.executions(proposal.id).await?;
-    let (inverse, final_ones) = undo::inverse(&plan, &executions);
-    if !final_ones.is_empty() {
-        tracing::warn!(
-            "{} of {}: nothing takes back {}",
-            proposal.subject,
-            proposal.id,
-            final_ones.join(", ")
-        );
-    }
-    let Some(inverse) = inverse else {
-        return Ok(None);
-    };
-    let wish = NewProposal {
-        plan: registry.prove(&inverse)?,
-        mark: Mark::now(OPERATOR, &format!("takes back {}: {why}", proposal.id)),
-        ticket: proposal.ticket,
-        not_before: None,
-        follows: None,
-        undoes: Some(proposal.id),
-    };
-    Ok(Some(
-        gate::propose(&stage.store, &stage.subject.actions, wish).await?,
-    ))
 }

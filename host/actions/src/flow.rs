@@ -6,7 +6,7 @@ use operator_model::{ExecutionEnd, When};
 use operator_plugin_api::Outcome;
 use serde_json::Value;
 
-use super::ValidPlan;
+use operator_policy::ValidPlan;
 
 /// Of the first pause before another attempt; doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

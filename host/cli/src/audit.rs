@@ -126,7 +126,7 @@ fn table(entries: &[AuditEntry]) -> Table<7> {
             entry.subject.as_str().into(),
             about(entry).into(),
             entry.event.as_str().into(),
-            summary(entry).into(),
+            entry.summary().into(),
         ]);
     }
     table
@@ -148,33 +148,6 @@ pub(super) fn document(entry: &AuditEntry) -> Value {
     let mut document = json!(entry);
     document["body"] = body;
     document
-}
-
-/// What an entry says, in one line.
-pub(super) fn summary(entry: &AuditEntry) -> String {
-    let body: Value = serde_json::from_str(&entry.body).unwrap_or_default();
-    let text = |pointer: &str| {
-        body.pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    let calls = body["calls"].as_array().map(|calls| {
-        let calls: Vec<_> = calls.iter().filter_map(Value::as_str).collect();
-        calls.join(", ")
-    });
-    let refusal = text("/refusal/rule")
-        .zip(text("/refusal/says"))
-        .map(|(rule, says)| format!("{rule}: {says}"));
-    let parts = [
-        calls,
-        text("/call"),
-        text("/mode"),
-        refusal,
-        text("/message"),
-        text("/why").filter(|why| !why.is_empty()),
-        text("/approval/expires_at"),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
 impl Show {

@@ -7,7 +7,7 @@ use clap::{
 use operator_model::{Proposal, ProposalId, ProposalState, TicketId, Timestamp};
 use operator_service::{ProposalFilter, ProposalStory, Service};
 
-use super::{Exit, Failure, Json, Output, audit, printable::printable, style, table::Table};
+use super::{Exit, Failure, Json, Output, printable::printable, style, table::Table};
 
 #[derive(Debug, Args)]
 pub(super) struct List {
@@ -169,7 +169,10 @@ pub(super) fn card(proposal: &Proposal, digest: Option<&str>) -> String {
                 .filter(|_| proposal.state == ProposalState::Approved)
                 .map(|approval| approval.expires_at.to_string()),
         ),
-        ("held back by", proposal.held_back.clone()),
+        (
+            "held back by",
+            proposal.held_back.as_ref().map(ToString::to_string),
+        ),
         ("begun", proposal.begun_at.map(|at| at.to_string())),
         ("ended", proposal.ended_at.map(|at| at.to_string())),
         ("proof", proof(proposal)),
@@ -211,7 +214,7 @@ fn events(story: &ProposalStory) -> Table<4> {
             entry.at.to_string().into(),
             entry.event.as_str().into(),
             entry.actor.as_str().into(),
-            audit::summary(entry).into(),
+            entry.summary().into(),
         ]);
     }
     table

@@ -2,7 +2,9 @@
 
 use jiff::{Timestamp as Moment, tz::TimeZone};
 use operator_config::LogFormat;
-use operator_model::{AuditEntry, EventKind, OPERATOR, Ticket, TicketEvent, Timestamp, millis};
+use operator_model::{
+    AuditEntry, AuditEvent, EventKind, OPERATOR, Ticket, TicketEvent, Timestamp, millis,
+};
 use operator_plugin_api::Severity;
 use operator_service::{Event, Status};
 use owo_colors::Style;
@@ -119,10 +121,16 @@ impl Reporter {
             }
             return json_line("action", entry.at, body);
         }
-        let style = match entry.event.as_str() {
-            "outcome_unknown" | "not_verified" | "kill_switch_engaged" => Style::new().red().bold(),
-            "failed" | "held_back" | "lapsed" => Style::new().yellow(),
-            "verified" => Style::new().green(),
+        let style = match entry.read() {
+            Some(
+                AuditEvent::OutcomeUnknown(_)
+                | AuditEvent::NotVerified(_)
+                | AuditEvent::KillSwitchEngaged(_),
+            ) => Style::new().red().bold(),
+            Some(AuditEvent::Failed(_) | AuditEvent::HeldBack(_) | AuditEvent::Lapsed(_)) => {
+                Style::new().yellow()
+            }
+            Some(AuditEvent::Verified(_)) => Style::new().green(),
             _ => Style::new().cyan(),
         };
         let about = entry
@@ -138,7 +146,7 @@ impl Reporter {
             word: "action",
             style,
             subject: &entry.subject,
-            text: format!("{about}{}{by}: {}", entry.event, audit::summary(entry)),
+            text: format!("{about}{}{by}: {}", entry.event, entry.summary()),
         })
     }
 

@@ -211,7 +211,7 @@ fn shown(plan: &ValidPlan, dry_run: &DryRun) -> String {
         text += &format!(
             "  {word:<8} {:<24} {}\n",
             ruling.rule,
-            printable(&ruling.says)
+            printable(&ruling.reason)
         );
     }
     text

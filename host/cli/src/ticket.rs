@@ -4,7 +4,7 @@ use clap::Args;
 use operator_model::{Mark, Ticket, TicketId, Timestamp};
 use operator_service::{Service, TicketStory};
 
-use super::{Exit, Failure, Json, Output, audit, printable::printable, style, table::Table};
+use super::{Exit, Failure, Json, Output, printable::printable, style, table::Table};
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -114,7 +114,7 @@ fn events(story: &TicketStory) -> Table<4> {
             Some(id) => format!("{} {id}", entry.event),
             None => entry.event.clone(),
         };
-        (entry.at, word, entry.actor.clone(), audit::summary(entry))
+        (entry.at, word, entry.actor.clone(), entry.summary())
     });
     let mut lines: Vec<_> = of_ticket.chain(of_actions).collect();
     lines.sort_by_key(|(at, ..)| *at);

@@ -1,26 +1,30 @@
-//! The record of all that was done, and by whom: a chain in which nothing can be changed unseen.
+//! The audit: what was done and by whom, as a hash chain in which no change goes unnoticed.
+
+mod event;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{ProposalId, TicketId, Timestamp};
 
-/// Something worth recording, before it has its place in the chain.
+pub use event::{
+    AnsweredLate, Approved, AuditEvent, Begun, Called, End, Engaged, Judged, ModeChosen, Nothing,
+    Proposed, Refused, Why,
+};
+
+/// An event to be recorded, before it has its place in the chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// Who did it.
     pub actor: String,
-    /// What happened, in a word: `proposed`, `approved`, `begun`.
-    pub event: &'static str,
+    /// What happened.
+    pub event: AuditEvent,
     /// Name of the subject; `*` for all.
     pub subject: String,
     /// The proposal that it is about.
     pub proposal: Option<ProposalId>,
     /// The ticket that it is about.
     pub ticket: Option<TicketId>,
-    /// All else: why, with what, the rules consulted, the outcome. Holds no secrets.
-    pub body: Value,
 }
 
 /// One link of the chain.
@@ -33,7 +37,7 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Who did it.
     pub actor: String,
-    /// What happened, in a word.
+    /// Name of the [`AuditEvent`].
     pub event: String,
     /// Name of the subject; `*` for all.
     pub subject: String,
@@ -41,7 +45,7 @@ pub struct AuditEntry {
     pub proposal: Option<ProposalId>,
     /// The ticket that it is about.
     pub ticket: Option<TicketId>,
-    /// JSON text, as it was hashed.
+    /// The event's body: JSON text, as it was hashed.
     pub body: String,
     /// The hash of the entry before; empty for the first.
     pub previous: String,
@@ -71,15 +75,16 @@ pub struct AuditBreak {
 impl AuditEntry {
     /// The next link after `head`.
     pub fn following(head: &AuditHead, at: Timestamp, record: &Record) -> Self {
+        let (event, body) = record.event.kept();
         let mut entry = Self {
             n: head.n + 1,
             at,
             actor: record.actor.clone(),
-            event: record.event.to_owned(),
+            event,
             subject: record.subject.clone(),
             proposal: record.proposal,
             ticket: record.ticket,
-            body: record.body.to_string(),
+            body,
             previous: head.hash.clone(),
             hash: String::new(),
         };
@@ -101,6 +106,17 @@ impl AuditEntry {
             self.previous,
         ]);
         hex(&Sha256::digest(hashed.to_string()))
+    }
+
+    /// What happened; none if only a newer version knows it.
+    pub fn read(&self) -> Option<AuditEvent> {
+        AuditEvent::read(&self.event, &self.body)
+    }
+
+    /// In one line, for listings: the body itself, if only a newer version knows what it means.
+    pub fn summary(&self) -> String {
+        self.read()
+            .map_or_else(|| self.body.clone(), |event| event.summary())
     }
 
     /// The end of a chain whose last entry this is.
@@ -130,13 +146,10 @@ impl ChainCheck {
             return Err(broken("it is missing"));
         }
         if entry.n < expected {
-            return Err(broken(&format!(
-                "in its place stands one with the number {}",
-                entry.n
-            )));
+            return Err(broken(&format!("entry {} is in its place", entry.n)));
         }
         if entry.own_hash() != entry.hash {
-            return Err(broken("it does not have its hash: it was changed"));
+            return Err(broken("its hash does not match: it was changed"));
         }
         if entry.previous != self.head.hash {
             return Err(broken(
@@ -147,15 +160,18 @@ impl ChainCheck {
         Ok(())
     }
 
-    /// Whether the chain ends where it is said to end. The head.
+    /// Whether the chain ends at the recorded head. Answers that head.
     pub fn finish(self, head: &AuditHead) -> Result<AuditHead, AuditBreak> {
         if self.head == *head {
             return Ok(self.head);
         }
         let what = if head.n > self.head.n {
-            "it is missing: the end of the log was cut off".to_owned()
+            "it is missing: the end of the audit was cut off".to_owned()
         } else {
-            format!("the log must end with entry {} and another hash", head.n)
+            format!(
+                "the audit should end with entry {} and another hash",
+                head.n
+            )
         };
         Err(AuditBreak {
             n: self.head.n + 1,
@@ -185,11 +201,12 @@ mod tests {
             .map(|place| {
                 let record = Record {
                     actor: "ada".to_owned(),
-                    event: "approved",
+                    event: AuditEvent::Settled(Why {
+                        why: format!("entry {place}"),
+                    }),
                     subject: "db".to_owned(),
                     proposal: Some(ProposalId(7)),
                     ticket: None,
-                    body: serde_json::json!({"place": place}),
                 };
                 let entry = AuditEntry::following(&head, Timestamp(1), &record);
                 head = entry.head();

@@ -2,10 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use super::{Execution, Mark, Mode, ProposalId, ProposalState, Ticket, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Execution, Mark, ProposalId, ProposalState, Ticket, Timestamp};
 
 /// Every subject.
 pub const ALL_SUBJECTS: &str = "*";
+
+/// Whether anything may be done to a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Proposals are recorded and shown; nothing runs.
+    #[default]
+    Observe,
+    /// What passes the gate runs.
+    Execute,
+}
+
+impl Mode {
+    /// The name in the store, in documents and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Execute => "execute",
+        }
+    }
+}
 
 /// What people decided while the operator ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

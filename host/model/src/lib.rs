@@ -1,15 +1,18 @@
 //! The nouns of the operator, without any I/O.
 
 mod assessment;
-mod audit;
+pub mod audit;
 mod control;
+mod execution;
 mod isolation;
 mod loops;
 mod nearest;
+mod plan;
 mod property;
 mod proposal;
 mod retention;
 mod rules;
+mod ruling;
 mod sandbox;
 mod secrets;
 mod text;
@@ -18,18 +21,21 @@ mod time;
 mod window;
 
 pub use assessment::Assessment;
-pub use audit::{AuditBreak, AuditEntry, AuditHead, ChainCheck, Record, hex};
-pub use control::{ALL_SUBJECTS, Control, GateView};
+pub use audit::{AuditBreak, AuditEntry, AuditEvent, AuditHead, ChainCheck, Record, hex};
+pub use control::{ALL_SUBJECTS, Control, GateView, Mode};
+pub use execution::{Execution, ExecutionEnd};
 pub use isolation::{Deadlines, Isolation};
 pub use loops::{DaemonStatus, LoopError, LoopState, LoopStatus, TurnResult, loop_id};
 pub use nearest::{nearest, suggestion};
+pub use plan::{OnFailure, Plan, PlanStep, When};
 pub use property::Property;
 pub use proposal::{
-    Approval, Execution, ExecutionEnd, Mode, OnFailure, Plan, PlanStep, Proof, Proposal,
-    ProposalId, ProposalState, TicketView, Transition, When,
+    Approval, Lease, Proof, Proposal, ProposalId, ProposalParts, ProposalState, TicketView,
+    Transition, WrongState,
 };
 pub use retention::Retention;
 pub use rules::{ActionOverride, ActionRules, Approve, Workflow, matches as pattern_matches};
+pub use ruling::{Consequence, HeldBack, Rule, RuleRefusal, Ruling};
 pub use sandbox::{Lack, Sandbox};
 pub use secrets::{Secrets, is_secret_at, masked, shown_database, without_secrets};
 pub use text::bounded;

@@ -13,8 +13,5 @@ mod tools;
 
 pub use plan::ValidPlan;
 pub use registry::{CallFault, Registry, ValidCall};
-pub use rules::{
-    Approved, Case, Consequence, RuleRefusal, Ruling, approval_by, memory, needs_a_person, permit,
-    rulings,
-};
+pub use rules::{Approved, Case, approval_by, memory, needs_a_person, permit, rulings};
 pub use tools::{LOG_MESSAGE, OBSERVE_NOW, WAIT, tools, wait};

@@ -3,10 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use operator_model::{
-    ActionRules, Approval, Execution, GateView, Mark, Mode, Proposal, ProposalState, TicketView,
-    Timestamp,
+    ActionRules, Approval, Consequence, Execution, GateView, Mark, Mode, ProposalParts,
+    ProposalState, Rule, RuleRefusal, Ruling, TicketView, Timestamp,
 };
-use serde::Serialize;
 
 use super::{ValidCall, ValidPlan};
 
@@ -48,44 +47,6 @@ impl Approved {
     }
 }
 
-/// What follows when a rule says no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Consequence {
-    /// It may begin later; its approval stays.
-    #[serde(rename = "waits")]
-    Defer,
-    /// Its approval does not count any more; a person may approve it anew.
-    #[serde(rename = "lapses")]
-    Lapse,
-    /// It will never run.
-    #[serde(rename = "rejects")]
-    Reject,
-}
-
-/// What one rule says of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ruling {
-    /// The rule's name: that of its setting, where it has one.
-    pub rule: &'static str,
-    /// What follows if it says no; absent if it does not.
-    pub refuses: Option<Consequence>,
-    /// What it went by, in a sentence.
-    pub says: String,
-}
-
-/// A rule's no.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("refused by the rule `{rule}`: {says}")]
-pub struct RuleRefusal {
-    /// Which rule.
-    pub rule: &'static str,
-    /// What follows.
-    pub weight: Consequence,
-    /// Why.
-    pub says: String,
-}
-
 /// What a call is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
@@ -94,7 +55,7 @@ pub struct Case<'a> {
     /// Its place in the plan.
     pub step: usize,
     /// The proposal of the plan.
-    pub proposal: &'a Proposal,
+    pub proposal: &'a ProposalParts,
     /// How things are.
     pub view: &'a GateView,
     /// The subject's rules.
@@ -112,16 +73,11 @@ pub fn permit(
     let rulings = rulings(case);
     let worst = rulings
         .iter()
-        .filter_map(|ruling| Some((ruling.refuses?, ruling)))
+        .filter_map(Ruling::refusal)
         // The first of equals: rules are listed by their rank.
         .rev()
-        .max_by_key(|(weight, _)| *weight);
-    if let Some((weight, ruling)) = worst {
-        let refusal = RuleRefusal {
-            rule: ruling.rule,
-            weight,
-            says: ruling.says.clone(),
-        };
+        .max_by_key(|refusal| refusal.consequence);
+    if let Some(refusal) = worst {
         return Err((refusal, rulings));
     }
     if let (Some(call), Some(approval)) = (case.plan.call(case.step), &case.proposal.approval) {
@@ -133,9 +89,9 @@ pub fn permit(
         return Ok((approved, rulings));
     }
     let refusal = RuleRefusal {
-        rule: "approval",
-        weight: Consequence::Lapse,
-        says: "it has no such step".to_owned(),
+        rule: Rule::Approval,
+        consequence: Consequence::Lapse,
+        reason: "it has no such step".to_owned(),
     };
     Err((refusal, rulings))
 }
@@ -182,7 +138,7 @@ pub fn approval_by(
     mark: Mark,
     by_rule: bool,
     plan: &ValidPlan,
-    proposal: &Proposal,
+    proposal: &ProposalParts,
     view: &GateView,
     rules: &ActionRules,
 ) -> Approval {
@@ -202,27 +158,27 @@ pub fn approval_by(
     }
 }
 
-fn pass(rule: &'static str, says: impl Into<String>) -> Ruling {
+fn pass(rule: Rule, reason: impl Into<String>) -> Ruling {
     Ruling {
         rule,
         refuses: None,
-        says: says.into(),
+        reason: reason.into(),
     }
 }
 
-fn refuse(rule: &'static str, weight: Consequence, says: impl Into<String>) -> Ruling {
+fn refuse(rule: Rule, consequence: Consequence, reason: impl Into<String>) -> Ruling {
     Ruling {
         rule,
-        refuses: Some(weight),
-        says: says.into(),
+        refuses: Some(consequence),
+        reason: reason.into(),
     }
 }
 
 fn kill_switch(case: Case<'_>) -> Ruling {
     match &case.view.control.kill_switch {
-        None => pass("kill_switch", "it is not engaged"),
+        None => pass(Rule::KillSwitch, "it is not engaged"),
         Some(mark) => refuse(
-            "kill_switch",
+            Rule::KillSwitch,
             Consequence::Lapse,
             format!("it was engaged by {} at {}", mark.by, mark.at),
         ),
@@ -235,9 +191,9 @@ fn mode(case: Case<'_>) -> Ruling {
         .control
         .mode(&case.proposal.subject, case.rules.mode);
     match mode {
-        Mode::Execute => pass("mode", "it is `execute`"),
+        Mode::Execute => pass(Rule::Mode, "it is `execute`"),
         Mode::Observe => refuse(
-            "mode",
+            Rule::Mode,
             Consequence::Lapse,
             "it is `observe`: proposals are recorded, and nothing runs; `operator mode execute` lets them run",
         ),
@@ -250,9 +206,9 @@ fn deny(case: Case<'_>) -> Ruling {
         Some((name, case.rules.denied(name)?))
     });
     match denied {
-        None => pass("deny", "nothing of it is on the list"),
+        None => pass(Rule::Deny, "nothing of it is on the list"),
         Some((name, entry)) => refuse(
-            "deny",
+            Rule::Deny,
             Consequence::Reject,
             format!("`{name}` falls under `{entry}` of the deny list"),
         ),
@@ -261,8 +217,7 @@ fn deny(case: Case<'_>) -> Ruling {
 
 /// Whether there is a yes to this very plan that still counts. Later steps go by the yes that the first began with.
 fn approval(case: Case<'_>) -> Ruling {
-    const RULE: &str = "approval";
-    let lapses = |why: String| refuse(RULE, Consequence::Lapse, why);
+    let lapses = |why: String| refuse(Rule::Approval, Consequence::Lapse, why);
     let Some(approval) = &case.proposal.approval else {
         return lapses("nobody has approved it".to_owned());
     };
@@ -277,7 +232,7 @@ fn approval(case: Case<'_>) -> Ruling {
         return lapses("a person must approve it".to_owned());
     }
     if case.proposal.state == ProposalState::Executing || case.step > 0 {
-        return pass(RULE, format!("approved by {by}, and begun"));
+        return pass(Rule::Approval, format!("approved by {by}, and begun"));
     }
     if expiry(case, approval) < case.now {
         return lapses(format!(
@@ -289,7 +244,10 @@ fn approval(case: Case<'_>) -> Ruling {
     if case.step == 0 && case.proposal.attempt == 0 && approval.ticket != ticket {
         return lapses(format!("the ticket has changed since {by} approved it"));
     }
-    pass(RULE, format!("approved by {by} at {}", approval.mark.at))
+    pass(
+        Rule::Approval,
+        format!("approved by {by} at {}", approval.mark.at),
+    )
 }
 
 /// What follows another proposal is approved for the time after that.
@@ -304,11 +262,10 @@ fn expiry(case: Case<'_>, approval: &Approval) -> Timestamp {
 }
 
 fn not_before(case: Case<'_>) -> Ruling {
-    const RULE: &str = "not_before";
     match case.proposal.not_before {
         Some(at) if at > case.now => {
             return refuse(
-                RULE,
+                Rule::NotBefore,
                 Consequence::Defer,
                 format!("it does not begin before {at}"),
             );
@@ -316,21 +273,21 @@ fn not_before(case: Case<'_>) -> Ruling {
         _ => {}
     }
     let Some(followed) = case.proposal.follows else {
-        return pass(RULE, "its time has come");
+        return pass(Rule::NotBefore, "its time has come");
     };
     match case.view.follows.map(|(state, _)| state) {
         Some(ProposalState::Completed | ProposalState::Verified) => {
-            pass(RULE, format!("{followed} is done"))
+            pass(Rule::NotBefore, format!("{followed} is done"))
         }
         Some(state) if state.is_pending() || state == ProposalState::Executing => refuse(
-            RULE,
+            Rule::NotBefore,
             Consequence::Defer,
             format!("it follows {followed}, which is not over"),
         ),
         state => {
             let state = state.map_or("gone", ProposalState::as_str);
             refuse(
-                RULE,
+                Rule::NotBefore,
                 Consequence::Reject,
                 format!("it follows {followed}, which is {state}"),
             )
@@ -339,29 +296,27 @@ fn not_before(case: Case<'_>) -> Ruling {
 }
 
 fn maintenance_windows(case: Case<'_>) -> Ruling {
-    const RULE: &str = "maintenance_windows";
     let windows = &case.rules.maintenance_windows;
     if windows.is_empty() {
-        return pass(RULE, "there are none");
+        return pass(Rule::MaintenanceWindows, "there are none");
     }
     if let Some(window) = windows.iter().find(|window| window.contains(case.now)) {
-        return pass(RULE, format!("within {window}"));
+        return pass(Rule::MaintenanceWindows, format!("within {window}"));
     }
     let all: Vec<_> = windows.iter().map(ToString::to_string).collect();
     refuse(
-        RULE,
+        Rule::MaintenanceWindows,
         Consequence::Defer,
         format!("outside of {}", all.join(" and ")),
     )
 }
 
 fn one_at_a_time(case: Case<'_>) -> Ruling {
-    const RULE: &str = "one_at_a_time";
     let other = case.view.busy.iter().find(|id| **id != case.proposal.id);
     match other {
-        None => pass(RULE, "nothing else runs on the subject"),
+        None => pass(Rule::OneAtATime, "nothing else runs on the subject"),
         Some(other) => refuse(
-            RULE,
+            Rule::OneAtATime,
             Consequence::Defer,
             format!("{other} runs on the subject"),
         ),
@@ -370,9 +325,8 @@ fn one_at_a_time(case: Case<'_>) -> Ruling {
 
 /// Neither a plan's own steps and attempts nor what takes a plan back are kept apart.
 fn cooldown(case: Case<'_>) -> Ruling {
-    const RULE: &str = "cooldown";
     let Some(call) = case.plan.call(case.step).filter(|call| !call.is_tool()) else {
-        return pass(RULE, "it is for actions");
+        return pass(Rule::Cooldown, "it is for actions");
     };
     let name = &call.definition().name;
     let cooldown = case.rules.cooldown(name);
@@ -383,7 +337,7 @@ fn cooldown(case: Case<'_>) -> Ruling {
     match others.next() {
         Some(last) if case.proposal.undoes.is_none() && last.begun_at.plus(cooldown) > case.now => {
             refuse(
-                RULE,
+                Rule::Cooldown,
                 Consequence::Defer,
                 format!(
                     "`{name}` was called at {}; not again before {}",
@@ -393,7 +347,7 @@ fn cooldown(case: Case<'_>) -> Ruling {
             )
         }
         _ => pass(
-            RULE,
+            Rule::Cooldown,
             format!(
                 "no other `{name}` within {}",
                 humantime::format_duration(cooldown)
@@ -411,14 +365,13 @@ fn within(case: Case<'_>, time: Duration) -> impl Iterator<Item = &Execution> {
 }
 
 fn max_per_action_per_hour(case: Case<'_>) -> Ruling {
-    const RULE: &str = "max_per_action_per_hour";
     let Some(call) = case.plan.call(case.step).filter(|call| !call.is_tool()) else {
-        return pass(RULE, "it is for actions");
+        return pass(Rule::MaxPerActionPerHour, "it is for actions");
     };
     let name = &call.definition().name;
     let made = within(case, HOUR).filter(|execution| &execution.action == name);
     budget(
-        RULE,
+        Rule::MaxPerActionPerHour,
         made.count(),
         case.rules.max_per_hour(name),
         &format!("`{name}`"),
@@ -426,26 +379,24 @@ fn max_per_action_per_hour(case: Case<'_>) -> Ruling {
 }
 
 fn max_per_hour(case: Case<'_>) -> Ruling {
-    const RULE: &str = "max_per_hour";
     if case.plan.call(case.step).is_none_or(ValidCall::is_tool) {
-        return pass(RULE, "it is for actions");
+        return pass(Rule::MaxPerHour, "it is for actions");
     }
     let made = within(case, HOUR).count();
-    budget(RULE, made, case.rules.max_per_hour, "actions")
+    budget(Rule::MaxPerHour, made, case.rules.max_per_hour, "actions")
 }
 
-fn budget(rule: &'static str, made: usize, most: u32, of: &str) -> Ruling {
-    let says = format!("{made} of {most} calls of {of} within the hour");
+fn budget(rule: Rule, made: usize, most: u32, of: &str) -> Ruling {
+    let reason = format!("{made} of {most} calls of {of} within the hour");
     if made < most as usize {
-        pass(rule, says)
+        pass(rule, reason)
     } else {
-        refuse(rule, Consequence::Defer, says)
+        refuse(rule, Consequence::Defer, reason)
     }
 }
 
 /// Before the first step all that the plan touches counts: half a plan helps nobody.
 fn blast_radius(case: Case<'_>) -> Ruling {
-    const RULE: &str = "blast_radius";
     let touched = within(case, case.rules.blast_window).flat_map(|execution| &execution.resources);
     let mut resources: BTreeSet<String> = touched.cloned().collect();
     let before = resources.len();
@@ -461,14 +412,14 @@ fn blast_radius(case: Case<'_>) -> Ruling {
     }
     let most = case.rules.blast_radius as usize;
     let window = humantime::format_duration(case.rules.blast_window);
-    let says = format!(
+    let reason = format!(
         "{} of {most} resources touched within {window}",
         resources.len()
     );
     if resources.len() <= most || resources.len() == before {
-        pass(RULE, says)
+        pass(Rule::BlastRadius, reason)
     } else {
-        refuse(RULE, Consequence::Defer, says)
+        refuse(Rule::BlastRadius, Consequence::Defer, reason)
     }
 }
 

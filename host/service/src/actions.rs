@@ -312,8 +312,7 @@ impl Service {
         ticket: Option<TicketId>,
     ) -> Result<DryRun, ServiceError> {
         let stage = self.desk(subject).await?;
-        let proposal = shadow(plan, ticket, Mark::now("", ""));
-        let rules = actions::rulings(&stage, plan, &proposal).await?;
+        let rules = actions::rulings(&stage, plan, ticket).await?;
         let forbidden = rules.iter().any(|ruling| {
             ruling
                 .refuses
@@ -419,14 +418,5 @@ fn written(
             })?;
             Ok(workflow.plan.clone())
         }
-    }
-}
-
-/// A proposal that is not recorded, for asking the rules.
-fn shadow(plan: &ValidPlan, ticket: Option<TicketId>, proposed: Mark) -> Proposal {
-    Proposal {
-        ticket,
-        state: ProposalState::Validated,
-        ..Proposal::new(plan.subject(), plan.shown(), plan.risk(), proposed)
     }
 }

@@ -8,7 +8,7 @@ use sqlx::{Any, AssertSqlSafe, Row, Transaction, any::AnyRow};
 use super::{Store, StoreError, during, rows::Reader};
 
 const COLUMNS: &str = "n, at, actor, event, subject, proposal_id, ticket_id, body, previous, hash";
-/// So many entries are read at once.
+/// How many entries are read at once.
 const PAGE: i64 = 1000;
 
 /// Which entries a listing shows.
@@ -22,7 +22,7 @@ pub struct AuditFilter {
     pub ticket: Option<TicketId>,
     /// Only after this one.
     pub after: i64,
-    /// At most so many, the latest.
+    /// At most this many, the latest.
     pub limit: Option<u32>,
 }
 
@@ -106,7 +106,7 @@ impl Store {
         rows.iter().rev().map(entry).collect()
     }
 
-    /// The end of the chain as it is noted beside it.
+    /// The recorded end of the chain.
     pub async fn audit_head(&self) -> Result<AuditHead, StoreError> {
         let row = sqlx::query("SELECT n, hash FROM audit_head WHERE id = 1")
             .fetch_one(&self.pool)
@@ -139,7 +139,7 @@ impl Store {
                 if entry.n > head.n {
                     return Ok(Err(AuditBreak {
                         n: entry.n,
-                        what: "it stands behind the noted end of the log".to_owned(),
+                        what: "it is after the recorded end of the audit".to_owned(),
                     }));
                 }
                 if let Err(broken) = check.take(&entry) {
@@ -153,7 +153,7 @@ impl Store {
         }
     }
 
-    /// The entries after this number, in their order, so many that they fit into memory; none at the end.
+    /// The next entries after this number, in their order: a page of them; none at the end.
     pub async fn audit_after(&self, n: i64) -> Result<Vec<AuditEntry>, StoreError> {
         let page = self.audit_page(Some(n)).await?;
         page.iter().map(entry).collect()

@@ -1,26 +1,14 @@
-//! The kill switch and the modes that people chose.
+//! What people decided while the operator runs: the modes that they chose, and whether the kill switch is engaged.
 
-use operator_model::{ALL_SUBJECTS, Control, Mark, Mode, ProposalId, Record};
+use operator_model::{ALL_SUBJECTS, AuditEvent, Control, Mark, Mode, Record, audit::ModeChosen};
 use sqlx::{Any, Row, Transaction};
 
 use super::{
-    Cancelled, Store, StoreError, audit, during, next_id, proposals,
+    Store, StoreError, audit, during, next_id,
     rows::{Reader, json_text},
-    tickets,
 };
 
-/// What engaging the kill switch did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Engaged {
-    /// What was pending.
-    pub cancelled: Vec<Cancelled>,
-    /// What runs, and is stopped within a second by whoever runs it.
-    pub executing: Vec<ProposalId>,
-    /// What else went wrong. The switch is engaged all the same.
-    pub trouble: Vec<String>,
-}
-
-/// A gate transaction has everything that the gate reads to itself, until it commits.
+/// Locks all that the gate reads, until the transaction ends.
 pub(super) async fn lock_gate(tx: &mut Transaction<'static, Any>) -> Result<(), StoreError> {
     next_id(tx, "gate").await.map(drop)
 }
@@ -67,8 +55,8 @@ impl Store {
         read(&mut tx).await
     }
 
-    /// Chooses the mode of a subject, or of all; none leaves it to the configuration. Refused while the kill switch is
-    /// engaged: then who engaged it is answered.
+    /// Chooses the mode of a subject, or of all; none leaves it to the configuration. While the kill switch is engaged this
+    /// is refused, and the error is who engaged it.
     pub async fn set_mode(
         &self,
         subject: &str,
@@ -91,124 +79,25 @@ impl Store {
         }
         let record = Record {
             actor: mark.by.clone(),
-            event: "mode",
+            event: AuditEvent::Mode(ModeChosen {
+                mode: mode.into(),
+                why: mark.note.clone(),
+            }),
             subject: subject.to_owned(),
             proposal: None,
             ticket: None,
-            body: serde_json::json!({"mode": mode.map_or("as configured", Mode::as_str), "why": mark.note}),
         };
         audit::append(&mut tx, mark.at, &[record]).await?;
         commit(tx).await?;
         Ok(Ok(()))
     }
-
-    /// Engages the kill switch: sets the mode of every subject to `observe` and cancels all that is pending. What is being
-    /// executed is stopped by whoever executes it. Only the first of that must succeed: a defect elsewhere must not keep
-    /// anybody from stopping everything.
-    pub async fn engage_kill_switch(&self, mark: &Mark) -> Result<Engaged, StoreError> {
-        let mut tx = self.begin().await?;
-        lock_gate(&mut tx).await?;
-        let text = json_text(mark);
-        run(
-            &mut tx,
-            "INSERT INTO kill_switch (id, mark) VALUES (1, $1) ON CONFLICT (id) DO NOTHING",
-            &[&text],
-        )
-        .await?;
-        next_id(&mut tx, "kill_switch").await?;
-        clear_modes(&mut tx).await?;
-        put_mode(&mut tx, ALL_SUBJECTS, Mode::Observe, mark).await?;
-        let executing = proposals::executing(&mut tx).await?;
-        commit(tx).await?;
-        let mut engaged = Engaged {
-            executing,
-            ..Engaged::default()
-        };
-        match self.cancel_all(mark).await {
-            Ok(cancelled) => engaged.cancelled = cancelled,
-            Err(error) => engaged.trouble.push(error.to_string()),
-        }
-        if let Err(error) = self.record_engaged(mark, &engaged.cancelled).await {
-            engaged.trouble.push(error.to_string());
-        }
-        Ok(engaged)
-    }
-
-    async fn cancel_all(&self, mark: &Mark) -> Result<Vec<Cancelled>, StoreError> {
-        let mut tx = self.begin().await?;
-        lock_gate(&mut tx).await?;
-        let note = format!("the kill switch was engaged by {}", mark.by);
-        let cancelled = proposals::cancel_pending(&mut tx, mark.at, &note).await?;
-        for one in &cancelled {
-            tickets::raise_revision(&mut tx, &one.subject).await?;
-        }
-        commit(tx).await?;
-        Ok(cancelled)
-    }
-
-    async fn record_engaged(&self, mark: &Mark, cancelled: &[Cancelled]) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        lock_gate(&mut tx).await?;
-        let record = |event, subject: &str, body| Record {
-            actor: mark.by.clone(),
-            event,
-            subject: subject.to_owned(),
-            proposal: None,
-            ticket: None,
-            body,
-        };
-        let body = serde_json::json!({"why": mark.note, "cancels": cancelled.len()});
-        let mut records = vec![record("kill_switch_engaged", ALL_SUBJECTS, body)];
-        records.extend(cancelled.iter().map(|one| Record {
-            proposal: Some(one.id),
-            ticket: one.ticket,
-            ..record(
-                "cancelled",
-                &one.subject,
-                serde_json::json!({"why": "the kill switch was engaged"}),
-            )
-        }));
-        audit::append(&mut tx, mark.at, &records).await?;
-        commit(tx).await
-    }
-
-    /// How often the kill switch was engaged.
-    pub async fn engagements(&self) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT value FROM counters WHERE name = 'kill_switch'")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(during("reading the kill switch"))?;
-        row.try_get(0).map_err(during("reading the kill switch"))
-    }
-
-    /// Lifts the kill switch. The mode stays `observe` until a person chooses another. Whether it was engaged.
-    pub async fn lift_kill_switch(&self, mark: &Mark) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        lock_gate(&mut tx).await?;
-        let control = read(&mut tx).await?;
-        if control.kill_switch.is_none() {
-            return Ok(false);
-        }
-        run(&mut tx, "DELETE FROM kill_switch", &[]).await?;
-        let record = Record {
-            actor: mark.by.clone(),
-            event: "kill_switch_lifted",
-            subject: ALL_SUBJECTS.to_owned(),
-            proposal: None,
-            ticket: None,
-            body: serde_json::json!({"why": mark.note}),
-        };
-        audit::append(&mut tx, mark.at, &[record]).await?;
-        commit(tx).await?;
-        Ok(true)
-    }
 }
 
-async fn clear_modes(tx: &mut Transaction<'static, Any>) -> Result<(), StoreError> {
+pub(super) async fn clear_modes(tx: &mut Transaction<'static, Any>) -> Result<(), StoreError> {
     run(tx, "DELETE FROM modes", &[]).await
 }
 
-async fn put_mode(
+pub(super) async fn put_mode(
     tx: &mut Transaction<'static, Any>,
     subject: &str,
     mode: Mode,
@@ -218,7 +107,7 @@ async fn put_mode(
     run(tx, sql, &[subject, mode.as_str(), &json_text(mark)]).await
 }
 
-async fn run(
+pub(super) async fn run(
     tx: &mut Transaction<'static, Any>,
     sql: &'static str,
     values: &[&str],
@@ -234,7 +123,7 @@ async fn run(
     Ok(())
 }
 
-async fn commit(tx: Transaction<'static, Any>) -> Result<(), StoreError> {
+pub(super) async fn commit(tx: Transaction<'static, Any>) -> Result<(), StoreError> {
     tx.commit()
         .await
         .map_err(during("writing what a person decided"))

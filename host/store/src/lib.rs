@@ -6,6 +6,7 @@ mod audit;
 mod control;
 mod daemons;
 mod executions;
+mod kill_switch;
 mod observations;
 mod proposals;
 mod quarantine;
@@ -26,7 +27,7 @@ use sqlx::{
 };
 
 pub use audit::AuditFilter;
-pub use control::Engaged;
+pub use kill_switch::Engaged;
 pub use observations::ObservationRow;
 pub use proposals::{Cancelled, Change, Draft, ProposalFilter};
 pub use quarantine::Quarantined;

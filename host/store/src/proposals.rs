@@ -1,8 +1,8 @@
 //! Proposals, and the one transaction in which anything about them changes.
 
 use operator_model::{
-    Execution, ExecutionEnd, GateView, Mark, Plan, Proposal, ProposalId, ProposalState, Record,
-    TicketEvent, TicketId, Timestamp,
+    Execution, ExecutionEnd, GateView, HeldBack, Mark, Plan, Proposal, ProposalId, ProposalParts,
+    ProposalState, Record, TicketEvent, TicketId, Timestamp, Transition,
 };
 use sqlx::{Any, AssertSqlSafe, Transaction, any::AnyRow};
 
@@ -15,7 +15,7 @@ use super::{
 const COLUMNS: &str = "id, subject, ticket_id, call_key, plan, risk, state, proposed, note, not_before, follows, undoes, \
     approval, held_back, step, attempt, owner, lease_until, begun_at, ended_at, proof, half_done, settled";
 
-/// What changes on a proposal, all in one transaction.
+/// A change of a proposal and all that belongs to it, made in one transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The proposal as it is from now on.
@@ -24,9 +24,9 @@ pub struct Change {
     pub begins: Option<Execution>,
     /// A call that has ended: its id, and how.
     pub ends: Option<(String, ExecutionEnd)>,
-    /// What is added to its ticket's story.
+    /// What is added to the events of its ticket.
     pub ticket_event: Option<TicketEvent>,
-    /// What the audit says of it; nothing where only what is known of a proof changes.
+    /// For the audit; empty where only what is known of a proof changes.
     pub records: Vec<Record>,
 }
 
@@ -39,7 +39,7 @@ impl Change {
         }
     }
 
-    /// Of the proposal alone, and not worth recording.
+    /// Of the proposal alone, without an entry in the audit.
     pub fn silent(proposal: Proposal) -> Self {
         Self {
             proposal,
@@ -56,7 +56,7 @@ impl Change {
 pub struct Draft {
     /// The whole of it; its id is ignored.
     pub proposal: Proposal,
-    /// What the audit says of it, once it has its number.
+    /// For the audit, once it has its number.
     pub records: Vec<Record>,
 }
 
@@ -67,18 +67,43 @@ pub struct ProposalFilter {
     pub subjects: Vec<String>,
     /// Only in these states; all when empty.
     pub states: Vec<ProposalState>,
-    /// Only those that may still begin, that run, that are to be proven, or that a person must look at.
+    /// Only those that are not over, that are to be verified, or that a person must inspect.
     pub current: bool,
     /// Only for this ticket.
     pub ticket: Option<TicketId>,
-    /// At most so many, the latest.
+    /// At most this many, the latest.
     pub limit: Option<u32>,
 }
 
-/// Of proposals that are current.
-const CURRENT: &str = "(state IN ('proposed', 'validated', 'approved', 'executing') \
-    OR (state = 'completed' AND proof IS NOT NULL) \
-    OR ((state IN ('outcome_unknown', 'not_verified') OR half_done = 1) AND settled IS NULL))";
+/// The SQL list of the states that a predicate of the model holds for.
+pub(super) fn states(holds: impl Fn(ProposalState) -> bool) -> String {
+    let states = ProposalState::ALL.into_iter().filter(|state| holds(*state));
+    let names: Vec<_> = states.map(|state| format!("'{state}'")).collect();
+    names.join(", ")
+}
+
+/// [`ProposalParts::is_unsettled`] in SQL.
+pub(super) fn unsettled() -> String {
+    let left_behind = states(ProposalState::needs_a_person);
+    format!("((state IN ({left_behind}) OR half_done = 1) AND settled IS NULL)")
+}
+
+/// [`ProposalParts::is_unproven`] in SQL.
+pub(super) fn unproven() -> String {
+    format!(
+        "(state = '{}' AND proof IS NOT NULL)",
+        ProposalState::Completed
+    )
+}
+
+fn current() -> String {
+    let pending = states(|state| !state.is_over());
+    format!(
+        "(state IN ({pending}) OR {} OR {})",
+        unproven(),
+        unsettled()
+    )
+}
 
 impl Store {
     /// Records a proposal and gives it its number.
@@ -86,7 +111,7 @@ impl Store {
         let mut proposal = draft.proposal;
         let mut tx = self.begin().await?;
         control::lock_gate(&mut tx).await?;
-        proposal.id = ProposalId(next_id(&mut tx, "proposal").await?);
+        proposal.number(ProposalId(next_id(&mut tx, "proposal").await?));
         put(&mut tx, &proposal).await?;
         let records = draft.records.into_iter().map(|record| Record {
             proposal: Some(proposal.id),
@@ -135,22 +160,24 @@ impl Store {
         Ok(Ok(proposal))
     }
 
-    /// Says that whoever executes it lives. Whether it is still theirs to execute.
+    /// Renews the lease of a process. False if the proposal is no longer executed by it.
     pub async fn renew_lease(
         &self,
         id: ProposalId,
         owner: &str,
         until: Timestamp,
     ) -> Result<bool, StoreError> {
-        let result = sqlx::query(
-            "UPDATE proposals SET lease_until = $3 WHERE id = $1 AND owner = $2 AND state = 'executing'",
-        )
-        .bind(id.0)
-        .bind(owner)
-        .bind(until.0)
-        .execute(&self.pool)
-        .await
-        .map_err(during("renewing a lease"))?;
+        let executing = states(ProposalState::is_executing);
+        let sql = format!(
+            "UPDATE proposals SET lease_until = $3 WHERE id = $1 AND owner = $2 AND state IN ({executing})"
+        );
+        let result = sqlx::query(AssertSqlSafe(sql))
+            .bind(id.0)
+            .bind(owner)
+            .bind(until.0)
+            .execute(&self.pool)
+            .await
+            .map_err(during("renewing a lease"))?;
         Ok(result.rows_affected() == 1)
     }
 
@@ -181,7 +208,7 @@ impl Store {
         sql += &any_of("subject", filter.subjects.len());
         sql += &any_of("state", filter.states.len());
         if filter.current {
-            sql += &format!(" AND {CURRENT}");
+            sql += &format!(" AND {}", current());
         }
         if let Some(ticket) = filter.ticket {
             sql += &format!(" AND ticket_id = {}", ticket.0);
@@ -216,61 +243,66 @@ impl Store {
         view(&mut tx, proposal, recent_since).await
     }
 
-    /// Whether something takes a proposal back, or did.
+    /// Whether another proposal undoes this one.
     pub async fn is_undone(&self, id: ProposalId) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT COUNT(*) AS n FROM proposals WHERE undoes = $1")
             .bind(id.0)
             .fetch_one(&self.pool)
             .await
-            .map_err(during("looking for what takes a proposal back"))?;
+            .map_err(during("reading what undoes a proposal"))?;
         let table = "proposals";
         Ok(Reader { table, row: &row }.int("n")? > 0)
     }
 
-    /// What nobody has settled on a subject.
+    /// The proposals of a subject that a person must inspect.
     pub(super) async fn unsettled(&self, subject: &str) -> Result<Vec<Proposal>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM proposals WHERE subject = $1 AND settled IS NULL \
-             AND (state IN ('outcome_unknown', 'not_verified') OR half_done = 1) ORDER BY id"
+            "SELECT {COLUMNS} FROM proposals WHERE subject = $1 AND {} ORDER BY id",
+            unsettled()
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(subject)
             .fetch_all(&self.pool)
             .await
-            .map_err(during("looking for what nobody has settled"))?;
+            .map_err(during("reading what is not settled"))?;
         rows.iter().map(proposal).collect()
     }
 
-    /// Proposals whose executing process has not said in time that it lives.
+    /// Proposals whose executing process has not renewed its lease in time.
     pub async fn abandoned(&self, now: Timestamp) -> Result<Vec<Proposal>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM proposals WHERE state = 'executing' AND lease_until < $1 ORDER BY id"
+            "SELECT {COLUMNS} FROM proposals WHERE state IN ({}) AND lease_until < $1 ORDER BY id",
+            states(ProposalState::is_executing)
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(now.0)
             .fetch_all(&self.pool)
             .await
-            .map_err(during("looking for abandoned actions"))?;
+            .map_err(during("reading abandoned actions"))?;
         Ok(rows.iter().filter_map(readable).collect())
     }
 }
 
-/// Cancels all that has not begun and may still, and what waits for another attempt. Nothing of the rows need be readable.
+/// [`Proposal::cancel`] for everything pending, in SQL: even a row that cannot be read is cancelled.
 pub(super) async fn cancel_pending(
     tx: &mut Transaction<'static, Any>,
     at: Timestamp,
     note: &str,
 ) -> Result<Vec<Cancelled>, StoreError> {
-    let rows = sqlx::query(
-        "UPDATE proposals SET state = 'cancelled', note = $1, ended_at = $2, \
+    let cancelled = ProposalState::Cancelled;
+    let pending =
+        states(|state| state.is_pending() && state.after(Transition::Cancelled) == Some(cancelled));
+    let sql = format!(
+        "UPDATE proposals SET state = '{cancelled}', note = $1, ended_at = $2, held_back = NULL, \
             half_done = CASE WHEN begun_at IS NULL AND undoes IS NULL THEN 0 ELSE 1 END \
-         WHERE state IN ('proposed', 'validated', 'approved') RETURNING id, subject, ticket_id",
-    )
-    .bind(note)
-    .bind(at.0)
-    .fetch_all(&mut **tx)
-    .await
-    .map_err(during("cancelling what is pending"))?;
+         WHERE state IN ({pending}) RETURNING id, subject, ticket_id"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(note)
+        .bind(at.0)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(during("cancelling what is pending"))?;
     let table = "proposals";
     let cancelled = rows.iter().map(|row| {
         let row = Reader { table, row };
@@ -298,7 +330,11 @@ pub struct Cancelled {
 pub(super) async fn executing(
     tx: &mut Transaction<'static, Any>,
 ) -> Result<Vec<ProposalId>, StoreError> {
-    let rows = sqlx::query("SELECT id FROM proposals WHERE state = 'executing' ORDER BY id")
+    let sql = format!(
+        "SELECT id FROM proposals WHERE state IN ({}) ORDER BY id",
+        states(ProposalState::is_executing)
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
         .fetch_all(&mut **tx)
         .await
         .map_err(during("reading what is being executed"))?;
@@ -336,7 +372,11 @@ async fn view(
         }
         None => None,
     };
-    let busy = sqlx::query("SELECT id FROM proposals WHERE subject = $1 AND state = 'executing'")
+    let sql = format!(
+        "SELECT id FROM proposals WHERE subject = $1 AND state IN ({})",
+        states(ProposalState::is_executing)
+    );
+    let busy = sqlx::query(AssertSqlSafe(sql))
         .bind(proposal.subject.as_str())
         .fetch_all(&mut **tx)
         .await
@@ -396,7 +436,7 @@ pub(super) async fn put(
     .bind(proposal.follows.map(|id| id.0))
     .bind(proposal.undoes.map(|id| id.0))
     .bind(proposal.approval.as_ref().map(json_text))
-    .bind(proposal.held_back.as_deref())
+    .bind(proposal.held_back.as_ref().map(ToString::to_string))
     .bind(i64::try_from(proposal.step).unwrap_or(i64::MAX))
     .bind(i64::from(proposal.attempt))
     .bind(proposal.owner.as_deref())
@@ -416,7 +456,7 @@ pub(super) async fn put(
 fn proposal(row: &AnyRow) -> Result<Proposal, StoreError> {
     let table = "proposals";
     let row = Reader { table, row };
-    Ok(Proposal {
+    let parts = ProposalParts {
         id: ProposalId(row.int("id")?),
         subject: row.text("subject")?,
         ticket: row.maybe_int("ticket_id")?.map(TicketId),
@@ -430,7 +470,7 @@ fn proposal(row: &AnyRow) -> Result<Proposal, StoreError> {
         follows: row.maybe_int("follows")?.map(ProposalId),
         undoes: row.maybe_int("undoes")?.map(ProposalId),
         approval: row.maybe_json("approval")?,
-        held_back: row.maybe_text("held_back")?,
+        held_back: row.maybe_text("held_back")?.map(HeldBack::from),
         step: row.count("step")?,
         attempt: row.count("attempt")?,
         owner: row.maybe_text("owner")?,
@@ -440,5 +480,6 @@ fn proposal(row: &AnyRow) -> Result<Proposal, StoreError> {
         proof: row.maybe_json("proof")?,
         half_done: row.int("half_done")? != 0,
         settled: row.maybe_json("settled")?,
-    })
+    };
+    Ok(parts.into())
 }

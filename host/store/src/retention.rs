@@ -1,11 +1,15 @@
-//! What goes when it is old or too much.
+//! Retention: removes what is too old or too much.
 
-use operator_model::{Retention, Timestamp};
+use operator_model::{ProposalState, Retention, Timestamp};
+use sqlx::AssertSqlSafe;
 
-use super::{Store, StoreError, during};
+use super::{
+    Store, StoreError, during,
+    proposals::{states, unproven, unsettled},
+};
 
 impl Store {
-    /// Removes resolved tickets and observations beyond the bounds. How many rows of each went.
+    /// Removes what is beyond the bounds. How many tickets and how many observations were removed.
     pub async fn prune(
         &self,
         retention: &Retention,
@@ -32,21 +36,24 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(during("removing surplus observations"))?;
-        // What a person must look at stays. The audit is never shortened.
-        sqlx::query(
+        // What a person must inspect stays. The audit is never shortened.
+        let old_proposals = format!(
             "DELETE FROM proposals WHERE COALESCE(ended_at, proposed_at) < $1 AND proposed_at < $1 \
-             AND state NOT IN ('executing', 'approved') AND (state <> 'completed' OR proof IS NULL) \
-             AND (settled IS NOT NULL OR (state NOT IN ('outcome_unknown', 'not_verified') AND half_done = 0)) \
+             AND state NOT IN ({}) AND NOT {} AND NOT {} \
              AND NOT EXISTS (SELECT 1 FROM proposals AS later \
                 WHERE later.follows = proposals.id OR later.undoes = proposals.id)",
-        )
-        .bind(now.minus(retention.tickets.max(retention.actions)).0)
-        .execute(&mut *tx)
-        .await
-        .map_err(during("removing old proposals"))?;
+            states(ProposalState::is_active),
+            unproven(),
+            unsettled(),
+        );
+        sqlx::query(AssertSqlSafe(old_proposals))
+            .bind(now.minus(retention.tickets.max(retention.actions)).0)
+            .execute(&mut *tx)
+            .await
+            .map_err(during("removing old proposals"))?;
         tx.commit()
             .await
-            .map_err(during("removing what is past its time"))?;
+            .map_err(during("removing what is too old"))?;
         Ok((
             tickets.rows_affected(),
             old.rows_affected() + surplus.rows_affected(),

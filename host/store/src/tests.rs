@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use operator_model::{
-    EventKind, Execution, Mark, Mode, OPERATOR, OnFailure, Plan, PlanStep, Proposal, ProposalId,
-    ProposalState, Record, Retention, Ticket, TicketChange, TicketEvent, TicketId, TicketKey,
-    TicketState, Timestamp, When,
+    Approval, AuditEvent, EventKind, Execution, HeldBack, Lease, Mark, Mode, OPERATOR, OnFailure,
+    Plan, PlanStep, Proposal, ProposalId, ProposalParts, ProposalState, Record, Retention, Ticket,
+    TicketChange, TicketEvent, TicketId, TicketKey, TicketState, Timestamp, When, audit::Why,
 };
 use operator_plugin_api::{Risk, Severity};
 use serde_json::json;
@@ -219,38 +219,60 @@ fn proposal() -> Proposal {
         on_failure: OnFailure::Stop,
         has_secrets: false,
     };
-    Proposal {
+    let parts = ProposalParts {
         call_key: "key".into(),
-        state: ProposalState::Validated,
-        note: String::new(),
         not_before: Some(Timestamp(5)),
-        ..Proposal::new("db", plan, Risk::Low, Mark::now("ada", "it is slow"))
-    }
+        ..ProposalParts::new("db", plan, Risk::Low, Mark::now("ada", "it is slow"))
+    };
+    let mut proposal = Proposal::from(parts);
+    proposal.validate().unwrap();
+    proposal
 }
 
-fn record(event: &'static str) -> Record {
+fn approved(mut proposal: Proposal) -> Proposal {
+    let approval = Approval {
+        mark: Mark::now("ada", ""),
+        by_rule: false,
+        expires_at: Timestamp(1),
+        digest: String::new(),
+        ticket: None,
+    };
+    proposal.approve(approval).unwrap();
+    proposal
+}
+
+fn record() -> Record {
     Record {
         actor: "ada".into(),
-        event,
+        event: AuditEvent::Settled(Why {
+            why: "because".into(),
+        }),
         subject: "db".into(),
         proposal: None,
         ticket: None,
-        body: json!({"why": "because"}),
     }
 }
 
 async fn proposed(store: &Store) -> Proposal {
     let draft = Draft {
         proposal: proposal(),
-        records: vec![record("proposed"), record("validated")],
+        records: vec![record(), record()],
     };
     store.propose(draft).await.unwrap()
 }
 
-fn begins(mut proposal: Proposal) -> Change {
-    proposal.state = ProposalState::Executing;
-    proposal.owner = Some("me".into());
-    proposal.lease_until = Some(Timestamp(10));
+fn begins(proposal: Proposal) -> Change {
+    let mut proposal = match proposal.state {
+        ProposalState::Validated => approved(proposal),
+        _ => proposal,
+    };
+    let lease = Lease {
+        owner: "me".into(),
+        until: Timestamp(10),
+    };
+    proposal
+        .begin(lease, "runs".into(), None, Timestamp(1))
+        .unwrap();
     Change {
         begins: Some(Execution {
             id: "1".into(),
@@ -265,7 +287,7 @@ fn begins(mut proposal: Proposal) -> Change {
             begun_at: Timestamp(1),
             end: None,
         }),
-        ..Change::of(proposal, record("begun"))
+        ..Change::of(proposal, record())
     }
 }
 
@@ -466,6 +488,94 @@ async fn a_damaged_row_keeps_nobody_from_stopping_everything() {
     assert_eq!(engaged.cancelled.len(), 2);
     assert_eq!(engaged.trouble.len(), 1, "the audit is damaged");
     assert!(store.control().await.unwrap().kill_switch.is_some());
+}
+
+/// The kill switch cancels in SQL, so that even a row that cannot be read is cancelled: to the same effect as the model.
+#[tokio::test]
+async fn what_the_kill_switch_cancels_is_as_the_model_cancels() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let undone = proposed(&store).await;
+    let mut postponed = begins(proposal()).proposal;
+    postponed.postpone(Timestamp(9), "busy".into()).unwrap();
+    let mut held_back = approved(proposal());
+    held_back
+        .hold_back(HeldBack::from("cooldown: too early".to_owned()))
+        .unwrap();
+    let mut undoing = ProposalParts::clone(&proposal());
+    undoing.undoes = Some(undone.id);
+    let mut expected = Vec::new();
+    for proposal in [held_back, postponed, undoing.into()] {
+        let draft = Draft {
+            proposal,
+            records: vec![],
+        };
+        let mut kept = store.propose(draft).await.unwrap();
+        kept.cancel("the kill switch was engaged by bob".into(), Timestamp(11))
+            .unwrap();
+        expected.push(kept);
+    }
+    let mark = Mark {
+        at: Timestamp(11),
+        ..Mark::now("bob", "fire")
+    };
+    store.engage_kill_switch(&mark).await.unwrap();
+    for cancelled in expected {
+        assert_eq!(store.proposal(cancelled.id).await.unwrap(), cancelled);
+    }
+}
+
+/// What a listing of current proposals shows is what the model calls so.
+#[tokio::test]
+async fn conditions_in_sql_are_those_of_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    for state in ProposalState::ALL {
+        let mut parts = ProposalParts::clone(&approved(proposal()));
+        parts.state = state;
+        if state.is_executing() {
+            parts.owner = Some("me".into());
+            parts.lease_until = Some(Timestamp(1));
+        }
+        for half_done in [false, true] {
+            for settled in [None, Some(Mark::now("ada", ""))] {
+                let parts = ProposalParts {
+                    half_done,
+                    settled,
+                    ..parts.clone()
+                };
+                let draft = Draft {
+                    proposal: parts.into(),
+                    records: vec![],
+                };
+                store.propose(draft).await.unwrap();
+            }
+        }
+    }
+    let all = store.proposals(&ProposalFilter::default()).await.unwrap();
+    assert_eq!(all.len(), ProposalState::ALL.len() * 4);
+    let ids = |proposals: &[Proposal]| proposals.iter().map(|one| one.id).collect::<Vec<_>>();
+    let those = |holds: fn(&Proposal) -> bool| {
+        ids(&all
+            .iter()
+            .filter(|one| holds(one))
+            .cloned()
+            .collect::<Vec<_>>())
+    };
+    let current = ProposalFilter {
+        current: true,
+        ..ProposalFilter::default()
+    };
+    let current = store.proposals(&current).await.unwrap();
+    let is_current =
+        |one: &Proposal| !one.state.is_over() || one.is_unproven() || one.is_unsettled();
+    assert_eq!(ids(&current), those(is_current));
+    let mut unsettled = ids(&store.unsettled("db").await.unwrap());
+    unsettled.reverse();
+    assert_eq!(unsettled, those(|one| one.is_unsettled()));
+    let mut abandoned = ids(&store.abandoned(Timestamp(2)).await.unwrap());
+    abandoned.reverse();
+    assert_eq!(abandoned, those(|one| one.state.is_executing()));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, time::Instant};
 
 use operator_actions::Shutdown;
 use operator_config::{Environment, Flags, load};
-use operator_model::{ProposalState, Record};
+use operator_model::{AuditEvent, Proposal, ProposalParts, ProposalState, Record, audit::Why};
 use operator_service::{Service, Wanted};
 use operator_store::Draft;
 use tokio::sync::watch;
@@ -103,19 +103,22 @@ async fn fill(
     subject: &operator_config::SubjectConfig,
     plan: &operator_policy::ValidPlan,
 ) {
-    let mut model = service
+    let recorded = service
         .propose_and_approve(subject, plan.clone(), None, "bench", "")
         .await
         .unwrap();
-    model = service.cancel(model.id, "bench", "").await.unwrap();
-    model.plan.steps.truncate(1);
+    let cancelled = service.cancel(recorded.id, "bench", "").await.unwrap();
+    let mut parts = ProposalParts::clone(&cancelled);
+    parts.plan.steps.truncate(1);
+    let model = Proposal::from(parts);
     let record = Record {
         actor: "bench".to_owned(),
-        event: "called",
+        event: AuditEvent::Settled(Why {
+            why: "some words of a person about what was done".to_owned(),
+        }),
         subject: subject.name.clone(),
         proposal: None,
         ticket: None,
-        body: serde_json::json!({"message": "some words of a plugin about what it did"}),
     };
     let store = service.store().await.unwrap();
     for _ in 0..PROPOSALS {

@@ -15,7 +15,7 @@ const NOW: Timestamp = Timestamp(100_000_000);
 struct Scene {
     plan: Arc<ValidPlan>,
     step: usize,
-    proposal: Proposal,
+    proposal: ProposalParts,
     view: GateView,
     rules: ActionRules,
 }
@@ -63,9 +63,9 @@ impl Scene {
     }
 
     /// The rule that refuses, and what follows.
-    fn refused(&self) -> Option<(&'static str, Consequence)> {
+    fn refused(&self) -> Option<(Rule, Consequence)> {
         let (refusal, _) = permit(&self.plan, self.case()).err()?;
-        Some((refusal.rule, refusal.weight))
+        Some((refusal.rule, refusal.consequence))
     }
 
     fn done(&mut self, action: &str, resource: &str, ago: Duration) {
@@ -112,12 +112,12 @@ fn ticket() -> Ticket {
     }
 }
 
-fn proposal(plan: &ValidPlan) -> Proposal {
-    Proposal {
+fn proposal(plan: &ValidPlan) -> ProposalParts {
+    ProposalParts {
         id: ProposalId(7),
         ticket: Some(TicketId(12)),
         state: ProposalState::Approved,
-        ..Proposal::new("db", plan.shown(), plan.risk(), Mark::now("ada", ""))
+        ..ProposalParts::new("db", plan.shown(), plan.risk(), Mark::now("ada", ""))
     }
 }
 
@@ -132,7 +132,7 @@ fn what_no_rule_refuses_is_permitted() {
 
 #[test]
 fn an_approval_is_bound_to_calls_time_and_ticket() {
-    let lapses = Some(("approval", Consequence::Lapse));
+    let lapses = Some((Rule::Approval, Consequence::Lapse));
     let mut none = restart();
     none.proposal.approval = None;
     assert_eq!(none.refused(), lapses);
@@ -168,7 +168,7 @@ fn an_approval_is_bound_to_calls_time_and_ticket() {
 fn a_yes_of_the_operators_own_counts_only_where_nobody_is_asked() {
     let mut scene = restart();
     scene.proposal.approval.as_mut().unwrap().by_rule = true;
-    assert_eq!(scene.refused(), Some(("approval", Consequence::Lapse)));
+    assert_eq!(scene.refused(), Some((Rule::Approval, Consequence::Lapse)));
     scene.rules.approve = operator_model::Approve::From(Risk::Medium);
     assert_eq!(scene.refused(), None);
     let by_name = ActionOverride {
@@ -176,19 +176,22 @@ fn a_yes_of_the_operators_own_counts_only_where_nobody_is_asked() {
         ..ActionOverride::default()
     };
     scene.rules.by_name.insert("restart".to_owned(), by_name);
-    assert_eq!(scene.refused(), Some(("approval", Consequence::Lapse)));
+    assert_eq!(scene.refused(), Some((Rule::Approval, Consequence::Lapse)));
 }
 
 #[test]
 fn nothing_runs_in_observe_mode_or_under_the_kill_switch() {
     let mut scene = restart();
     scene.rules.mode = Mode::Observe;
-    assert_eq!(scene.refused(), Some(("mode", Consequence::Lapse)));
+    assert_eq!(scene.refused(), Some((Rule::Mode, Consequence::Lapse)));
     let chosen = (Mode::Execute, Mark::now("ada", ""));
     scene.view.control.modes.insert("db".to_owned(), chosen);
     assert_eq!(scene.refused(), None);
     scene.view.control.kill_switch = Some(Mark::now("bob", ""));
-    assert_eq!(scene.refused(), Some(("kill_switch", Consequence::Lapse)));
+    assert_eq!(
+        scene.refused(),
+        Some((Rule::KillSwitch, Consequence::Lapse))
+    );
 }
 
 #[test]
@@ -197,7 +200,7 @@ fn the_deny_list_is_for_good() {
     scene.rules.deny = vec!["re*".to_owned()];
     // Also with something else in the way.
     scene.rules.mode = Mode::Observe;
-    assert_eq!(scene.refused(), Some(("deny", Consequence::Reject)));
+    assert_eq!(scene.refused(), Some((Rule::Deny, Consequence::Reject)));
 }
 
 #[test]
@@ -205,17 +208,17 @@ fn limits_make_it_wait() {
     let waits = |rule| Some((rule, Consequence::Defer));
     let mut scene = restart();
     scene.done("restart", "a", Duration::from_secs(29));
-    assert_eq!(scene.refused(), waits("cooldown"));
+    assert_eq!(scene.refused(), waits(Rule::Cooldown));
 
     let mut scene = restart();
     for minutes in 1..=10 {
         scene.done("restart", "a", Duration::from_mins(minutes));
     }
-    assert_eq!(scene.refused(), waits("max_per_action_per_hour"));
+    assert_eq!(scene.refused(), waits(Rule::MaxPerActionPerHour));
     scene.rules.max_per_action_per_hour = 11;
     assert_eq!(scene.refused(), None);
     scene.rules.max_per_hour = 10;
-    assert_eq!(scene.refused(), waits("max_per_hour"));
+    assert_eq!(scene.refused(), waits(Rule::MaxPerHour));
 
     let mut scene = restart();
     for (minutes, node) in ["b", "c", "d", "e"].iter().enumerate() {
@@ -223,7 +226,7 @@ fn limits_make_it_wait() {
     }
     assert_eq!(scene.refused(), None);
     scene.done("drain", "f", Duration::from_mins(59));
-    assert_eq!(scene.refused(), waits("blast_radius"));
+    assert_eq!(scene.refused(), waits(Rule::BlastRadius));
     scene.done("drain", "a", Duration::from_mins(59));
     assert_eq!(scene.refused(), None, "it has been touched already");
 
@@ -231,16 +234,16 @@ fn limits_make_it_wait() {
     scene.view.busy = vec![ProposalId(7)];
     assert_eq!(scene.refused(), None);
     scene.view.busy.push(ProposalId(8));
-    assert_eq!(scene.refused(), waits("one_at_a_time"));
+    assert_eq!(scene.refused(), waits(Rule::OneAtATime));
 
     let mut scene = restart();
     scene.proposal.not_before = Some(Timestamp(NOW.0 + 1));
-    assert_eq!(scene.refused(), waits("not_before"));
+    assert_eq!(scene.refused(), waits(Rule::NotBefore));
 
     // The moment is 1970-01-02T03:46:40Z, a Friday.
     let mut scene = restart();
     scene.rules.maintenance_windows = vec!["Sat 00:00-24:00".parse().unwrap()];
-    assert_eq!(scene.refused(), waits("maintenance_windows"));
+    assert_eq!(scene.refused(), waits(Rule::MaintenanceWindows));
     scene
         .rules
         .maintenance_windows
@@ -253,7 +256,10 @@ fn half_of_a_plan_that_touches_too_much_does_not_run() {
     let nodes = ["a", "b", "c", "d", "e", "f"];
     let steps = nodes.map(|node| ("restart", json!({"node": node})));
     let mut scene = Scene::new(&steps);
-    assert_eq!(scene.refused(), Some(("blast_radius", Consequence::Defer)));
+    assert_eq!(
+        scene.refused(),
+        Some((Rule::BlastRadius, Consequence::Defer))
+    );
     scene.rules.blast_radius = 6;
     assert_eq!(scene.refused(), None);
 }
@@ -265,21 +271,21 @@ fn what_follows_another_waits_for_it_or_never_runs() {
     for (state, expected) in [
         (
             ProposalState::Approved,
-            Some(("not_before", Consequence::Defer)),
+            Some((Rule::NotBefore, Consequence::Defer)),
         ),
         (
             ProposalState::Executing,
-            Some(("not_before", Consequence::Defer)),
+            Some((Rule::NotBefore, Consequence::Defer)),
         ),
         (ProposalState::Completed, None),
         (ProposalState::Verified, None),
         (
             ProposalState::NotVerified,
-            Some(("not_before", Consequence::Reject)),
+            Some((Rule::NotBefore, Consequence::Reject)),
         ),
         (
             ProposalState::Failed,
-            Some(("not_before", Consequence::Reject)),
+            Some((Rule::NotBefore, Consequence::Reject)),
         ),
     ] {
         scene.view.follows = Some((state, Some(NOW)));

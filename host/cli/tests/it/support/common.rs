@@ -12,7 +12,8 @@ use std::{
 
 use operator_loader::{Invoker, Observer, Plugin, SubjectSpec, connect, set_worker_program};
 use operator_model::{
-    ActionRules, Control, Deadlines, GateView, Isolation, Mark, Mode, Proposal, Sandbox, Timestamp,
+    ActionRules, Control, Deadlines, GateView, Isolation, Mark, Mode, ProposalParts, Sandbox,
+    Timestamp,
 };
 use operator_plugin_api::{ActionDefinition, ActionList, Risk};
 use operator_policy::{Approved, Case, Registry, ValidPlan, approval_by, permit};
@@ -161,7 +162,7 @@ pub(crate) fn approved(action: &str, params: Value) -> Approved {
     let params = params.as_object().cloned().unwrap();
     let plan = Arc::new(ValidPlan::from(registry.resolve(action, params).unwrap()));
     let mark = Mark::now("ada", "");
-    let mut proposal = Proposal::new(plan.subject(), plan.shown(), plan.risk(), mark.clone());
+    let mut proposal = ProposalParts::new(plan.subject(), plan.shown(), plan.risk(), mark.clone());
     let view = GateView {
         control: Control::default(),
         ticket: None,

@@ -4,7 +4,7 @@ use operator_model::{Execution, OnFailure, Plan, PlanStep, When};
 use operator_plugin_api::{InverseParam, Outcome};
 use serde_json::{Map, Value};
 
-use super::ValidPlan;
+use operator_policy::ValidPlan;
 
 /// The inverse of every call that was done, the last first; and the names of those that nothing takes back.
 pub(super) fn inverse(plan: &ValidPlan, executions: &[Execution]) -> (Option<Plan>, Vec<String>) {

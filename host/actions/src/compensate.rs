@@ -1,0 +1,73 @@
+//! Proposes what undoes a plan that failed or did not help.
+
+use operator_model::{Mark, OPERATOR, OnFailure, Proposal, ProposalId, ProposalState};
+
+use super::{
+    context::ActionContext,
+    crash::crash_point,
+    error::ActError,
+    inverse::inverse,
+    propose::{NewProposal, propose},
+};
+
+/// A plan that failed is undone, if it demands so.
+pub async fn compensate(
+    context: &ActionContext,
+    id: ProposalId,
+) -> Result<Option<Proposal>, ActError> {
+    let proposal = context.store.proposal(id).await?;
+    if proposal.state != ProposalState::Failed || !is_to_be_undone(&proposal) {
+        return Ok(None);
+    }
+    undo(context, &proposal, "its plan failed").await
+}
+
+/// Whether a proposal that ended is to be undone: it did not help, or it failed and its plan demands it.
+pub(super) fn is_to_be_undone(proposal: &Proposal) -> bool {
+    match proposal.state {
+        ProposalState::NotVerified => true,
+        ProposalState::Failed => proposal.plan.on_failure == OnFailure::Compensate,
+        _ => false,
+    }
+}
+
+/// Proposes what undoes a proposal; where the rules allow, that is approved at once. What undoes another one is not undone itself.
+pub(super) async fn undo(
+    context: &ActionContext,
+    proposal: &Proposal,
+    why: &str,
+) -> Result<Option<Proposal>, ActError> {
+    // What is kept of secret parameters is not what an inverse needs.
+    let is_impossible = proposal.undoes.is_some() || proposal.plan.has_secrets;
+    if is_impossible || context.store.is_undone(proposal.id).await? {
+        return Ok(None);
+    }
+    crash_point("undoing");
+    let (connected, registry) = context.connect().await?;
+    connected.observer.shutdown().await;
+    let plan = registry.prove(&proposal.plan)?;
+    let executions = context.store.executions(proposal.id).await?;
+    let (inverse, irreversible) = inverse(&plan, &executions);
+    if !irreversible.is_empty() {
+        tracing::warn!(
+            "{} of {}: nothing undoes {}",
+            proposal.subject,
+            proposal.id,
+            irreversible.join(", ")
+        );
+    }
+    let Some(inverse) = inverse else {
+        return Ok(None);
+    };
+    let new = NewProposal {
+        plan: registry.prove(&inverse)?,
+        mark: Mark::now(OPERATOR, &format!("undoes {}: {why}", proposal.id)),
+        ticket: proposal.ticket,
+        not_before: None,
+        follows: None,
+        undoes: Some(proposal.id),
+    };
+    Ok(Some(
+        propose(&context.store, &context.subject.actions, new).await?,
+    ))
+}
