@@ -1,6 +1,6 @@
 //! The fake backends that a plugin is pointed at: one for every setting that names one.
 //!
-//! A setting names a backend if its schema says `"format": "uri"`, or if its default, or its value in the plugin's own
+//! A setting names a backend if its schema has `"format": "uri"`, or if its default, or its value in the plugin's own
 //! `conformance/config.toml`, is a URL.
 
 use std::io;
@@ -9,7 +9,7 @@ use operator_model::Property;
 use operator_plugin_fakes::{Exchange, Fake, Manner, Protocol};
 use serde_json::{Map, Value};
 
-/// Of nested tables of settings.
+/// How deep tables of settings are nested.
 const DEEPEST: usize = 8;
 
 /// One setting that names a backend, or several.
@@ -27,7 +27,7 @@ impl UrlKey {
         self.path.join(".")
     }
 
-    /// Sets it to this, as the text or the list of one text that it is.
+    /// Sets it to this URL, or to a list of this one.
     pub(super) fn set(&self, config: &mut Map<String, Value>, url: String) {
         let url = Value::from(url);
         let value = if self.is_list {
@@ -73,12 +73,12 @@ fn url_of(property: Property<'_>, given: &Value) -> Option<(String, bool)> {
         let (scheme, _) = text.split_once("://")?;
         Some(scheme.to_owned())
     };
-    let says_uri = |property: Property<'_>| {
+    let is_uri = |property: Property<'_>| {
         let format = property.keyword("format").and_then(Value::as_str);
         matches!(format, Some("uri" | "url")) && property.kinds().any(|kind| kind == "string")
     };
     let is_list = property.kinds().any(|kind| kind == "array");
-    let is_declared = says_uri(property) || property.items().is_some_and(says_uri);
+    let is_declared = is_uri(property) || property.items().is_some_and(is_uri);
     match scheme(given).or_else(|| scheme(declared)) {
         Some(scheme) => Some((scheme, is_list)),
         None if is_declared => Some(("http".to_owned(), is_list)),
@@ -104,7 +104,7 @@ fn put(config: &mut Map<String, Value>, path: &[String], value: Value) {
     }
 }
 
-/// How the backends are at first.
+/// How the backends behave at first.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mode {
     Closed,
@@ -114,7 +114,7 @@ pub(super) enum Mode {
 
 /// The running fakes, and the configuration that names them.
 pub(super) struct Backends {
-    /// By the setting that names it.
+    /// Each with the setting that names it.
     pub(super) fakes: Vec<(UrlKey, Fake)>,
     pub(super) config: Map<String, Value>,
 }
@@ -151,14 +151,14 @@ impl Backends {
         fakes.flat_map(|(_, fake)| fake.exchanges()).collect()
     }
 
-    /// What asked for a change.
+    /// The requests for a change.
     pub(super) fn changes(&self) -> Vec<Exchange> {
         let mut exchanges = self.exchanges();
         exchanges.retain(|exchange| exchange.changes() == Some(true));
         exchanges
     }
 
-    /// How much has reached them, by any measure.
+    /// Connections and requests that have reached them.
     pub(super) fn reached(&self) -> usize {
         let of = |fake: &Fake| fake.connections() + fake.exchanges().len();
         self.fakes.iter().map(|(_, fake)| of(fake)).sum()

@@ -1,5 +1,5 @@
-//! What a plugin's author gives along: a configuration, observations of a healthy subject, and one broken observation for
-//! each invariant.
+//! The golden files that a plugin's author writes: a configuration, observations of a healthy subject, and one observation
+//! for each invariant that violates it.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ pub(super) struct Golden {
 }
 
 impl Golden {
-    /// A folder that is not there holds nothing; a file that cannot be read is the suite's error, and names itself.
+    /// A missing folder is an empty one; a file that cannot be read is an error of the suite that names the file.
     pub(super) fn read(folder: Option<&Path>) -> Result<Self, Stop> {
         let Some(folder) = folder else {
             return Ok(Self::default());
@@ -35,7 +35,7 @@ impl Golden {
         })
     }
 
-    /// Healthy observations, of which there must be one.
+    /// The healthy observations; skips the case without any.
     pub(super) fn healthy(&self) -> Result<&BTreeMap<String, Value>, Stop> {
         if self.healthy.is_empty() {
             return Err(Stop::skip(
@@ -45,7 +45,7 @@ impl Golden {
         Ok(&self.healthy)
     }
 
-    /// Observations that break an invariant, of which there must be one.
+    /// The observations that violate an invariant; skips the case without any.
     pub(super) fn violations(&self) -> Result<&BTreeMap<String, Value>, Stop> {
         if self.violations.is_empty() {
             return Err(Stop::skip(
@@ -101,13 +101,13 @@ fn documents(folder: &Path) -> Result<BTreeMap<String, Value>, Stop> {
     Ok(found)
 }
 
-/// Where a plugin's files are, if nobody says: `conformance/` beside the library, or in the folder of the crate that its
-/// manifest names, for a library that lies in the `target` directory of a workspace.
+/// Finds a plugin's golden files: `conformance/` next to the library, or in the folder of the crate that its manifest names
+/// if the library is in the `target` directory of a workspace.
 pub(super) fn find(library: &Path, crate_name: Option<&str>) -> Option<PathBuf> {
     let library = library.canonicalize().ok()?;
-    let beside = library.parent()?.join("conformance");
-    if beside.is_dir() {
-        return Some(beside);
+    let adjacent = library.parent()?.join("conformance");
+    if adjacent.is_dir() {
+        return Some(adjacent);
     }
     let target = library
         .ancestors()
@@ -117,7 +117,7 @@ pub(super) fn find(library: &Path, crate_name: Option<&str>) -> Option<PathBuf> 
         .filter(|folder| folder.is_dir())
 }
 
-/// How deep below the workspace a crate is looked for.
+/// How deep below the workspace a crate is searched for.
 const DEEPEST: usize = 4;
 
 fn crate_folder(folder: &Path, name: &str, depth: usize) -> Option<PathBuf> {
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_found_beside_the_library_or_by_its_crate() {
+    fn a_folder_is_found_next_to_the_library_or_by_its_crate() {
         let root = tempfile::tempdir().unwrap();
         let library = root.path().join("target/debug/libx.so");
         let folder = root.path().join("plugins/x");
@@ -167,8 +167,8 @@ mod tests {
         let found = find(&library, Some("x-plugin")).unwrap();
         assert!(found.ends_with("plugins/x/conformance"));
         assert_eq!(find(&library, Some("y-plugin")), None);
-        let beside = library.parent().unwrap().join("conformance");
-        fs::create_dir(&beside).unwrap();
+        let adjacent = library.parent().unwrap().join("conformance");
+        fs::create_dir(&adjacent).unwrap();
         assert!(find(&library, None).unwrap().ends_with("debug/conformance"));
     }
 

@@ -1,14 +1,14 @@
-//! What the kernel tells of a process. Where there is no `/proc`, nothing is told, and the cases that need it are skipped.
+//! The state of a process, as `/proc` shows it. Without `/proc`, the cases that need it are skipped.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use super::verdict::Stop;
 
-/// A process, by its number.
+/// A process, by its id.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process(pub(super) i32);
 
-/// What a plugin has no business changing.
+/// What a plugin must not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) cwd: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct State {
 
 impl Process {
     fn read(self, file: &str) -> Result<String, Stop> {
-        fs::read_to_string(format!("/proc/{}/{file}", self.0)).map_err(untold)
+        fs::read_to_string(format!("/proc/{}/{file}", self.0)).map_err(unavailable)
     }
 
     /// A line of `status`.
@@ -29,7 +29,7 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.strip_prefix(':'))
             .map(|value| value.trim().to_owned())
-            .ok_or_else(|| Stop::skip(format!("this system does not tell {name} of a process")))
+            .ok_or_else(|| Stop::skip(format!("this system does not show {name} of a process")))
     }
 
     pub(super) fn threads(self) -> Result<usize, Stop> {
@@ -46,7 +46,7 @@ impl Process {
         Ok(kib.unwrap_or(0_u64) * 1024)
     }
 
-    /// Whether its first thread computes, or would if it were its turn.
+    /// Whether its first thread runs or is ready to run.
     pub(super) fn is_computing(self) -> Result<bool, Stop> {
         let stat = self.read("stat")?;
         let fields = stat.rsplit(") ").next().unwrap_or_default();
@@ -63,9 +63,9 @@ impl Process {
         Ok(count("syscr:").unwrap_or(0) + count("syscw:").unwrap_or(0))
     }
 
-    /// What each open descriptor is, by its number.
+    /// The target of each open descriptor, by its number.
     pub(super) fn descriptors(self) -> Result<BTreeMap<u32, String>, Stop> {
-        let entries = fs::read_dir(format!("/proc/{}/fd", self.0)).map_err(untold)?;
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.0)).map_err(unavailable)?;
         let each = entries.flatten().filter_map(|entry| {
             let number = entry.file_name().to_str()?.parse().ok()?;
             let target = fs::read_link(entry.path()).ok()?;
@@ -82,7 +82,7 @@ impl Process {
     pub(super) fn state(self) -> Result<State, Stop> {
         let signal = |name: &str| Ok((name.to_owned(), without_libc(&self.status(name)?)));
         Ok(State {
-            cwd: fs::read_link(format!("/proc/{}/cwd", self.0)).map_err(untold)?,
+            cwd: fs::read_link(format!("/proc/{}/cwd", self.0)).map_err(unavailable)?,
             umask: self.status("Umask")?,
             signals: ["SigCgt", "SigIgn", "SigBlk"]
                 .into_iter()
@@ -106,13 +106,13 @@ fn without_libc(mask: &str) -> String {
     }
 }
 
-fn untold(error: std::io::Error) -> Stop {
+fn unavailable(error: std::io::Error) -> Stop {
     Stop::skip(format!(
-        "this system does not tell of processes in /proc ({error})"
+        "this system does not show processes in /proc ({error})"
     ))
 }
 
-/// The children of every process, by its number.
+/// The children of every process, by its id.
 fn children() -> BTreeMap<i32, Vec<i32>> {
     let mut found = BTreeMap::<i32, Vec<i32>>::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_is_told() {
+    fn this_process_is_described() {
         let me = Process(std::process::id().cast_signed());
         assert!(me.threads().unwrap() >= 1);
         assert!(me.memory().unwrap() > 1 << 20);

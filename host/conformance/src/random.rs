@@ -1,5 +1,5 @@
-//! Numbers that look random and are the same for the same seed, on every machine and in every version: a fuzz round that
-//! failed must fail again.
+//! Pseudo-random numbers that are the same for a seed on every machine and in every version: a fuzz round that failed must
+//! fail again.
 
 /// `SplitMix64`, by Steele, Lea and Flood (2014).
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! What the suite found.
+//! The report of a run.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,46 +7,46 @@ use serde::Serialize;
 
 use super::Status;
 
-/// What the suite found.
+/// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The plugin file.
     pub file: PathBuf,
-    /// What it says of itself, where it could be read.
+    /// Its manifest, if it could be read.
     pub manifest: Option<Manifest>,
     /// Of its content, in lower case hexadecimal.
     pub sha256: Option<String>,
-    /// With which fuzz rounds can be repeated.
+    /// Repeats the fuzz rounds.
     pub seed: u64,
-    /// How many there were for each fuzzing case.
+    /// Rounds of each fuzzing case.
     pub rounds: u32,
-    /// How long all of it took. Milliseconds.
+    /// Of the whole run. Milliseconds.
     pub took_ms: u128,
     /// Every case that was selected, in the order of `--list`.
     pub cases: Vec<CaseReport>,
 }
 
-/// What one case found.
+/// The result of one case.
 #[derive(Debug, Clone, Serialize)]
 pub struct CaseReport {
     /// `group.name`
     pub id: String,
     /// The first part of the id.
     pub group: String,
-    /// The result.
+    /// Its status.
     pub status: Status,
-    /// What a good plugin does.
+    /// What a conforming plugin does.
     pub expected: String,
-    /// What this one did, or why it was not asked; empty when it passed.
+    /// What this plugin did, or why the case was skipped; empty when it passed.
     pub happened: String,
-    /// How to fix it; empty unless the plugin is at fault.
+    /// How to fix the plugin; empty unless it is at fault.
     pub fix: String,
     /// How long it took. Milliseconds.
     pub took_ms: u128,
 }
 
 impl Report {
-    /// How many cases have this result.
+    /// The number of cases with this status.
     pub fn count(&self, status: Status) -> usize {
         let cases = self.cases.iter();
         cases.filter(|case| case.status == status).count()
@@ -57,12 +57,12 @@ impl Report {
         self.cases.iter().any(|case| case.status.is_fault())
     }
 
-    /// Whether the suite could not do its work: a case ended in an error of its own, or none was run.
+    /// Whether the run proves nothing: the suite failed in a case, or every case was skipped.
     pub fn is_void(&self) -> bool {
         self.count(Status::Error) > 0 || self.count(Status::Skip) == self.cases.len()
     }
 
-    /// The sum of the cases' times, for reports that want one.
+    /// How long the whole run took.
     pub fn took(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.took_ms).unwrap_or(u64::MAX))
     }

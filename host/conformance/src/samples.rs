@@ -1,4 +1,4 @@
-//! Values made from a JSON Schema: ones that fit it, and ones that do not.
+//! Values made from a JSON Schema: valid ones and invalid ones.
 
 use jsonschema::Validator;
 use operator_model::Property;
@@ -6,15 +6,15 @@ use serde_json::{Map, Value, json};
 
 use super::random::Random;
 
-/// Of nested objects.
+/// How deep objects are nested.
 const DEEPEST: usize = 8;
 
-/// Whatever a schema of an object requires and gives no default for, and nothing else.
+/// The properties that a schema of an object requires and has no default for.
 pub(super) fn required(schema: &Value) -> Map<String, Value> {
     object(Property::root(schema), DEEPEST, false)
 }
 
-/// Parameters that fit a schema; none where they cannot be made.
+/// Parameters that are valid for a schema; none if they cannot be made.
 pub(super) fn params(schema: &Value) -> Option<Value> {
     let params = Value::Object(object(Property::root(schema), DEEPEST, true));
     validator(schema)?.is_valid(&params).then_some(params)
@@ -58,7 +58,7 @@ fn value(property: Property<'_>, depth: usize) -> Value {
     }
 }
 
-/// What the schema itself names.
+/// The value that the schema itself names.
 fn given(property: Property<'_>) -> Option<Value> {
     let first = |keyword| Some(property.keyword(keyword)?.get(0)?.clone());
     property
@@ -96,14 +96,14 @@ fn text(property: Property<'_>) -> Value {
     )
 }
 
-/// A parameter that was made not to fit, and how.
-pub(super) struct Misfit {
+/// Parameters that were made invalid, and how.
+pub(super) struct InvalidParams {
     pub(super) params: Value,
     /// `level: -1`
     pub(super) what: String,
 }
 
-impl Misfit {
+impl InvalidParams {
     fn new(name: &str, value: &Value, params: &Value) -> Self {
         let mut params = params.clone();
         params[name] = value.clone();
@@ -112,8 +112,8 @@ impl Misfit {
     }
 }
 
-/// Parameters in which one is of another type.
-pub(super) fn of_wrong_type(schema: &Value, params: &Value) -> Vec<Misfit> {
+/// Parameters in which one has the wrong type.
+pub(super) fn of_wrong_type(schema: &Value, params: &Value) -> Vec<InvalidParams> {
     let others = [
         json!("text"),
         json!(true),
@@ -121,7 +121,7 @@ pub(super) fn of_wrong_type(schema: &Value, params: &Value) -> Vec<Misfit> {
         json!({}),
         json!(-0.5),
     ];
-    misfits(schema, params, |property| {
+    invalid_params(schema, params, |property| {
         let kinds: Vec<_> = property.kinds().collect();
         let fits = |value: &Value| match value {
             Value::String(_) => kinds.contains(&"string"),
@@ -139,9 +139,9 @@ pub(super) fn of_wrong_type(schema: &Value, params: &Value) -> Vec<Misfit> {
     })
 }
 
-/// Parameters in which one is beyond its declared bounds.
-pub(super) fn out_of_range(schema: &Value, params: &Value) -> Vec<Misfit> {
-    misfits(schema, params, |property| {
+/// Parameters in which one is outside its declared bounds.
+pub(super) fn out_of_range(schema: &Value, params: &Value) -> Vec<InvalidParams> {
+    invalid_params(schema, params, |property| {
         let number = |keyword| property.keyword(keyword).and_then(Value::as_f64);
         let length = |keyword| {
             let length = property.keyword(keyword)?.as_u64()?;
@@ -156,26 +156,26 @@ pub(super) fn out_of_range(schema: &Value, params: &Value) -> Vec<Misfit> {
         let too_short = length("minLength").filter(|least| is_text && *least > 0);
         beyond.extend(too_short.map(|least| json!("x".repeat(least - 1))));
         if property.keyword("enum").is_some() && is_text {
-            beyond.push(json!("no such word"));
+            beyond.push(json!("no such value"));
         }
         beyond
     })
 }
 
-fn misfits(
+fn invalid_params(
     schema: &Value,
     params: &Value,
     values: impl Fn(Property<'_>) -> Vec<Value>,
-) -> Vec<Misfit> {
+) -> Vec<InvalidParams> {
     let Some(validator) = validator(schema) else {
         return Vec::new();
     };
     let mut found = Vec::new();
     for (name, property) in Property::root(schema).properties() {
         for value in values(property) {
-            let misfit = Misfit::new(name, &value, params);
-            if !validator.is_valid(&misfit.params) {
-                found.push(misfit);
+            let invalid = InvalidParams::new(name, &value, params);
+            if !validator.is_valid(&invalid.params) {
+                found.push(invalid);
             }
         }
     }
@@ -195,7 +195,7 @@ fn whole(number: f64) -> Value {
     }
 }
 
-/// Numbers that break arithmetic which does not expect them.
+/// Numbers at the limits of arithmetic.
 pub(super) fn extreme_numbers() -> Vec<Value> {
     vec![
         json!(0),
@@ -212,7 +212,7 @@ pub(super) fn extreme_numbers() -> Vec<Value> {
     ]
 }
 
-/// Texts that break what is put together from them.
+/// Texts that break naive formatting.
 pub(super) fn odd_texts() -> Vec<String> {
     vec![
         String::new(),
@@ -227,7 +227,7 @@ pub(super) fn odd_texts() -> Vec<String> {
     ]
 }
 
-/// Any value at all, small.
+/// A small value of any type.
 pub(super) fn anything(random: &mut Random) -> Value {
     let numbers = extreme_numbers();
     let texts = odd_texts();
@@ -254,7 +254,7 @@ fn anything_flat(random: &mut Random) -> Value {
     }
 }
 
-/// Where every value of a document is, as JSON pointers, without the whole.
+/// The JSON pointers of every value in a document, without the document itself.
 pub(super) fn places(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(document, &mut String::new(), &mut found);
@@ -280,7 +280,7 @@ fn walk(value: &Value, at: &mut String, found: &mut Vec<String>) {
     }
 }
 
-/// Takes the value at a pointer out of its object; of an array, puts null in its place. Gives whether it was there.
+/// Removes the value at a pointer from its object; in an array, replaces it by null. Returns whether it was there.
 pub(super) fn remove(document: &mut Value, pointer: &str) -> bool {
     let Some((parent, name)) = pointer.rsplit_once('/') else {
         return false;
@@ -312,20 +312,20 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_made_to_fit_and_not_to() {
+    fn parameters_are_made_valid_and_invalid() {
         let params = params(&schema()).unwrap();
         assert_eq!(params.as_object().unwrap().len(), 3);
         let validator = validator(&schema()).unwrap();
         let wrong = of_wrong_type(&schema(), &params);
         let beyond = out_of_range(&schema(), &params);
         assert!(wrong.len() >= 10 && beyond.len() == 4);
-        for misfit in wrong.iter().chain(&beyond) {
-            assert!(!validator.is_valid(&misfit.params), "{}", misfit.what);
+        for invalid in wrong.iter().chain(&beyond) {
+            assert!(!validator.is_valid(&invalid.params), "{}", invalid.what);
         }
     }
 
     #[test]
-    fn what_cannot_be_made_is_none() {
+    fn parameters_that_cannot_be_made_are_none() {
         let schema = json!({"required": ["a"], "properties": {"a": {"type": "string", "pattern": "^[0-9]{7}$"}}});
         assert_eq!(params(&schema), None);
         let schema = json!({"required": ["a"], "properties": {"a": {"type": "string", "examples": ["1234567"], "pattern": "^[0-9]{7}$"}}});

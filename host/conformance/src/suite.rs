@@ -1,4 +1,4 @@
-//! From a plugin file to a report: chooses the cases, runs each in a process of its own, and joins what they found.
+//! From a plugin file to a report: selects the cases, runs each in its own process, and joins the results.
 
 use std::{
     collections::VecDeque,
@@ -15,36 +15,36 @@ use operator_loader::{LoadError, LoadErrorKind, Plugin};
 
 use super::{
     CaseReport, Report, Status,
-    case::{self, Case},
-    child::{Nursery, Scratch},
-    golden,
-    order::Order,
+    case::Case,
+    cases, golden,
+    process_pool::{ProcessPool, Scratch},
+    protocol::CaseInput,
     verdict::{Finished, Stop, resolve},
 };
 
-/// The longest that an ordinary call may take.
+/// The limit of an ordinary call.
 const MAX_CALL: Duration = Duration::from_secs(10);
 
-/// What is to be judged, and how.
+/// Which plugin to judge, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The plugin.
     pub file: PathBuf,
-    /// Its golden files; looked for near the plugin if not given.
+    /// Its golden files; searched for near the plugin if not given.
     pub golden: Option<PathBuf>,
-    /// Only these cases and groups; all if empty.
+    /// Only these cases and groups; all of them if empty.
     pub only: Vec<String>,
-    /// Not these cases and groups.
+    /// Skip these cases and groups.
     pub skip: Vec<String>,
-    /// What makes fuzz rounds repeatable.
+    /// The same seed repeats the same fuzz rounds.
     pub seed: u64,
-    /// How many rounds each fuzzing case makes.
+    /// Rounds of each fuzzing case.
     pub rounds: u32,
-    /// How many cases run at the same time.
+    /// Cases that run at the same time.
     pub jobs: usize,
-    /// How long a case may take.
+    /// The limit of one case.
     pub timeout: Duration,
-    /// Whether what is skipped counts as failed.
+    /// Whether a skipped case counts as failed.
     pub strict: bool,
 }
 
@@ -53,28 +53,28 @@ pub struct Options {
 pub struct Listed {
     /// `group.name`
     pub id: &'static str,
-    /// What a good plugin does.
+    /// What a conforming plugin does.
     pub expects: &'static str,
 }
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
-    /// There is no such plugin file, or it cannot be read at all.
+    /// The plugin file does not exist or cannot be read.
     #[error(transparent)]
     File(LoadError),
-    /// What was typed selects nothing.
+    /// The patterns select no case.
     #[error("{0}")]
     Selection(String),
-    /// The folder of golden files is not there.
-    #[error("--golden: {}: there is no such folder", .0.display())]
+    /// The folder of golden files does not exist.
+    #[error("--golden: {}: no such folder", .0.display())]
     Golden(PathBuf),
-    /// The machine does not let the suite work.
+    /// No private directory could be created.
     #[error("the suite needs a private directory: {0}")]
     Scratch(#[source] io::Error),
 }
 
-/// The cases that these patterns select. A pattern is a case, a group, or the beginning of either and `*`.
+/// The cases that these patterns select. A pattern is a case, a group, or a prefix of either followed by `*`.
 pub fn listed(only: &[String], skip: &[String]) -> Result<Vec<Listed>, SuiteError> {
     let cases = select(only, skip)?;
     Ok(cases
@@ -88,18 +88,18 @@ pub fn listed(only: &[String], skip: &[String]) -> Result<Vec<Listed>, SuiteErro
 
 fn select(only: &[String], skip: &[String]) -> Result<Vec<&'static Case>, SuiteError> {
     for pattern in only.iter().chain(skip) {
-        if !case::all().any(|case| matches(pattern, case)) {
+        if !cases::all().any(|case| matches(pattern, case)) {
             let what = format!("no case is called {pattern}; `--list` shows them");
             return Err(SuiteError::Selection(what));
         }
     }
-    let is_meant = |case: &&Case| {
+    let is_selected = |case: &&Case| {
         let meets = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, case));
         (only.is_empty() || meets(only)) && !meets(skip)
     };
-    let chosen: Vec<_> = case::all().filter(is_meant).collect();
+    let chosen: Vec<_> = cases::all().filter(is_selected).collect();
     if chosen.is_empty() {
-        let what = "no case is left to run; fix --only and --skip";
+        let what = "no case is left to run; change --only or --skip";
         return Err(SuiteError::Selection(what.to_owned()));
     }
     Ok(chosen)
@@ -112,7 +112,7 @@ fn matches(pattern: &str, case: &Case) -> bool {
     }
 }
 
-/// Judges the plugin. `progress` is told of every case that has ended, how many have, and how many there are.
+/// Judges the plugin. `progress` gets each case that has ended, the number that have, and the number of all.
 pub fn run(
     options: &Options,
     mut progress: impl FnMut(&str, usize, usize),
@@ -149,7 +149,7 @@ pub fn run(
 struct Suite<'a> {
     options: &'a Options,
     plugin: Result<Plugin, (LoadErrorKind, String)>,
-    /// What was examined: a case can reach every file of ours, and must not change what the next one loads.
+    /// The bytes that were examined: a case can write to our files, and must not change what the next one loads.
     library: Vec<u8>,
     golden: Option<PathBuf>,
     scratch: Scratch,
@@ -161,13 +161,13 @@ impl Suite<'_> {
         cases: &[&'static Case],
         progress: &mut impl FnMut(&str, usize, usize),
     ) -> Vec<Finished> {
-        let nursery = Nursery::open();
+        let pool = ProcessPool::open();
         let queue: Mutex<VecDeque<_>> = Mutex::new(cases.iter().enumerate().collect());
         let (done, is_done) = mpsc::channel();
         let mut finished = Vec::new();
         thread::scope(|scope| {
             for _ in 0..self.options.jobs.clamp(1, cases.len()) {
-                let (done, queue, nursery) = (done.clone(), &queue, &nursery);
+                let (done, queue, pool) = (done.clone(), &queue, &pool);
                 scope.spawn(move || {
                     let next = || {
                         queue
@@ -176,7 +176,7 @@ impl Suite<'_> {
                             .pop_front()
                     };
                     while let Some((place, case)) = next() {
-                        let _ = done.send((place, self.run_one(case, nursery)));
+                        let _ = done.send((place, self.run_one(case, pool)));
                     }
                 });
             }
@@ -193,23 +193,23 @@ impl Suite<'_> {
         finished.into_iter().map(|(_, one)| one).collect()
     }
 
-    fn run_one(&self, case: &'static Case, nursery: &Nursery) -> Finished {
+    fn run_one(&self, case: &'static Case, pool: &ProcessPool) -> Finished {
         let begun = Instant::now();
-        let ran = match self.order(case) {
-            Ok(order) => nursery.run(&order, self.options.timeout),
+        let result = match self.input(case) {
+            Ok(input) => pool.run(&input, self.options.timeout),
             Err(error) => Err(Stop::error(format!("the case's directory: {error}"))),
         };
         // A hundred copies of a large library fill a disk.
         let _ = fs::remove_dir_all(self.scratch.0.join(case.id));
         Finished {
             id: case.id,
-            ran,
+            result,
             took: begun.elapsed(),
         }
     }
 
-    /// Every case has a directory of its own, with the library in it under a name of its own.
-    fn order(&self, case: &Case) -> io::Result<Order> {
+    /// Creates the case's private directory, with its own copy of the library in it.
+    fn input(&self, case: &Case) -> io::Result<CaseInput> {
         let dir = self.scratch.0.join(case.id);
         fs::create_dir(&dir)?;
         let mut plugin = self.plugin.clone();
@@ -220,7 +220,7 @@ impl Suite<'_> {
             plugin.copy = copy;
         }
         let call = MAX_CALL.min(self.options.timeout / 4);
-        Ok(Order {
+        Ok(CaseInput {
             case: case.id.to_owned(),
             file: self.options.file.clone(),
             plugin,

@@ -1,4 +1,4 @@
-//! What becomes of a case.
+//! The result of a case, and which of several cases a finding belongs to.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The plugin did what is expected.
+    /// The plugin behaved as expected.
     Pass,
-    /// It did something else.
+    /// It did not.
     Fail,
     /// Its process ended.
     Crash,
-    /// It did not come back.
+    /// A call did not return.
     Hang,
-    /// It was not asked; the report says why.
+    /// The case was not run to its end; the report has the reason.
     Skip,
-    /// The suite itself failed, so that nothing is known.
+    /// The suite itself failed, so the case shows nothing.
     Error,
 }
 
@@ -41,13 +41,12 @@ impl Status {
     }
 }
 
-/// Why a case ended before it passed.
+/// Why a case stopped before it passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stop {
     Ended(Status, String),
-    /// It met what another case is there to find. If one of those does not pass, it is theirs, and this case is skipped; else
-    /// it counts here.
+    /// A finding that other cases test for. If one of them is at fault, this case is skipped; otherwise it counts here.
     Blocked {
         by: Vec<String>,
         status: Status,
@@ -64,7 +63,7 @@ impl Stop {
         Self::Ended(Status::Skip, why.into())
     }
 
-    /// The suite's own fault.
+    /// A failure of the suite itself.
     pub(super) fn error(why: impl std::fmt::Display) -> Self {
         Self::Ended(Status::Error, why.to_string())
     }
@@ -77,23 +76,23 @@ impl Stop {
         }
     }
 
-    /// The same as another case's business, unless the suite is at fault.
-    pub(super) fn of_another(self, by: &[&str]) -> Self {
+    /// Attributes a fault of the plugin to these cases.
+    pub(super) fn attributed_to(self, by: &[&str]) -> Self {
         match self {
             Self::Ended(status, what) if status.is_fault() => Self::blocked(by, status, what),
             other => other,
         }
     }
 
-    /// The same as this case's own business.
-    pub(super) fn of_this(self) -> Self {
+    /// Attributes it to this case.
+    pub(super) fn attributed_here(self) -> Self {
         match self {
             Self::Blocked { status, what, .. } => Self::Ended(status, what),
             ended @ Self::Ended(..) => ended,
         }
     }
 
-    /// With what it was about put first.
+    /// Prefixes the message with what it is about.
     pub(super) fn about(self, subject: &str) -> Self {
         match self {
             Self::Ended(status, what) => Self::Ended(status, format!("{subject}: {what}")),
@@ -106,14 +105,13 @@ impl Stop {
     }
 }
 
-/// How a case went.
-pub(super) type Ran = Result<(), Stop>;
+pub(super) type CaseResult = Result<(), Stop>;
 
 /// A case's result, and how long it took.
 #[derive(Debug, Clone)]
 pub(super) struct Finished {
     pub(super) id: &'static str,
-    pub(super) ran: Ran,
+    pub(super) result: CaseResult,
     pub(super) took: Duration,
 }
 
@@ -125,9 +123,9 @@ pub(super) fn resolve(finished: &[Finished]) -> Vec<(Status, String)> {
     for _ in 0..=finished.len() {
         for (place, one) in finished.iter().enumerate() {
             if known[place].is_none() {
-                known[place] = decide(&one.ran, |id| match places.get(id) {
+                known[place] = decide(&one.result, |id| match places.get(id) {
                     Some(other) if *other != place => known[*other].as_ref().map(is_at_fault),
-                    // It was not run, or is this one: it finds nothing.
+                    // It was not run, or is this case: it finds nothing.
                     _ => Some(false),
                 });
             }
@@ -136,18 +134,18 @@ pub(super) fn resolve(finished: &[Finished]) -> Vec<(Status, String)> {
     let each = known.into_iter().zip(finished);
     each.map(|(known, one)| match known {
         Some(Decided { status, what, .. }) => (status, what),
-        // They blame each other; so it counts for all of them.
-        None => own(&one.ran),
+        // They attribute it to each other, so it counts for all of them.
+        None => own(&one.result),
     })
     .collect()
 }
 
-/// What became of a case, once that is certain.
+/// The final result of a case.
 #[derive(Debug, Clone)]
 struct Decided {
     status: Status,
     what: String,
-    /// Whether a fault was found, here or by the case that this one names.
+    /// Whether this case or the one it names found a fault.
     is_at_fault: bool,
 }
 
@@ -155,9 +153,9 @@ fn is_at_fault(decided: &Decided) -> bool {
     decided.is_at_fault
 }
 
-/// `at_fault` tells of another case, if that is certain already.
-fn decide(ran: &Ran, at_fault: impl Fn(&str) -> Option<bool>) -> Option<Decided> {
-    if let Err(Stop::Blocked { by, what, .. }) = ran {
+/// `at_fault`: whether another case found a fault, if that is decided already.
+fn decide(result: &CaseResult, at_fault: impl Fn(&str) -> Option<bool>) -> Option<Decided> {
+    if let Err(Stop::Blocked { by, what, .. }) = result {
         if let Some(id) = by.iter().find(|id| at_fault(id) == Some(true)) {
             return Some(Decided {
                 status: Status::Skip,
@@ -169,7 +167,7 @@ fn decide(ran: &Ran, at_fault: impl Fn(&str) -> Option<bool>) -> Option<Decided>
             return None;
         }
     }
-    let (status, what) = own(ran);
+    let (status, what) = own(result);
     let is_at_fault = status.is_fault() || status == Status::Error;
     Some(Decided {
         status,
@@ -178,9 +176,9 @@ fn decide(ran: &Ran, at_fault: impl Fn(&str) -> Option<bool>) -> Option<Decided>
     })
 }
 
-/// As if nobody else had found it.
-fn own(ran: &Ran) -> (Status, String) {
-    match ran {
+/// The status without regard to other cases.
+fn own(result: &CaseResult) -> (Status, String) {
+    match result {
         Ok(()) => (Status::Pass, String::new()),
         Err(Stop::Ended(status, what) | Stop::Blocked { status, what, .. }) => {
             (*status, what.clone())
@@ -192,15 +190,15 @@ fn own(ran: &Ran) -> (Status, String) {
 mod tests {
     use super::*;
 
-    fn finished(id: &'static str, ran: Ran) -> Finished {
+    fn finished(id: &'static str, result: CaseResult) -> Finished {
         Finished {
             id,
-            ran,
+            result,
             took: Duration::ZERO,
         }
     }
 
-    fn blocked(by: &str) -> Ran {
+    fn blocked(by: &str) -> CaseResult {
         Err(Stop::blocked(&[by], Status::Crash, "it died"))
     }
 
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_case_found_is_told_once() {
+    fn a_finding_of_another_case_is_reported_once() {
         let all = [
             finished("a", blocked("b")),
             finished("b", Err(Stop::fail("found"))),
@@ -220,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_found_counts_where_it_was_met() {
-        for found in [Ok(()), Err(Stop::skip("not asked"))] {
+    fn a_finding_that_no_named_case_has_counts_where_it_was_met() {
+        for found in [Ok(()), Err(Stop::skip("skipped"))] {
             let all = [finished("a", blocked("b")), finished("b", found)];
             assert_eq!(statuses(&all)[0], Status::Crash);
         }
@@ -239,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn cases_that_blame_each_other_both_count() {
+    fn cases_that_name_each_other_both_count() {
         let all = [finished("a", blocked("b")), finished("b", blocked("a"))];
         assert_eq!(statuses(&all), [Status::Crash, Status::Crash]);
         assert_eq!(statuses(&[finished("a", blocked("a"))]), [Status::Crash]);

@@ -1,4 +1,4 @@
-//! What the plugin says can be done.
+//! The list of actions.
 
 use std::collections::HashSet;
 
@@ -8,41 +8,45 @@ use operator_plugin_api::{ActionDefinition, Inverse, InverseParam, document::Act
 use serde_json::Value;
 
 use crate::{
-    backends::Mode, bench::document, bench::method, case::Case, lab::Lab, samples::validator,
-    verdict::Ran, verdict::Stop,
+    backends::Mode, case::Case, context::CaseContext, samples::validator, verdict::CaseResult,
+    verdict::Stop, worker::document, worker::method,
 };
 
 pub(super) const CASES: [Case; 4] = [
     Case {
         id: "actions.unique-stable",
-        expects: "every action has a name of its own, and every call, instance and process lists the same",
-        fix: "build the list from constants alone, with names in lower case letters, digits and _",
+        expects: "every action has a unique name, and every call, instance and process lists the same actions",
+        fix: "build the list from constants, with names in lower case letters, digits and _",
         run: unique_stable,
     },
     Case {
         id: "actions.params-typed",
-        expects: "the parameters of every action are an object of typed keys, and no other key",
+        expects: "the parameters of every action are an object with typed keys, and no other key is allowed",
         fix: "derive JsonSchema and #[serde(deny_unknown_fields)] for the parameters",
         run: params_typed,
     },
     Case {
         id: "actions.risk-declared",
-        expects: "every action says what it does, its risk, and whether it is idempotent",
+        expects: "every action declares a description, its risk, and whether it is idempotent",
         fix: "fill in description, risk and idempotent of every ActionDefinition",
         run: risk_declared,
     },
     Case {
         id: "actions.inverse-exists",
-        expects: "inverses, fixed invariants and suggested actions exist, and an inverse gets every required parameter",
+        expects: "the inverses, invariants and suggested actions that are named exist, and an inverse gets every required parameter",
         fix: "fix the names in inverse, mends and suggested_actions",
         run: inverse_exists,
     },
 ];
 
-/// The list as it was answered.
-fn listed(lab: &Lab) -> Result<String, Stop> {
-    let mut ready = lab.ready(Mode::Closed)?;
-    match ready.bench.ask(method(0, Method::ListActions, ""))?.payload {
+/// The list as the plugin returned it.
+fn listed(context: &CaseContext) -> Result<String, Stop> {
+    let mut setup = context.set_up(Mode::Closed)?;
+    match setup
+        .worker
+        .ask(method(0, Method::ListActions, ""))?
+        .payload
+    {
         Payload::Text(text) => Ok(text),
         other => {
             let list: Result<ActionList, Stop> = document("list_actions", other);
@@ -51,19 +55,19 @@ fn listed(lab: &Lab) -> Result<String, Stop> {
     }
 }
 
-fn actions(lab: &Lab) -> Result<Vec<ActionDefinition>, Stop> {
-    let text = listed(lab).map_err(|stop| stop.of_another(&["actions.params-typed"]))?;
+fn actions(context: &CaseContext) -> Result<Vec<ActionDefinition>, Stop> {
+    let text = listed(context).map_err(|stop| stop.attributed_to(&["actions.params-typed"]))?;
     let list: ActionList = document("list_actions", Payload::Text(text))
-        .map_err(|stop| stop.of_another(&["actions.params-typed"]))?;
+        .map_err(|stop| stop.attributed_to(&["actions.params-typed"]))?;
     if list.actions.is_empty() {
         return Err(Stop::skip("the plugin has no actions"));
     }
     Ok(list.actions)
 }
 
-fn unique_stable(lab: &Lab) -> Ran {
+fn unique_stable(context: &CaseContext) -> CaseResult {
     let mut names = HashSet::new();
-    for action in actions(lab)? {
+    for action in actions(context)? {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if action.name.is_empty() || !action.name.chars().all(fits) {
             return Err(Stop::fail(format!("an action is called {:?}", action.name)));
@@ -72,21 +76,21 @@ fn unique_stable(lab: &Lab) -> Ran {
             return Err(Stop::fail(format!("`{}` is listed twice", action.name)));
         }
     }
-    let first = listed(lab)?;
-    let mut ready = lab.ready(Mode::Closed)?;
-    let config = ready.backends.config.clone();
-    ready.bench.create(1, &config)?;
+    let first = listed(context)?;
+    let mut setup = context.set_up(Mode::Closed)?;
+    let config = setup.backends.config.clone();
+    setup.worker.create(1, &config)?;
     for instance in [0, 0, 1] {
         let ask = method(instance, Method::ListActions, "");
-        if ready.bench.ask(ask)?.payload != Payload::Text(first.clone()) {
+        if setup.worker.ask(ask)?.payload != Payload::Text(first.clone()) {
             return Err(Stop::fail("two calls listed different actions"));
         }
     }
     Ok(())
 }
 
-fn params_typed(lab: &Lab) -> Ran {
-    let text = listed(lab)?;
+fn params_typed(context: &CaseContext) -> CaseResult {
+    let text = listed(context)?;
     let list: ActionList = document("list_actions", Payload::Text(text))?;
     if list.actions.is_empty() {
         return Err(Stop::skip("the plugin has no actions"));
@@ -95,10 +99,10 @@ fn params_typed(lab: &Lab) -> Ran {
         let wrong = |what: String| Err(Stop::fail(format!("`{}`: {what}", action.name)));
         let schema = &action.params_schema;
         if validator(schema).is_none() || schema["type"] != "object" {
-            return wrong("its parameters have no schema of an object".into());
+            return wrong("its params_schema is not the schema of an object".into());
         }
         if schema["additionalProperties"] != false {
-            return wrong("its schema allows other parameters than those it names".into());
+            return wrong("its schema allows parameters that it does not name".into());
         }
         for (name, property) in Property::root(schema).properties() {
             if property.kinds().next().is_none() && property.keyword("enum").is_none() {
@@ -109,8 +113,8 @@ fn params_typed(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn risk_declared(lab: &Lab) -> Ran {
-    let text = listed(lab).map_err(|stop| stop.of_another(&["actions.params-typed"]))?;
+fn risk_declared(context: &CaseContext) -> CaseResult {
+    let text = listed(context).map_err(|stop| stop.attributed_to(&["actions.params-typed"]))?;
     let list: Value = serde_json::from_str(&text).unwrap_or_default();
     let actions = list["actions"].as_array().cloned().unwrap_or_default();
     if actions.is_empty() {
@@ -125,21 +129,21 @@ fn risk_declared(lab: &Lab) -> Ran {
             return wrong("its risk is not low, medium or high");
         }
         if !action["idempotent"].is_boolean() {
-            return wrong("it does not say whether it is idempotent");
+            return wrong("it does not declare whether it is idempotent");
         }
         if action["description"]
             .as_str()
             .is_none_or(|text| text.trim().len() < 10)
         {
-            return wrong("it has no description that a person could use");
+            return wrong("its description has less than 10 characters");
         }
     }
     Ok(())
 }
 
-fn inverse_exists(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    let invariants = &ready.descriptor.invariants;
+fn inverse_exists(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    let invariants = &setup.descriptor.invariants;
     let names: HashSet<_> = invariants.iter().map(|i| i.name.clone()).collect();
     let suggested: Vec<_> = invariants
         .iter()
@@ -149,10 +153,10 @@ fn inverse_exists(lab: &Lab) -> Ran {
                 .map(|action| (i.name.clone(), action.clone()))
         })
         .collect();
-    let actions = ready.bench.actions(0)?;
+    let actions = setup.worker.actions(0)?;
     for (invariant, action) in suggested {
         if !actions.iter().any(|known| known.name == action) {
-            let what = format!("invariant {invariant} suggests `{action}`, which is not there");
+            let what = format!("invariant {invariant} suggests `{action}`, which is not listed");
             return Err(Stop::fail(what));
         }
     }
@@ -160,8 +164,11 @@ fn inverse_exists(lab: &Lab) -> Ran {
         return Err(Stop::skip("the plugin has no actions"));
     }
     for action in &actions {
-        if let Some(strange) = action.mends.iter().find(|fixed| !names.contains(*fixed)) {
-            let what = format!("`{}` mends {strange}, which is not declared", action.name);
+        if let Some(unknown) = action.mends.iter().find(|fixed| !names.contains(*fixed)) {
+            let what = format!(
+                "`{}` has {unknown} in mends, which is not a declared invariant",
+                action.name
+            );
             return Err(Stop::fail(what));
         }
         if let Some(inverse) = &action.inverse {
@@ -172,14 +179,14 @@ fn inverse_exists(lab: &Lab) -> Ran {
     Ok(())
 }
 
-/// Whether the inverse is there and is given what it requires.
+/// Whether the inverse is listed and gets what it requires.
 fn fits(
     action: &ActionDefinition,
     inverse: &Inverse,
     all: &[ActionDefinition],
 ) -> Result<(), String> {
     let Some(other) = all.iter().find(|other| other.name == inverse.action) else {
-        return Err(format!("its inverse `{}` is not there", inverse.action));
+        return Err(format!("its inverse `{}` is not listed", inverse.action));
     };
     let required = other.params_schema["required"]
         .as_array()
@@ -188,7 +195,7 @@ fn fits(
     for name in required.filter_map(Value::as_str) {
         if !inverse.params.contains_key(name) {
             return Err(format!(
-                "its inverse `{}` is not given `{name}`",
+                "its inverse `{}` does not get `{name}`",
                 other.name
             ));
         }
@@ -200,13 +207,16 @@ fn fits(
     };
     for (name, from) in &inverse.params {
         if !has(&other.params_schema, name) {
-            return Err(format!("its inverse `{}` has no `{name}`", other.name));
+            return Err(format!(
+                "its inverse `{}` has no parameter `{name}`",
+                other.name
+            ));
         }
         if let InverseParam::Param(own) = from
             && !has(&action.params_schema, own)
         {
             return Err(format!(
-                "its inverse is given `{own}`, which it has not itself"
+                "its inverse gets `{own}`, which is not a parameter of the action"
             ));
         }
     }

@@ -1,48 +1,47 @@
-//! Whether check judges, and only judges.
+//! Whether check judges correctly, and does nothing else.
 
-use std::{collections::HashSet, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use operator_loader::{Method, Payload};
-use operator_plugin_api::{CheckReport, Descriptor, ErrorKind};
 
 use super::{
-    fuzz,
-    strange::{self, empty},
+    check_report::{check_all, empty, judged},
+    fuzz, malformed_input,
 };
 use crate::{
-    backends::Mode, bench::Bench, bench::document, bench::method, bench::shown, case::Case,
-    lab::Lab, verdict::Ran, verdict::Stop,
+    backends::Mode, case::Case, context::CaseContext, verdict::CaseResult, verdict::Stop,
+    worker::method, worker::shown,
 };
 
 pub(super) const CASES: [Case; 14] = [
     Case {
         id: "check.deterministic",
-        expects: "the same observation always gets the same report, a second later and in another process too",
-        fix: "use neither clock nor chance nor the order of a HashMap in check",
+        expects: "the same observation always gets the same report, also a second later and in another process",
+        fix: "do not use the clock, random numbers or the order of a HashMap in check",
         run: deterministic,
     },
     Case {
         id: "check.pure-io",
-        expects: "check asks no backend, reads and writes nothing, and opens nothing",
+        expects: "check sends no request, reads and writes nothing, and opens nothing",
         fix: "put what check needs into the observation",
         run: pure_io,
     },
     Case {
         id: "check.pure-state",
         expects: "a report does not depend on what was checked or observed before",
-        fix: "keep no memory in check; what observe remembers goes into the observation",
+        fix: "keep no state in check; put what observe remembers into the observation",
         run: pure_state,
     },
     Case {
         id: "check.no-cross-instance-memory",
-        expects: "a report does not depend on what another instance has seen",
+        expects: "a report does not depend on what another instance checked",
         fix: "keep state in the subject, not in statics",
         run: no_cross_instance_memory,
     },
     Case {
         id: "check.healthy-clean",
         expects: "each conformance/healthy/*.json gets a report without violation and without unknown",
-        fix: "fix the invariant, or the observation if it is not a healthy one",
+        fix: "fix the invariant, or the observation if it is not healthy",
         run: healthy_clean,
     },
     Case {
@@ -53,187 +52,124 @@ pub(super) const CASES: [Case; 14] = [
     },
     Case {
         id: "check.violation-shape",
-        expects: "a report names declared invariants only, each once for a resource, in one line with a reason",
-        fix: "build reports of declared names, and give every entry a message",
+        expects: "a report names only declared invariants, each at most once per resource, and gives a message or reason",
+        fix: "use only declared names, and give every entry a message",
         run: violation_shape,
     },
     Case {
         id: "check.malformed",
-        expects: "what is no JSON is refused as invalid, or all of it is unknown; never a clean report",
-        fix: "answer ErrorKind::Invalid, or call every invariant unknown",
-        run: strange::malformed,
+        expects: "text that is not JSON is refused as invalid, or every invariant is unknown; no invariant holds",
+        fix: "return ErrorKind::Invalid, or report every invariant as unknown",
+        run: malformed_input::malformed,
     },
     Case {
         id: "check.wrong-shape",
         expects: "an observation without a field that an invariant needs leaves that invariant violated or unknown, never holding",
         fix: "make the field an Option, without #[serde(default)] for a healthy value, and report None as unknown",
-        run: strange::wrong_shape,
+        run: malformed_input::wrong_shape,
     },
     Case {
         id: "check.50-megabytes",
         expects: "an observation of 50 MB is judged or refused",
         fix: "do not copy the observation more than once",
-        run: strange::fifty_megabytes,
+        run: malformed_input::fifty_megabytes,
     },
     Case {
         id: "check.deep-nesting",
-        expects: "an observation of a hundred thousand levels is judged or refused",
-        fix: "parse with a limit of recursion, as serde_json has",
-        run: strange::deep_nesting,
+        expects: "an observation with 100,000 levels of nesting is judged or refused",
+        fix: "parse with a recursion limit, as serde_json does",
+        run: malformed_input::deep_nesting,
     },
     Case {
         id: "check.extreme-numbers",
-        expects: "extreme numbers anywhere in an observation are judged or refused",
-        fix: "use checked or saturating arithmetic, and beware of casts and of dividing by zero",
-        run: strange::extremes,
+        expects: "an observation with extreme numbers anywhere is judged or refused",
+        fix: "use checked or saturating arithmetic, and check casts and divisions",
+        run: malformed_input::extremes,
     },
     Case {
         id: "check.unicode",
-        expects: "odd texts anywhere in an observation are judged or refused",
-        fix: "do not cut texts at bytes, and put them together with care",
-        run: strange::unicode,
+        expects: "an observation with unusual Unicode text anywhere is judged or refused",
+        fix: "do not slice strings at byte offsets",
+        run: malformed_input::unicode,
     },
     Case {
         id: "check.fuzz",
-        expects: "whatever becomes of an observation, check answers with a report that can be used or with a typed error",
-        fix: "run the same --seed and --rounds again, and fix what the round shows",
+        expects: "for any mutation of an observation, check returns a valid report or a typed error",
+        fix: "repeat the run with the same --seed and --rounds, and fix the reported round",
         run: fuzz::check,
     },
 ];
 
-/// Documents that are asked about at once.
-const BATCH: usize = 16;
-
-/// The answers to many observations, in their order.
-pub(super) fn check_all(bench: &mut Bench, documents: &[String]) -> Result<Vec<Payload>, Stop> {
-    let mut payload = Vec::new();
-    for batch in documents.chunks(BATCH) {
-        let asks = batch
-            .iter()
-            .map(|text| method(0, Method::Check, text.as_str()));
-        let answers = bench.repeat(asks.collect(), 1)?;
-        payload.extend(answers.into_iter().map(|answer| answer.payload));
-    }
-    Ok(payload)
-}
-
-/// The report, if it is one that can be used; none for an honest refusal.
-pub(super) fn judged(
-    descriptor: &Descriptor,
-    payload: Payload,
-) -> Result<Option<CheckReport>, Stop> {
-    match payload.error_kind() {
-        Some(ErrorKind::Panic | ErrorKind::Internal) | None => {
-            let report: CheckReport = document("check", payload)?;
-            in_shape(descriptor, &report)
-                .map_err(|stop| stop.of_another(&["check.violation-shape"]))?;
-            Ok(Some(report))
-        }
-        Some(_) => Ok(None),
-    }
-}
-
-fn in_shape(descriptor: &Descriptor, report: &CheckReport) -> Ran {
-    let declared: HashSet<_> = descriptor
-        .invariants
-        .iter()
-        .map(|i| i.name.as_str())
-        .collect();
-    let violated = report.violations.iter();
-    let violated = violated.map(|v| (&v.invariant, &v.resource, &v.message));
-    let unknown = report.unknown.iter();
-    let unknown = unknown.map(|u| (&u.invariant, &u.resource, &u.reason));
-    let mut seen = HashSet::new();
-    for (invariant, resource, words) in violated.chain(unknown) {
-        let of = match resource {
-            Some(resource) => format!("{invariant} of {resource:.60?}"),
-            None => invariant.clone(),
-        };
-        if !declared.contains(invariant.as_str()) {
-            return Err(Stop::fail(format!(
-                "it reports {of}, which is not declared"
-            )));
-        }
-        if !seen.insert((invariant, resource)) {
-            return Err(Stop::fail(format!("it reports {of} twice")));
-        }
-        if words.trim().is_empty() {
-            return Err(Stop::fail(format!("it reports {of} without a word")));
-        }
-    }
-    Ok(())
-}
-
-fn texts(lab: &Lab) -> Result<Vec<String>, Stop> {
-    let all: Vec<_> = lab
+fn texts(context: &CaseContext) -> Result<Vec<String>, Stop> {
+    let all: Vec<_> = context
         .golden
         .all()
         .map(|(_, document)| document.to_string())
         .collect();
     if all.is_empty() {
-        lab.golden.healthy()?;
+        context.golden.healthy()?;
     }
     Ok(all)
 }
 
-/// The answers of a process that has seen nothing else, each by an instance of its own.
-fn fresh(lab: &Lab, documents: &[String]) -> Result<Vec<Payload>, Stop> {
-    let mut ready = lab.ready(Mode::Closed)?;
-    let config = ready.backends.config.clone();
+/// The answers of a new process, each from a new instance.
+fn fresh(context: &CaseContext, documents: &[String]) -> Result<Vec<Payload>, Stop> {
+    let mut setup = context.set_up(Mode::Closed)?;
+    let config = setup.backends.config.clone();
     let mut payload = Vec::new();
     for text in documents {
-        ready.bench.create(0, &config)?;
-        payload.push(ready.bench.check(0, text)?);
+        setup.worker.create(0, &config)?;
+        payload.push(setup.worker.check(0, text)?);
     }
     Ok(payload)
 }
 
-fn deterministic(lab: &Lab) -> Ran {
-    /// Long enough for a clock that counts seconds to go on, over all rounds.
+fn deterministic(context: &CaseContext) -> CaseResult {
+    /// Two of them are longer than a second, so that a clock in seconds advances.
     const PAUSE: Duration = Duration::from_millis(550);
-    let documents = texts(lab)?;
-    let first = fresh(lab, &documents)?;
+    let documents = texts(context)?;
+    let first = fresh(context, &documents)?;
     for _ in 0..2 {
         thread::sleep(PAUSE);
-        // A process that has seen other things is another case's matter.
-        let again = fresh(lab, &documents)?;
+        // Memory between checks is the finding of another case.
+        let again = fresh(context, &documents)?;
         same(&first, &again, "the same observation, checked again,")?;
     }
     Ok(())
 }
 
-fn same(one: &[Payload], other: &[Payload], what: &str) -> Ran {
+fn same(one: &[Payload], other: &[Payload], what: &str) -> CaseResult {
     match one.iter().zip(other).find(|(one, other)| one != other) {
         None => Ok(()),
         Some((one, other)) => Err(Stop::fail(format!(
-            "{what} got another report: {:.150} and {:.150}",
+            "{what} got two different reports: {:.150} and {:.150}",
             shown(one),
             shown(other)
         ))),
     }
 }
 
-fn pure_io(lab: &Lab) -> Ran {
+fn pure_io(context: &CaseContext) -> CaseResult {
     const TIMES: u32 = 100;
-    let documents = texts(lab)?;
-    let mut ready = lab.ready(Mode::As(operator_plugin_fakes::Manner::Error500))?;
+    let documents = texts(context)?;
+    let mut setup = context.set_up(Mode::As(operator_plugin_fakes::Manner::Error500))?;
     let asks: Vec<_> = documents
         .iter()
         .map(|text| method(0, Method::Check, text.as_str()))
         .collect();
-    ready.bench.repeat(asks.clone(), 1)?;
-    let process = ready.bench.process()?;
-    let reached = ready.backends.reached();
+    setup.worker.repeat(asks.clone(), 1)?;
+    let process = setup.worker.process()?;
+    let reached = setup.backends.reached();
     let before = (process.descriptors()?, process.transfers()?);
-    ready.bench.repeat(asks, TIMES)?;
+    setup.worker.repeat(asks, TIMES)?;
     let after = (process.descriptors()?, process.transfers()?);
-    if ready.backends.reached() > reached {
-        return Err(Stop::fail("it asked a backend"));
+    if setup.backends.reached() > reached {
+        return Err(Stop::fail("it sent a request to a backend"));
     }
     if after.0 != before.0 {
         return Err(Stop::fail("it opened or closed descriptors"));
     }
-    // The worker itself needs a few for the question and the answer.
+    // The worker itself needs a few to receive the request and send the answer.
     if after.1 - before.1 >= u64::from(TIMES) {
         let transfers = after.1 - before.1;
         return Err(Stop::fail(format!(
@@ -243,50 +179,50 @@ fn pure_io(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn pure_state(lab: &Lab) -> Ran {
-    let documents = texts(lab)?;
-    let expected = fresh(lab, &documents)?;
-    let mut ready = lab.ready(Mode::Closed)?;
-    ready.bench.observe(0, crate::lab::DEADLINE)?;
-    check_all(&mut ready.bench, &documents)?;
+fn pure_state(context: &CaseContext) -> CaseResult {
+    let documents = texts(context)?;
+    let expected = fresh(context, &documents)?;
+    let mut setup = context.set_up(Mode::Closed)?;
+    setup.worker.observe(0, crate::context::DEADLINE)?;
+    check_all(&mut setup.worker, &documents)?;
     let backwards: Vec<_> = documents.iter().rev().cloned().collect();
-    let mut payload = check_all(&mut ready.bench, &backwards)?;
+    let mut payload = check_all(&mut setup.worker, &backwards)?;
     payload.reverse();
     same(
         &expected,
         &payload,
         "an observation that was checked after others",
     )
-    .map_err(|stop| stop.of_another(&["check.deterministic", "check.no-cross-instance-memory"]))
+    .map_err(|stop| stop.attributed_to(&["check.deterministic", "check.no-cross-instance-memory"]))
 }
 
-fn no_cross_instance_memory(lab: &Lab) -> Ran {
-    let documents = texts(lab)?;
+fn no_cross_instance_memory(context: &CaseContext) -> CaseResult {
+    let documents = texts(context)?;
     let mut expected = Vec::new();
     for text in &documents {
-        // A process each: statics outlive instances.
-        expected.extend(fresh(lab, std::slice::from_ref(text))?);
+        // One process each: statics outlive instances.
+        expected.extend(fresh(context, std::slice::from_ref(text))?);
     }
-    let mut ready = lab.ready(Mode::Closed)?;
-    let config = ready.backends.config.clone();
+    let mut setup = context.set_up(Mode::Closed)?;
+    let config = setup.backends.config.clone();
     let (mut payload, mut next) = (Vec::new(), 1);
     for text in &documents {
-        ready.bench.create(next, &config)?;
-        payload.push(ready.bench.check(next, text)?);
+        setup.worker.create(next, &config)?;
+        payload.push(setup.worker.check(next, text)?);
         next += 1;
     }
     same(
         &expected,
         &payload,
-        "an observation that a new instance checked after others had checked theirs",
+        "an observation that a new instance checked after others checked theirs",
     )
-    .map_err(|stop| stop.of_another(&["check.deterministic"]))
+    .map_err(|stop| stop.attributed_to(&["check.deterministic"]))
 }
 
-fn healthy_clean(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    for (name, observation) in lab.golden.healthy()? {
-        let report = ready.bench.report(0, observation)?;
+fn healthy_clean(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    for (name, observation) in context.golden.healthy()? {
+        let report = setup.worker.report(0, observation)?;
         let violated = report.violations.iter();
         let violated = violated.map(|v| format!("{} violated ({})", v.invariant, v.message));
         let unknown = report.unknown.iter();
@@ -300,17 +236,17 @@ fn healthy_clean(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn detects(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    let fixtures = lab.golden.violations()?;
+fn detects(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    let fixtures = context.golden.violations()?;
     let mut faults = Vec::new();
-    for invariant in &ready.descriptor.invariants {
+    for invariant in &setup.descriptor.invariants {
         let name = &invariant.name;
         let Some(observation) = fixtures.get(name) else {
-            faults.push(format!("there is no violations/{name}.json"));
+            faults.push(format!("violations/{name}.json does not exist"));
             continue;
         };
-        let report = ready.bench.report(0, observation)?;
+        let report = setup.worker.report(0, observation)?;
         if !report
             .violations
             .iter()
@@ -319,10 +255,12 @@ fn detects(lab: &Lab) -> Ran {
             faults.push(format!("violations/{name}.json does not violate {name}"));
         }
     }
-    let declared = |name: &String| ready.descriptor.invariants.iter().any(|i| i.name == *name);
-    let strange = fixtures.keys().filter(|name| !declared(name));
-    faults
-        .extend(strange.map(|name| format!("violations/{name}.json is of no declared invariant")));
+    let declared = |name: &String| setup.descriptor.invariants.iter().any(|i| i.name == *name);
+    let undeclared = fixtures.keys().filter(|name| !declared(name));
+    faults.extend(
+        undeclared
+            .map(|name| format!("violations/{name}.json: {name} is not a declared invariant")),
+    );
     if faults.is_empty() {
         Ok(())
     } else {
@@ -330,30 +268,33 @@ fn detects(lab: &Lab) -> Ran {
     }
 }
 
-fn violation_shape(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    let mut documents: Vec<_> = lab
+fn violation_shape(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    let mut documents: Vec<_> = context
         .golden
         .all()
         .map(|(name, document)| (name, document.to_string()))
         .collect();
-    let observed = ready.bench.observe(0, crate::lab::DEADLINE)?.payload;
+    let observed = setup.worker.observe(0, crate::context::DEADLINE)?.payload;
     if let Payload::Text(text) = observed {
         documents.push(("its own observation".to_owned(), text));
     }
-    documents.push(("an observation of nothing".to_owned(), empty().to_string()));
+    documents.push((
+        "an observation without data".to_owned(),
+        empty().to_string(),
+    ));
     for (name, text) in documents {
-        let payload = ready.bench.check(0, &text)?;
-        judged(&ready.descriptor, payload).map_err(|stop| of_shape(stop).about(&name))?;
+        let payload = setup.worker.check(0, &text)?;
+        judged(&setup.descriptor, payload).map_err(|stop| of_shape(stop).about(&name))?;
     }
     Ok(())
 }
 
-/// What is wrong with a report is this group's own finding; a panic is not.
+/// An invalid report is the finding of this case; a panic is not.
 fn of_shape(stop: Stop) -> Stop {
     match &stop {
         Stop::Blocked { by, .. } if by.iter().any(|id| id == "check.violation-shape") => {
-            stop.of_this()
+            stop.attributed_here()
         }
         _ => stop,
     }

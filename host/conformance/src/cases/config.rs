@@ -1,4 +1,4 @@
-//! Whether create takes what it must and refuses what it must, with words that help.
+//! Whether create accepts valid configurations and refuses invalid ones with a useful message.
 
 use operator_loader::Payload;
 use operator_model::Property;
@@ -6,70 +6,70 @@ use operator_plugin_api::ErrorKind;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    backends::Backends, backends::Mode, backends::url_keys, bench::shown, case::Case,
-    lab::LENIENCE, lab::Lab, lab::Ready, samples, samples::validator, verdict::Ran,
-    verdict::Status, verdict::Stop,
+    backends::Backends, backends::Mode, backends::url_keys, case::Case, context::CaseContext,
+    context::LENIENCE, context::Setup, samples, samples::validator, verdict::CaseResult,
+    verdict::Status, verdict::Stop, worker::shown,
 };
 
 pub(super) const CASES: [Case; 9] = [
     Case {
         id: "config.schema-valid",
-        expects: "the schema of the configuration is one of an object, describes every key, and its defaults fit it",
-        fix: "derive JsonSchema for the type that create is given, and document its fields",
+        expects: "the configuration schema describes an object and each of its keys, and the defaults are valid",
+        fix: "derive JsonSchema for the configuration type, and document its fields",
         run: schema_valid,
     },
     Case {
         id: "config.example-accepted",
-        expects: "create takes conformance/config.toml, or without that file whatever the schema requires",
-        fix: "fix the file, or what create demands beyond its schema",
+        expects: "create accepts conformance/config.toml or, without that file, the keys that the schema requires",
+        fix: "fix the file, or state in the schema what create requires",
         run: example_accepted,
     },
     Case {
         id: "config.defaults-accepted",
-        expects: "create takes {} when no key is required, and the schema's own defaults written out",
-        fix: "make Default and the schema's defaults the same values",
+        expects: "create accepts the defaults of the schema, and {} if no key is required",
+        fix: "use the same values in Default and in the schema",
         run: defaults_accepted,
     },
     Case {
         id: "config.unknown-key",
-        expects: "create refuses a key that it does not know, and names it",
+        expects: "create refuses an unknown key and names it",
         fix: "derive #[serde(deny_unknown_fields)] for the configuration",
         run: unknown_key,
     },
     Case {
         id: "config.wrong-type",
         expects: "create refuses a value of the wrong type with an error of kind config",
-        fix: "give every key a type, and let serde refuse the rest",
+        fix: "give every key a type, and let serde refuse other values",
         run: wrong_type,
     },
     Case {
         id: "config.missing-required",
         expects: "create refuses a configuration without a required key with an error of kind config",
-        fix: "do not give a required key a default in create",
+        fix: "do not use a default for a required key in create",
         run: missing_required,
     },
     Case {
         id: "config.malformed",
-        expects: "create refuses what is no JSON object with an error of kind config",
-        fix: "parse the text, and answer ErrorKind::Config when that fails",
+        expects: "create refuses text that is not a JSON object with an error of kind config",
+        fix: "parse the text, and return ErrorKind::Config if that fails",
         run: malformed,
     },
     Case {
         id: "config.secret-marked",
-        expects: "every key that is named like a secret says x-secret",
+        expects: "every key whose name suggests a secret is marked x-secret",
         fix: "put #[schemars(extend(\"x-secret\" = true))] on it",
         run: secret_marked,
     },
     Case {
         id: "config.create-offline",
-        expects: "create succeeds at once while every backend is away, and asks none of them anything",
+        expects: "create succeeds without delay while every backend is unreachable, and connects to none",
         fix: "connect in observe, not in create",
         run: create_offline,
     },
 ];
 
-fn schema_valid(lab: &Lab) -> Ran {
-    let descriptor = lab.loaded()?.describe()?;
+fn schema_valid(context: &CaseContext) -> CaseResult {
+    let descriptor = context.loaded()?.describe()?;
     let schema = &descriptor.config_schema;
     if schema["type"] != "object" {
         return Err(Stop::fail("it is not the schema of an object"));
@@ -78,7 +78,7 @@ fn schema_valid(lab: &Lab) -> Ran {
         return Err(Stop::blocked(
             &["describe.valid"],
             Status::Fail,
-            "it is no JSON Schema",
+            "it is not a valid JSON Schema",
         ));
     };
     let mut defaults = samples::required(schema);
@@ -96,54 +96,54 @@ fn schema_valid(lab: &Lab) -> Ran {
     match validator.validate(&Value::Object(defaults)) {
         Ok(()) => Ok(()),
         Err(error) => Err(Stop::fail(format!(
-            "its defaults do not fit it: {}: {error}",
+            "its defaults are not valid: {}: {error}",
             error.instance_path()
         ))),
     }
 }
 
-fn example_accepted(lab: &Lab) -> Ran {
-    let mut bench = lab.loaded()?;
-    let descriptor = bench.describe()?;
-    let config = lab.config(&descriptor);
-    let from = match &lab.golden.config {
+fn example_accepted(context: &CaseContext) -> CaseResult {
+    let mut worker = context.loaded()?;
+    let descriptor = worker.describe()?;
+    let config = context.config(&descriptor);
+    let from = match &context.golden.config {
         Some(_) => "conformance/config.toml",
-        None => "what the schema requires",
+        None => "the keys that the schema requires",
     };
-    if lab.golden.config.is_some()
+    if context.golden.config.is_some()
         && let Some(validator) = validator(&descriptor.config_schema)
         && let Err(error) = validator.validate(&Value::Object(config.clone()))
     {
         return Err(Stop::fail(format!(
-            "{from} does not fit the schema: {error}"
+            "{from} is not valid for the schema: {error}"
         )));
     }
-    let backends = lab.backends(&descriptor, Mode::Closed)?;
+    let backends = context.backends(&descriptor, Mode::Closed)?;
     for config in [&config, &backends.config] {
-        bench
+        worker
             .create(0, config)
             .map_err(|stop| of_own(stop).about(from))?;
     }
     Ok(())
 }
 
-/// What create is refused for is this case's own business.
+/// A refusal by create is the finding of this case.
 fn of_own(stop: Stop) -> Stop {
     match &stop {
         Stop::Blocked { by, .. } if by.iter().any(|id| id == "config.example-accepted") => {
-            stop.of_this()
+            stop.attributed_here()
         }
         _ => stop,
     }
 }
 
-fn defaults_accepted(lab: &Lab) -> Ran {
-    let mut bench = lab.loaded()?;
-    let schema = bench.describe()?.config_schema;
+fn defaults_accepted(context: &CaseContext) -> CaseResult {
+    let mut worker = context.loaded()?;
+    let schema = worker.describe()?.config_schema;
     let mut defaults = samples::required(&schema);
-    // What is required has no default, and what was made of its type need not be good.
+    // A required key has no default, and a value made from its type need not be valid.
     for (name, value) in &mut defaults {
-        let golden = lab.golden.config.as_ref();
+        let golden = context.golden.config.as_ref();
         *value = golden
             .and_then(|config| config.get(name))
             .unwrap_or(value)
@@ -159,74 +159,81 @@ fn defaults_accepted(lab: &Lab) -> Ran {
         configs.push(("{}", json!({})));
     }
     for (what, config) in configs {
-        match bench.try_create(1, config.to_string())? {
+        match worker.try_create(1, config.to_string())? {
             Payload::Text(_) => {}
-            other => return Err(Stop::fail(format!("to {what} create {}", shown(&other)))),
+            other => {
+                return Err(Stop::fail(format!(
+                    "given {what}, create {}",
+                    shown(&other)
+                )));
+            }
         }
     }
     Ok(())
 }
 
-/// That create refuses a configuration with an error of kind config; its words.
-fn refuses(ready: &mut Ready, what: &str, config: &str) -> Result<String, Stop> {
-    match ready.bench.try_create(1, config)? {
-        Payload::Text(_) => Err(Stop::fail(format!("it took {what}"))),
+/// That create refuses a configuration with an error of kind config. Returns the message.
+fn refuses(setup: &mut Setup, what: &str, config: &str) -> Result<String, Stop> {
+    match setup.worker.try_create(1, config)? {
+        Payload::Text(_) => Err(Stop::fail(format!("it accepted {what}"))),
         payload @ Payload::Error { .. } if payload.error_kind() != Some(ErrorKind::Config) => {
-            Err(Stop::fail(format!("to {what} it {}", shown(&payload))))
+            Err(Stop::fail(format!("given {what}, it {}", shown(&payload))))
         }
         Payload::Error { message, .. } if message.trim().is_empty() => {
-            Err(Stop::fail(format!("it refused {what} without a word")))
+            Err(Stop::fail(format!("it refused {what} without a message")))
         }
         Payload::Error { message, .. } => Ok(message),
-        other => Err(Stop::fail(format!("to {what} it {}", shown(&other)))),
+        other => Err(Stop::fail(format!("given {what}, it {}", shown(&other)))),
     }
 }
 
-fn good(ready: &Ready) -> Map<String, Value> {
-    ready.backends.config.clone()
+fn valid(setup: &Setup) -> Map<String, Value> {
+    setup.backends.config.clone()
 }
 
-fn unknown_key(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    let mut config = good(&ready);
+fn unknown_key(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    let mut config = valid(&setup);
     config.insert("no_such_key".into(), json!(1));
     let config = Value::Object(config).to_string();
-    let words = refuses(&mut ready, "an unknown key", &config)?;
-    if words.contains("no_such_key") {
+    let message = refuses(&mut setup, "an unknown key", &config)?;
+    if message.contains("no_such_key") {
         Ok(())
     } else {
         Err(Stop::fail(format!(
-            "it refused an unknown key without naming it: {words:.200}"
+            "it refused an unknown key without naming it: {message:.200}"
         )))
     }
 }
 
-fn wrong_type(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    let config = Value::Object(good(&ready));
-    let misfits = samples::of_wrong_type(&ready.descriptor.config_schema.clone(), &config);
-    if misfits.is_empty() {
-        return Err(Stop::skip("no key of the configuration has a type"));
+fn wrong_type(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    let config = Value::Object(valid(&setup));
+    let invalid_params = samples::of_wrong_type(&setup.descriptor.config_schema.clone(), &config);
+    if invalid_params.is_empty() {
+        return Err(Stop::skip(
+            "no key of the configuration has a type that can be violated",
+        ));
     }
-    for misfit in misfits {
-        refuses(&mut ready, &misfit.what, &misfit.params.to_string())?;
+    for invalid in invalid_params {
+        refuses(&mut setup, &invalid.what, &invalid.params.to_string())?;
     }
     Ok(())
 }
 
-fn missing_required(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    let schema = ready.descriptor.config_schema.clone();
+fn missing_required(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    let schema = setup.descriptor.config_schema.clone();
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     if required.is_empty() {
         return Err(Stop::skip("no key of the configuration is required"));
     }
     for name in required.iter().filter_map(Value::as_str) {
-        let mut config = good(&ready);
+        let mut config = valid(&setup);
         config.remove(name);
         let config = Value::Object(config).to_string();
         refuses(
-            &mut ready,
+            &mut setup,
             &format!("a configuration without `{name}`"),
             &config,
         )?;
@@ -234,18 +241,18 @@ fn missing_required(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn malformed(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
+fn malformed(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
     let deep = "[".repeat(100_000);
     for text in [
         "", " ", "null", "{", "[]", "\"text\"", "42", "{} {}", "{\"a\":}", "\u{0}", &deep,
     ] {
-        refuses(&mut ready, &format!("{text:.20?}"), text)?;
+        refuses(&mut setup, &format!("{text:.20?}"), text)?;
     }
     Ok(())
 }
 
-/// Words in a key that make it a secret.
+/// Words in the name of a key that suggest a secret.
 const SECRET_WORDS: [&str; 7] = [
     "password",
     "passwd",
@@ -256,19 +263,19 @@ const SECRET_WORDS: [&str; 7] = [
     "private",
 ];
 
-fn secret_marked(lab: &Lab) -> Ran {
-    let descriptor = lab.loaded()?.describe()?;
+fn secret_marked(context: &CaseContext) -> CaseResult {
+    let descriptor = context.loaded()?.describe()?;
     secrets_in(Property::root(&descriptor.config_schema), "", 8)
 }
 
-fn secrets_in(table: Property<'_>, at: &str, depth: usize) -> Ran {
+fn secrets_in(table: Property<'_>, at: &str, depth: usize) -> CaseResult {
     for (name, property) in table.properties() {
         let key = format!("{at}{name}");
         let flat = name.to_ascii_lowercase().replace(['_', '-'], "");
         let is_text = property.kinds().any(|kind| kind == "string");
-        let sounds = SECRET_WORDS.iter().any(|word| flat.contains(word));
-        if is_text && sounds && !property.is_secret() {
-            return Err(Stop::fail(format!("`{key}` is not marked")));
+        let suggests = SECRET_WORDS.iter().any(|word| flat.contains(word));
+        if is_text && suggests && !property.is_secret() {
+            return Err(Stop::fail(format!("`{key}` is not marked with x-secret")));
         }
         if depth > 0 && !property.is_secret() {
             secrets_in(property, &format!("{key}."), depth - 1)?;
@@ -277,23 +284,23 @@ fn secrets_in(table: Property<'_>, at: &str, depth: usize) -> Ran {
     Ok(())
 }
 
-fn create_offline(lab: &Lab) -> Ran {
+fn create_offline(context: &CaseContext) -> CaseResult {
     use operator_plugin_fakes::Manner;
-    let mut bench = lab.loaded()?;
-    let descriptor = bench.describe()?;
-    let base = lab.config(&descriptor);
+    let mut worker = context.loaded()?;
+    let descriptor = worker.describe()?;
+    let base = context.config(&descriptor);
     let has_backends = !url_keys(&descriptor.config_schema, &base).is_empty();
     for mode in [Mode::BlackHole, Mode::As(Manner::Stall), Mode::Closed] {
-        let backends = lab.backends(&descriptor, mode)?;
+        let backends = context.backends(&descriptor, mode)?;
         let begun = std::time::Instant::now();
-        bench.create(0, &backends.config)?;
+        worker.create(0, &backends.config)?;
         if begun.elapsed() > LENIENCE {
             let took = begun.elapsed().as_millis();
             return Err(Stop::fail(format!(
-                "it took {took} ms while its backends were away"
+                "it took {took} ms while its backends were unreachable"
             )));
         }
-        asks_nothing(&backends)?;
+        no_connection(&backends)?;
     }
     if has_backends {
         Ok(())
@@ -304,15 +311,18 @@ fn create_offline(lab: &Lab) -> Ran {
     }
 }
 
-fn asks_nothing(backends: &Backends) -> Ran {
+fn no_connection(backends: &Backends) -> CaseResult {
     if backends.reached() == 0 {
         return Ok(());
     }
-    let asked: Vec<_> = backends
+    let connected: Vec<_> = backends
         .fakes
         .iter()
         .filter(|(_, fake)| fake.connections() > 0)
         .map(|(key, _)| key.name())
         .collect();
-    Err(Stop::fail(format!("it connected to {}", asked.join(", "))))
+    Err(Stop::fail(format!(
+        "it connected to {}",
+        connected.join(", ")
+    )))
 }

@@ -1,21 +1,18 @@
-//! Rounds of chance, each of which can be repeated by its number and the seed.
+//! Fuzzing. A round can be repeated by its number and the seed.
 
 use operator_loader::Payload;
 use operator_plugin_api::{ErrorKind, InvokeRequest, Outcome};
 use operator_plugin_fakes::Manner;
 use serde_json::{Value, json};
 
-use super::{
-    check::judged,
-    strange::{holds, is_declared, is_fault},
-};
+use super::check_report::{holds, is_declared, judged};
 use crate::{
-    backends::Mode, bench::Bench, bench::result, bench::shown, lab::Lab, lab::Ready, lab::request,
-    random::Random, samples::anything, samples::places, samples::remove, samples::validator,
-    verdict::Ran, verdict::Stop,
+    backends::Mode, context::CaseContext, context::Setup, context::request, random::Random,
+    samples::anything, samples::places, samples::remove, samples::validator, verdict::CaseResult,
+    verdict::Status, verdict::Stop, worker::Worker, worker::result, worker::shown,
 };
 
-/// The cases that put single faults of parameters to the plugin.
+/// The cases that test single faults in parameters.
 const SINGLE_FAULTS: [&str; 6] = [
     "invoke.missing-param",
     "invoke.wrong-type",
@@ -27,49 +24,52 @@ const SINGLE_FAULTS: [&str; 6] = [
 /// The most changes in one round.
 const MOST_CHANGES: usize = 4;
 
-fn in_round(lab: &Lab, round: u32) -> impl Fn(Stop) -> Stop {
-    let seed = lab.order.seed;
-    move |stop| {
-        if is_fault(&stop) {
-            stop.about(&format!("seed {seed}, round {round}"))
-        } else {
-            stop
-        }
+fn in_round(context: &CaseContext, round: u32) -> impl Fn(Stop) -> Stop {
+    let seed = context.input.seed;
+    move |stop| match &stop {
+        Stop::Ended(Status::Error, _)
+        | Stop::Blocked {
+            status: Status::Error,
+            ..
+        } => stop,
+        _ => stop.about(&format!("seed {seed}, round {round}")),
     }
 }
 
 /// One changed observation.
 struct Mutant {
     text: String,
-    /// The invariant that was violated, and of which only knowledge was taken away.
+    /// The invariant that was violated, if the mutation only removed fields.
     still_broken: Option<String>,
 }
 
-pub(super) fn check(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    let bases = bases(lab, &mut ready)?;
-    let schema = ready.descriptor.observation_schema.clone();
-    for round in 0..lab.order.rounds {
-        let about = in_round(lab, round);
-        let mutant = mutant(&mut Random::new(lab.order.seed, round), &bases, &schema);
-        let payload = ready.bench.check(0, &mutant.text).map_err(&about)?;
-        let report = judged(&ready.descriptor, payload).map_err(&about)?;
+pub(super) fn check(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    let bases = bases(context, &mut setup)?;
+    let schema = setup.descriptor.observation_schema.clone();
+    for round in 0..context.input.rounds {
+        let about = in_round(context, round);
+        let mutant = mutant(&mut Random::new(context.input.seed, round), &bases, &schema);
+        let payload = setup.worker.check(0, &mutant.text).map_err(&about)?;
+        let report = judged(&setup.descriptor, payload).map_err(&about)?;
         if let (Some(invariant), Some(report)) = (mutant.still_broken, report)
             && holds(&report, &invariant)
         {
-            let what = format!("it calls {invariant} healthy in {:.300}", mutant.text);
-            return Err(about(Stop::fail(what).of_another(&["check.wrong-shape"])));
+            let what = format!("{invariant} holds in {:.300}", mutant.text);
+            return Err(about(
+                Stop::fail(what).attributed_to(&["check.wrong-shape"]),
+            ));
         }
     }
     Ok(())
 }
 
 /// Observations, and the invariant that each violates.
-fn bases(lab: &Lab, ready: &mut Ready) -> Result<Vec<(Option<String>, Value)>, Stop> {
-    let healthy = lab.golden.healthy.values();
+fn bases(context: &CaseContext, setup: &mut Setup) -> Result<Vec<(Option<String>, Value)>, Stop> {
+    let healthy = context.golden.healthy.values();
     let mut bases: Vec<_> = healthy.map(|document| (None, document.clone())).collect();
-    for (invariant, document) in &lab.golden.violations {
-        let is_violated = !holds(&ready.bench.report(0, document)?, invariant);
+    for (invariant, document) in &context.golden.violations {
+        let is_violated = !holds(&setup.worker.report(0, document)?, invariant);
         bases.push((is_violated.then(|| invariant.clone()), document.clone()));
     }
     if bases.is_empty() {
@@ -103,24 +103,24 @@ fn mutant(random: &mut Random, bases: &[(Option<String>, Value)], schema: &Value
     if random.below(16) == 0 {
         let cut = text.floor_char_boundary(random.below(text.len()));
         text.truncate(cut);
-        // Now it is the whole that is not known, which another case asks.
+        // Another case tests text that is not JSON.
         still_broken = None;
     }
     Mutant { text, still_broken }
 }
 
-pub(super) fn invoke(lab: &Lab) -> Ran {
-    invoke_rounds(lab).map_err(|stop| stop.of_another(&SINGLE_FAULTS))
+pub(super) fn invoke(context: &CaseContext) -> CaseResult {
+    invoke_rounds(context).map_err(|stop| stop.attributed_to(&SINGLE_FAULTS))
 }
 
-fn invoke_rounds(lab: &Lab) -> Ran {
-    let mut ready = lab.ready_with_backends(Mode::As(Manner::Refuse))?;
-    let (calls, _) = ready.calls()?;
-    let actions = ready.bench.actions(0)?;
-    ready.backends.forget();
-    for round in 0..lab.order.rounds {
-        let about = in_round(lab, round);
-        let mut random = Random::new(!lab.order.seed, round);
+fn invoke_rounds(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up_with_backends(Mode::As(Manner::Refuse))?;
+    let (calls, _) = setup.calls()?;
+    let actions = setup.worker.actions(0)?;
+    setup.backends.forget();
+    for round in 0..context.input.rounds {
+        let about = in_round(context, round);
+        let mut random = Random::new(!context.input.seed, round);
         let Some(call) = random.pick(&calls) else {
             break;
         };
@@ -132,12 +132,15 @@ fn invoke_rounds(lab: &Lab) -> Ran {
         let fits = action
             .and_then(|action| validator(&action.params_schema))
             .is_some_and(|validator| validator.is_valid(&call.params));
-        answers(&mut ready.bench, &call, fits).map_err(&about)?;
-        if !fits && !ready.backends.exchanges().is_empty() {
-            let what = format!("it asked a backend for {:.200}", call.params.to_string());
+        answers(&mut setup.worker, &call, fits).map_err(&about)?;
+        if !fits && !setup.backends.exchanges().is_empty() {
+            let what = format!(
+                "it sent a request to a backend for {:.200}",
+                call.params.to_string()
+            );
             return Err(about(Stop::fail(what)));
         }
-        ready.backends.forget();
+        setup.backends.forget();
     }
     Ok(())
 }
@@ -165,9 +168,9 @@ fn random_params(random: &mut Random, params: &Value) -> Value {
     params
 }
 
-/// What does not fit is refused as invalid; what fits gets any honest answer but success, since every backend refuses.
-fn answers(bench: &mut Bench, call: &InvokeRequest, fits: bool) -> Ran {
-    let payload = bench.invoke(0, call)?.payload;
+/// Invalid parameters are refused; valid ones get any typed answer except success, since every backend refuses.
+fn answers(worker: &mut Worker, call: &InvokeRequest, fits: bool) -> CaseResult {
+    let payload = worker.invoke(0, call)?.payload;
     let wrong = |payload: &Payload| {
         let params = call.params.to_string();
         Err(Stop::fail(format!(

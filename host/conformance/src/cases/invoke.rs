@@ -1,4 +1,4 @@
-//! What invoke does, and what it does not do. Every backend is a fake.
+//! The effects of invoke. Every backend is a fake.
 
 use std::time::Duration;
 
@@ -9,89 +9,89 @@ use serde_json::{Value, json};
 
 use super::fuzz;
 use crate::{
-    backends::Mode, bench::result, bench::shown, case::Case, lab::DEADLINE, lab::LENIENCE,
-    lab::Lab, lab::READS, lab::Ready, lab::request, samples, samples::Misfit, verdict::Ran,
-    verdict::Status, verdict::Stop,
+    backends::Mode, case::Case, context::CaseContext, context::DEADLINE, context::LENIENCE,
+    context::READS, context::Setup, context::request, samples, samples::InvalidParams,
+    verdict::CaseResult, verdict::Status, verdict::Stop, worker::result, worker::shown,
 };
 
 pub(super) const CASES: [Case; 12] = [
     Case {
         id: "invoke.unknown-action",
         expects: "an action that is not listed is refused as invalid",
-        fix: "answer ErrorKind::Invalid for every name that actions does not list",
+        fix: "return ErrorKind::Invalid for every action that is not listed",
         run: unknown_action,
     },
     Case {
         id: "invoke.missing-param",
         expects: "a call without a required parameter is refused as invalid",
-        fix: "give required parameters no default",
-        run: |lab| refuses_all(lab, missing),
+        fix: "use no default for required parameters",
+        run: |context| refuses_all(context, missing),
     },
     Case {
         id: "invoke.wrong-type",
-        expects: "a parameter of another type is refused as invalid",
+        expects: "a parameter of the wrong type is refused as invalid",
         fix: "parse the parameters with Call::params",
-        run: |lab| refuses_all(lab, wrong_type),
+        run: |context| refuses_all(context, wrong_type),
     },
     Case {
         id: "invoke.extra-param",
         expects: "a parameter that the schema does not name is refused as invalid",
         fix: "derive #[serde(deny_unknown_fields)] for the parameters",
-        run: |lab| refuses_all(lab, extra),
+        run: |context| refuses_all(context, extra),
     },
     Case {
         id: "invoke.out-of-range",
-        expects: "a parameter beyond the bounds of its schema is refused as invalid",
-        fix: "check in invoke every bound that the schema states",
-        run: |lab| refuses_all(lab, samples::out_of_range),
+        expects: "a parameter outside the bounds of its schema is refused as invalid",
+        fix: "check every bound of the schema in invoke",
+        run: |context| refuses_all(context, samples::out_of_range),
     },
     Case {
         id: "invoke.rejects-before-effect",
-        expects: "a call that is refused has asked no backend for a change",
-        fix: "prove every parameter before the first request",
+        expects: "a call that is refused has sent no backend a request for a change",
+        fix: "validate every parameter before the first request",
         run: rejects_before_effect,
     },
     Case {
         id: "invoke.idempotent",
-        expects: "an action that says it is idempotent asks for the same change when it is called again",
-        fix: "ask for a state and not for a step, or do not declare it idempotent",
+        expects: "an action that is declared idempotent requests the same change when it is called again",
+        fix: "request a state instead of a step, or do not declare it idempotent",
         run: idempotent,
     },
     Case {
         id: "invoke.deadline",
-        expects: "a change that is not answered in time ends within the deadline, with an outcome of unknown",
-        fix: "bound every request by the deadline, and answer Outcome::Unknown once a change was sent",
+        expects: "a call whose change is not answered ends within the deadline, with the outcome unknown",
+        fix: "limit every request by the deadline, and return Outcome::Unknown once a change was sent",
         run: deadline,
     },
     Case {
         id: "invoke.effect-observable",
-        expects: "an action that says done has asked a backend for a change, or, where it is idempotent, has looked",
-        fix: "do not answer Outcome::Done unless the subject took the request",
+        expects: "an action with the outcome done has requested a change or, if it is idempotent, has read the state",
+        fix: "return Outcome::Done only if the subject accepted the request",
         run: effect_observable,
     },
     Case {
         id: "invoke.all-listed-callable",
-        expects: "every listed action takes parameters that fit its schema",
-        fix: "handle every name that actions lists, and state every bound in its schema",
+        expects: "every listed action accepts parameters that are valid for its schema",
+        fix: "handle every listed action, and state every bound in its schema",
         run: all_listed_callable,
     },
     Case {
         id: "invoke.dry-run",
-        expects: "a dry run asks no backend for a change",
-        fix: "look at Call::dry_run before anything is sent, or do not declare it",
+        expects: "a dry run requests no change from a backend",
+        fix: "check Call::dry_run before anything is sent, or do not declare it",
         run: dry_run,
     },
     Case {
         id: "invoke.fuzz",
-        expects: "whatever an action is given, what does not fit is refused before any backend is asked, and the rest answered",
-        fix: "run the same --seed and --rounds again, and fix what the round shows",
+        expects: "invalid parameters are refused before any request to a backend, and every other call returns an answer",
+        fix: "repeat the run with the same --seed and --rounds, and fix the reported round",
         run: fuzz::invoke,
     },
 ];
 
-type Misfits = fn(&Value, &Value) -> Vec<Misfit>;
+type MakeInvalid = fn(&Value, &Value) -> Vec<InvalidParams>;
 
-fn missing(schema: &Value, params: &Value) -> Vec<Misfit> {
+fn missing(schema: &Value, params: &Value) -> Vec<InvalidParams> {
     let required = schema["required"].as_array().into_iter().flatten();
     let without = required.filter_map(Value::as_str).map(|name| {
         let mut params = params.clone();
@@ -99,46 +99,49 @@ fn missing(schema: &Value, params: &Value) -> Vec<Misfit> {
             members.remove(name);
         }
         let what = format!("no {name}");
-        Misfit { params, what }
+        InvalidParams { params, what }
     });
     without.collect()
 }
 
-/// One parameter of another type, or something else in place of all of them.
-fn wrong_type(schema: &Value, params: &Value) -> Vec<Misfit> {
-    let mut misfits = samples::of_wrong_type(schema, params);
+/// One parameter of the wrong type, or another value in place of the object.
+fn wrong_type(schema: &Value, params: &Value) -> Vec<InvalidParams> {
+    let mut invalid_params = samples::of_wrong_type(schema, params);
     let others = [json!([]), json!("text"), json!(null), json!(7)];
-    misfits.extend(others.map(|params| Misfit {
+    invalid_params.extend(others.map(|params| InvalidParams {
         what: format!("{params} for parameters"),
         params,
     }));
-    misfits
+    invalid_params
 }
 
-fn extra(schema: &Value, params: &Value) -> Vec<Misfit> {
+fn extra(schema: &Value, params: &Value) -> Vec<InvalidParams> {
     if schema["additionalProperties"] != false {
         return Vec::new();
     }
     let mut params = params.clone();
     params["no_such_parameter"] = json!(1);
     let what = "no_such_parameter: 1".to_owned();
-    vec![Misfit { params, what }]
+    vec![InvalidParams { params, what }]
 }
 
-/// Calls that do not fit, with what is wrong with each.
-fn misfits(ready: &mut Ready, make: Misfits) -> Result<Vec<(InvokeRequest, String)>, Stop> {
-    let (calls, _) = ready.calls()?;
-    let actions = ready.bench.actions(0)?;
+/// Invalid calls, each with what is wrong with it.
+fn invalid_params(
+    setup: &mut Setup,
+    make: MakeInvalid,
+) -> Result<Vec<(InvokeRequest, String)>, Stop> {
+    let (calls, _) = setup.calls()?;
+    let actions = setup.worker.actions(0)?;
     let mut found = Vec::new();
     for call in calls {
         let schema = schema_of(&actions, &call.action);
-        for Misfit { params, what } in make(schema, &call.params) {
+        for InvalidParams { params, what } in make(schema, &call.params) {
             found.push((request(&call.action, params), what));
         }
     }
     if found.is_empty() {
         return Err(Stop::skip(
-            "no action has parameters that could be wrong in this way",
+            "no action has parameters that can be invalid in this way",
         ));
     }
     Ok(found)
@@ -149,15 +152,15 @@ fn schema_of<'a>(actions: &'a [ActionDefinition], name: &str) -> &'a Value {
     action.map_or(&Value::Null, |action| &action.params_schema)
 }
 
-/// A plugin whose backends take everything.
-fn agreeable(lab: &Lab) -> Result<Ready, Stop> {
-    lab.ready_with_backends(Mode::As(Manner::Agree(READS[0])))
+/// A plugin whose backends accept every change.
+fn agreeable(context: &CaseContext) -> Result<Setup, Stop> {
+    context.set_up_with_backends(Mode::As(Manner::Agree(READS[0])))
 }
 
-fn unknown_action(lab: &Lab) -> Ran {
-    let mut ready = agreeable(lab)?;
+fn unknown_action(context: &CaseContext) -> CaseResult {
+    let mut setup = agreeable(context)?;
     for name in ["no_such_action", "", "../etc/passwd", "NO SUCH ACTION"] {
-        let payload = ready.bench.invoke(0, &request(name, json!({})))?.payload;
+        let payload = setup.worker.invoke(0, &request(name, json!({})))?.payload;
         is_refusal(&payload).map_err(|what| Stop::fail(format!("{name:?}: it {what}")))?;
     }
     Ok(())
@@ -170,10 +173,10 @@ fn is_refusal(payload: &Payload) -> Result<(), String> {
     }
 }
 
-fn refuses_all(lab: &Lab, make: Misfits) -> Ran {
-    let mut ready = agreeable(lab)?;
-    for (call, what) in misfits(&mut ready, make)? {
-        let payload = ready.bench.invoke(0, &call)?.payload;
+fn refuses_all(context: &CaseContext, make: MakeInvalid) -> CaseResult {
+    let mut setup = agreeable(context)?;
+    for (call, what) in invalid_params(&mut setup, make)? {
+        let payload = setup.worker.invoke(0, &call)?.payload;
         if payload.error_kind() != Some(ErrorKind::Invalid) {
             let what = format!("`{}` with {what} {}", call.action, shown(&payload));
             return Err(Stop::fail(what));
@@ -182,24 +185,24 @@ fn refuses_all(lab: &Lab, make: Misfits) -> Ran {
     Ok(())
 }
 
-fn rejects_before_effect(lab: &Lab) -> Ran {
-    let mut ready = agreeable(lab)?;
-    let all: [Misfits; 4] = [missing, wrong_type, extra, samples::out_of_range];
+fn rejects_before_effect(context: &CaseContext) -> CaseResult {
+    let mut setup = agreeable(context)?;
+    let all: [MakeInvalid; 4] = [missing, wrong_type, extra, samples::out_of_range];
     let mut calls = vec![(
         request("no_such_action", json!({})),
         "an unknown name".to_owned(),
     )];
     for make in all {
-        calls.extend(misfits(&mut ready, make).unwrap_or_default());
+        calls.extend(invalid_params(&mut setup, make).unwrap_or_default());
     }
     for reads in READS {
-        ready.backends.behave(Manner::Agree(reads));
+        setup.backends.behave(Manner::Agree(reads));
         for (call, what) in &calls {
-            ready.backends.forget();
-            let payload = ready.bench.invoke(0, call)?.payload;
-            // What is not refused is the business of other cases.
+            setup.backends.forget();
+            let payload = setup.worker.invoke(0, call)?.payload;
+            // A call that is not refused is the finding of other cases.
             if is_refusal(&payload).is_ok()
-                && let Some(change) = ready.backends.changes().first()
+                && let Some(change) = setup.backends.changes().first()
             {
                 let line = &change.line;
                 let what = format!("`{}` with {what}: it sent `{line:.200}`", call.action);
@@ -211,9 +214,9 @@ fn rejects_before_effect(lab: &Lab) -> Ran {
 }
 
 /// Actions for which a call can be made, as they are declared.
-fn callable(ready: &mut Ready) -> Result<Vec<(ActionDefinition, InvokeRequest)>, Stop> {
-    let (calls, _) = ready.calls()?;
-    let mut actions = ready.bench.actions(0)?;
+fn callable(setup: &mut Setup) -> Result<Vec<(ActionDefinition, InvokeRequest)>, Stop> {
+    let (calls, _) = setup.calls()?;
+    let mut actions = setup.worker.actions(0)?;
     let paired = calls.into_iter().filter_map(|call| {
         let place = actions
             .iter()
@@ -230,28 +233,28 @@ fn asked(changes: &[Exchange]) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-fn idempotent(lab: &Lab) -> Ran {
-    let mut ready = agreeable(lab)?;
+fn idempotent(context: &CaseContext) -> CaseResult {
+    let mut setup = agreeable(context)?;
     let mut tried = 0;
-    for (action, call) in callable(&mut ready)? {
+    for (action, call) in callable(&mut setup)? {
         if !action.idempotent
-            || !ready.until_changed(Manner::Agree, |b| b.invoke(0, &call).map(drop))?
+            || !setup.until_changed(Manner::Agree, |b| b.invoke(0, &call).map(drop))?
         {
             continue;
         }
         tried += 1;
-        // The first one is a warm-up: it may have had to find something out.
+        // The call before was a warm-up: it may have read something first.
         let mut seen = Vec::new();
         for _ in 0..2 {
-            ready.backends.forget();
-            let payload = ready.bench.invoke(0, &call)?.payload;
+            setup.backends.forget();
+            let payload = setup.worker.invoke(0, &call)?.payload;
             let outcome = result(payload)?.outcome;
-            seen.push((outcome, asked(&ready.backends.changes())));
+            seen.push((outcome, asked(&setup.backends.changes())));
         }
         if seen[0] != seen[1] {
             let first = |place: usize| seen[place].1.first().map_or("nothing", |(line, _)| line);
             return Err(Stop::fail(format!(
-                "`{}` asked for other changes the second time: `{:.100}` and `{:.100}`, outcomes {:?} and {:?}",
+                "`{}` requested other changes the second time: `{:.100}` and `{:.100}`, outcomes {:?} and {:?}",
                 action.name,
                 first(0),
                 first(1),
@@ -262,23 +265,23 @@ fn idempotent(lab: &Lab) -> Ran {
     }
     if tried == 0 {
         return Err(Stop::skip(
-            "no idempotent action asks a fake backend for a change",
+            "no idempotent action requests a change from a fake backend",
         ));
     }
     Ok(())
 }
 
-fn deadline(lab: &Lab) -> Ran {
-    let mut ready = agreeable(lab)?;
+fn deadline(context: &CaseContext) -> CaseResult {
+    let mut setup = agreeable(context)?;
     let mut tried = 0;
-    for (action, call) in callable(&mut ready)? {
+    for (action, call) in callable(&mut setup)? {
         let mut answer = None;
-        let was_sent = ready.until_changed(Manner::StallChanges, |bench| {
-            let given = bench.invoke(0, &call).map_err(|stop| match stop {
+        let was_sent = setup.until_changed(Manner::StallChanges, |worker| {
+            let given = worker.invoke(0, &call).map_err(|stop| match stop {
                 Stop::Blocked {
                     status: Status::Hang,
                     ..
-                } => stop.of_this(),
+                } => stop.attributed_here(),
                 other => other,
             })?;
             answer = Some(given);
@@ -288,22 +291,24 @@ fn deadline(lab: &Lab) -> Ran {
         let about = |what: String| Err(Stop::fail(format!("`{}`: {what}", action.name)));
         let took = Duration::from_micros(answer.took_us);
         if took > DEADLINE + LENIENCE {
-            let told = DEADLINE.as_millis();
+            let limit = DEADLINE.as_millis();
             return about(format!(
-                "it took {} ms, its deadline was {told} ms",
+                "it took {} ms, its deadline was {limit} ms",
                 took.as_millis()
             ));
         }
         tried += u32::from(was_sent);
         if was_sent && !is_unknown(&answer.payload)? {
             return about(format!(
-                "a change was sent and not answered, and it {}",
+                "a change was sent and not answered, but it {}",
                 shown(&answer.payload)
             ));
         }
     }
     if tried == 0 {
-        return Err(Stop::skip("no action asks a fake backend for a change"));
+        return Err(Stop::skip(
+            "no action requests a change from a fake backend",
+        ));
     }
     Ok(())
 }
@@ -318,43 +323,40 @@ fn is_unknown(payload: &Payload) -> Result<bool, Stop> {
     })
 }
 
-fn effect_observable(lab: &Lab) -> Ran {
-    let mut ready = agreeable(lab)?;
+fn effect_observable(context: &CaseContext) -> CaseResult {
+    let mut setup = agreeable(context)?;
     let mut done = 0;
-    for (action, call) in callable(&mut ready)? {
+    for (action, call) in callable(&mut setup)? {
         for reads in READS {
-            ready.backends.behave(Manner::Agree(reads));
-            ready.backends.forget();
-            let payload = ready.bench.invoke(0, &call)?.payload;
+            setup.backends.behave(Manner::Agree(reads));
+            setup.backends.forget();
+            let payload = setup.worker.invoke(0, &call)?.payload;
             if payload.error_kind().is_some() || result(payload)?.outcome != Outcome::Done {
                 continue;
             }
             done += 1;
-            let exchanges = ready.backends.exchanges();
-            // Of plain TCP it cannot be told what was asked.
+            let exchanges = setup.backends.exchanges();
+            // Whether a request on plain TCP is a change is not known.
             let asked = exchanges.iter().any(|e| e.changes() != Some(false));
-            // What is idempotent may find that nothing is left to do, if it has looked.
+            // An idempotent action may read the state and find nothing to do.
             let found_done = action.idempotent && !exchanges.is_empty();
             if !asked && !found_done {
-                let what = format!(
-                    "`{}` says that it is done, and asked for nothing",
-                    action.name
-                );
+                let what = format!("`{}` returned done and requested nothing", action.name);
                 return Err(Stop::fail(what));
             }
         }
     }
     if done == 0 {
-        return Err(Stop::skip("no action is ever done with fake backends"));
+        return Err(Stop::skip("no action returns done with fake backends"));
     }
     Ok(())
 }
 
-fn all_listed_callable(lab: &Lab) -> Ran {
-    let mut ready = lab.ready_with_backends(Mode::Closed)?;
-    let (calls, without) = ready.calls()?;
+fn all_listed_callable(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up_with_backends(Mode::Closed)?;
+    let (calls, without) = setup.calls()?;
     for call in calls {
-        let payload = ready.bench.invoke(0, &call)?.payload;
+        let payload = setup.worker.invoke(0, &call)?.payload;
         if let Some(ErrorKind::Invalid | ErrorKind::Internal | ErrorKind::Config) =
             payload.error_kind()
         {
@@ -364,7 +366,7 @@ fn all_listed_callable(lab: &Lab) -> Ran {
         }
         if payload.error_kind().is_none() && result(payload)?.outcome == Outcome::Done {
             let what = format!(
-                "`{}` says that it is done while every backend is away",
+                "`{}` returned done while every backend was unreachable",
                 call.action
             );
             return Err(Stop::blocked(
@@ -383,20 +385,20 @@ fn all_listed_callable(lab: &Lab) -> Ran {
     )))
 }
 
-fn dry_run(lab: &Lab) -> Ran {
-    let mut ready = agreeable(lab)?;
+fn dry_run(context: &CaseContext) -> CaseResult {
+    let mut setup = agreeable(context)?;
     let mut tried = 0;
-    for (action, mut call) in callable(&mut ready)? {
+    for (action, mut call) in callable(&mut setup)? {
         if !action.dry_run {
             continue;
         }
         tried += 1;
         call.dry_run = true;
         for reads in READS {
-            ready.backends.behave(Manner::Agree(reads));
-            ready.bench.invoke(0, &call)?;
+            setup.backends.behave(Manner::Agree(reads));
+            setup.worker.invoke(0, &call)?;
         }
-        if let Some(change) = ready.backends.changes().first() {
+        if let Some(change) = setup.backends.changes().first() {
             let what = format!("a dry run of `{}` sent `{:.200}`", action.name, change.line);
             return Err(Stop::fail(what));
         }

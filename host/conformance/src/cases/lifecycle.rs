@@ -1,4 +1,4 @@
-//! The end of an instance, and the next one.
+//! Dropping instances and creating new ones.
 
 use std::time::{Duration, Instant};
 
@@ -7,52 +7,52 @@ use operator_plugin_fakes::Manner;
 
 use super::load::twin;
 use crate::{
-    backends::Mode, bench, bench::shown, case::Case, lab::DEADLINE, lab::LENIENCE, lab::Lab,
-    verdict::Ran, verdict::Status, verdict::Stop,
+    backends::Mode, case::Case, context::CaseContext, context::DEADLINE, context::LENIENCE,
+    verdict::CaseResult, verdict::Status, verdict::Stop, worker, worker::shown,
 };
 
 pub(super) const CASES: [Case; 6] = [
     Case {
         id: "lifecycle.shutdown-idempotent",
-        expects: "a subject can be created and dropped again and again in one process, and works each time",
-        fix: "leave nothing in statics that the next instance finds used up",
+        expects: "a subject can be created and dropped repeatedly in one process, and works each time",
+        fix: "leave no used-up state in statics",
         run: shutdown_idempotent,
     },
     Case {
         id: "lifecycle.shutdown-deadline",
-        expects: "a subject is dropped within a second, also while its backends stall",
-        fix: "do not ask or wait for anything in Drop",
+        expects: "a subject is dropped within a second, even while its backends stall",
+        fix: "send no request and wait for nothing in Drop",
         run: shutdown_deadline,
     },
     Case {
         id: "lifecycle.errors-after-shutdown",
-        expects: "after one instance is dropped, the others answer as before",
-        fix: "free in Drop only what is the instance's own",
+        expects: "after one instance is dropped, the others work as before",
+        fix: "free in Drop only what belongs to the instance",
         run: errors_after_shutdown,
     },
     Case {
         id: "lifecycle.threads-gone",
-        expects: "with the last instance its threads are gone",
-        fix: "end and join in Drop every thread of the subject",
+        expects: "the threads of an instance end with it",
+        fix: "stop and join every thread of the subject in Drop",
         run: threads_gone,
     },
     Case {
         id: "lifecycle.reload-new-code",
-        expects: "a new file of the plugin works in a process that has used the old one, and is what is used",
-        fix: "register nothing in the process that a second copy finds taken",
+        expects: "a new file of the plugin works in a process that has used the old one, and its code runs",
+        fix: "register nothing in the process that a second copy cannot register again",
         run: reload_new_code,
     },
     Case {
         id: "lifecycle.reload-100x",
-        expects: "a hundred times opened, described, created and dropped, the plugin works as at first",
-        fix: "take nothing when the library is opened that is not given back",
+        expects: "after it was opened, described, created and dropped a hundred times, the plugin works as before",
+        fix: "release everything that opening the library acquires",
         run: reload_100x,
     },
 ];
 
 /// How long a drop may take.
 const DROP: Duration = Duration::from_secs(1);
-/// For threads that were told to end.
+/// How long threads may take to end.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// Whether two answers are of the same sort.
@@ -63,52 +63,52 @@ fn alike(one: &Payload, other: &Payload) -> bool {
     }
 }
 
-fn as_before(what: &str, before: &Payload, after: &Payload) -> Ran {
+fn as_before(what: &str, before: &Payload, after: &Payload) -> CaseResult {
     if alike(before, after) {
         return Ok(());
     }
     let (before, after) = (shown(before), shown(after));
     Err(Stop::fail(format!(
-        "{what} observe {after}; before it {before:.100}"
+        "{what} observe {after}; before, it {before:.100}"
     )))
 }
 
-fn shutdown_idempotent(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::As(Manner::Error500))?;
-    let config = ready.backends.config.clone();
-    let first = ready.bench.observe(0, DEADLINE)?.payload;
+fn shutdown_idempotent(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::As(Manner::Error500))?;
+    let config = setup.backends.config.clone();
+    let first = setup.worker.observe(0, DEADLINE)?.payload;
     for life in 2..=4 {
-        ready.bench.drop_instance(0)?;
-        ready.bench.drop_instance(0)?;
-        ready
-            .bench
+        setup.worker.drop_instance(0)?;
+        setup.worker.drop_instance(0)?;
+        setup
+            .worker
             .create(0, &config)
-            .map_err(|stop| again(stop).about(&format!("the {life}. time")))?;
-        let payload = ready.bench.observe(0, DEADLINE)?.payload;
-        as_before(&format!("the {life}. time"), &first, &payload)?;
+            .map_err(|stop| again(stop).about(&format!("creation {life}")))?;
+        let payload = setup.worker.observe(0, DEADLINE)?.payload;
+        as_before(&format!("after creation {life},"), &first, &payload)?;
     }
     Ok(())
 }
 
-/// What create refuses only after the first time is this group's finding.
+/// A refusal after the first creation is the finding of this case.
 fn again(stop: Stop) -> Stop {
     match stop {
         Stop::Blocked {
             status: Status::Fail,
             ..
-        } => stop.of_this(),
+        } => stop.attributed_here(),
         other => other,
     }
 }
 
-fn shutdown_deadline(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::As(Manner::Stall))?;
-    ready.bench.observe(0, DEADLINE)?;
-    let answer = ready.bench.drop_instance(0).map_err(|stop| match stop {
+fn shutdown_deadline(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::As(Manner::Stall))?;
+    setup.worker.observe(0, DEADLINE)?;
+    let answer = setup.worker.drop_instance(0).map_err(|stop| match stop {
         Stop::Blocked {
             status: Status::Hang,
             ..
-        } => stop.of_this(),
+        } => stop.attributed_here(),
         other => other,
     })?;
     let took = Duration::from_micros(answer.took_us);
@@ -118,27 +118,27 @@ fn shutdown_deadline(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn errors_after_shutdown(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::As(Manner::Error500))?;
-    let config = ready.backends.config.clone();
-    ready.bench.create(1, &config)?;
-    let before = ready.bench.observe(1, DEADLINE)?.payload;
-    ready.bench.observe(0, DEADLINE)?;
-    ready.bench.drop_instance(0)?;
-    let after = ready.bench.observe(1, DEADLINE)?.payload;
+fn errors_after_shutdown(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::As(Manner::Error500))?;
+    let config = setup.backends.config.clone();
+    setup.worker.create(1, &config)?;
+    let before = setup.worker.observe(1, DEADLINE)?.payload;
+    setup.worker.observe(0, DEADLINE)?;
+    setup.worker.drop_instance(0)?;
+    let after = setup.worker.observe(1, DEADLINE)?.payload;
     as_before("after another was dropped,", &before, &after)
 }
 
-fn threads_gone(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::As(Manner::Error500))?;
-    let config = ready.backends.config.clone();
-    let process = ready.bench.process()?;
-    ready.bench.drop_instance(0)?;
-    // What the first instance starts for all later ones stays.
+fn threads_gone(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::As(Manner::Error500))?;
+    let config = setup.backends.config.clone();
+    let process = setup.worker.process()?;
+    setup.worker.drop_instance(0)?;
+    // Threads that the first instance starts for all later ones may stay.
     let before = process.threads()?;
-    ready.bench.create(0, &config)?;
-    ready.bench.observe(0, DEADLINE)?;
-    ready.bench.drop_instance(0)?;
+    setup.worker.create(0, &config)?;
+    setup.worker.observe(0, DEADLINE)?;
+    setup.worker.drop_instance(0)?;
     let until = Instant::now() + LAST_MOMENTS;
     while process.threads()? > before && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(20));
@@ -150,49 +150,49 @@ fn threads_gone(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn reload_new_code(lab: &Lab) -> Ran {
-    let new = twin(lab, "new")?;
-    let mut ready = lab.ready(Mode::As(Manner::Error500))?;
-    let before = ready.bench.observe(0, DEADLINE)?.payload;
-    ready.bench.drop_instance(0)?;
+fn reload_new_code(context: &CaseContext) -> CaseResult {
+    let new = twin(context, "new")?;
+    let mut setup = context.set_up(Mode::As(Manner::Error500))?;
+    let before = setup.worker.observe(0, DEADLINE)?.payload;
+    setup.worker.drop_instance(0)?;
     let of_new = |stop: Stop| stop.about("the new file");
-    ready.bench.load_other(&new.copy).map_err(of_new)?;
+    setup.worker.load_other(&new.copy).map_err(of_new)?;
     let ask = ProbeRequest::Create {
         module: 1,
         instance: 0,
-        config: serde_json::Value::Object(ready.backends.config.clone())
+        config: serde_json::Value::Object(setup.backends.config.clone())
             .to_string()
             .into(),
     };
-    let payload = ready.bench.ask(ask).map_err(of_new)?.payload;
+    let payload = setup.worker.ask(ask).map_err(of_new)?.payload;
     if !matches!(payload, Payload::Text(_)) {
         return Err(Stop::fail(format!(
-            "of the new file create {}",
+            "create of the new file {}",
             shown(&payload)
         )));
     }
-    let after = ready
-        .bench
-        .ask(bench::observe(0, DEADLINE))
+    let after = setup
+        .worker
+        .ask(worker::observe(0, DEADLINE))
         .map_err(of_new)?
         .payload;
-    as_before("of the new file", &before, &after)?;
-    if !ready.bench.process()?.maps(&new.sha256)? {
+    as_before("with the new file,", &before, &after)?;
+    if !setup.worker.process()?.maps(&new.sha256)? {
         return Err(Stop::error("the new file was not opened"));
     }
     Ok(())
 }
 
-fn reload_100x(lab: &Lab) -> Ran {
+fn reload_100x(context: &CaseContext) -> CaseResult {
     const TIMES: u32 = 100;
-    let mut ready = lab.ready(Mode::Closed)?;
-    let config = serde_json::Value::Object(ready.backends.config.clone()).to_string();
-    let expected = ready
-        .bench
+    let mut setup = context.set_up(Mode::Closed)?;
+    let config = serde_json::Value::Object(setup.backends.config.clone()).to_string();
+    let expected = setup
+        .worker
         .ask(ProbeRequest::Describe { module: 0 })?
         .payload;
-    let process = ready.bench.process()?;
-    let library = lab.plugin()?.copy.clone();
+    let process = setup.worker.process()?;
+    let library = context.plugin()?.copy.clone();
     let life = vec![
         ProbeRequest::Load { library },
         ProbeRequest::Describe { module: 0 },
@@ -203,31 +203,31 @@ fn reload_100x(lab: &Lab) -> Ran {
         },
         ProbeRequest::Drop { instance: 1 },
     ];
-    ready.bench.repeat(life.clone(), 2)?;
+    setup.worker.repeat(life.clone(), 2)?;
     let before = (process.threads()?, process.descriptors()?.len());
     for time in 1..=TIMES / 10 {
-        let answers = ready.bench.repeat(life.clone(), 10)?;
+        let answers = setup.worker.repeat(life.clone(), 10)?;
         let odd = answers
             .iter()
             .find(|answer| !matches!(answer.payload, Payload::Text(_)));
         if let Some(odd) = odd {
             return Err(Stop::fail(format!(
-                "before the {}. time it {}",
+                "within {} rounds, it {}",
                 10 * time,
                 shown(&odd.payload)
             )));
         }
         if answers[1].payload != expected {
-            let what = "it described itself otherwise the next time";
+            let what = "it returned another descriptor after a reload";
             return Err(Stop::blocked(&["describe.stable"], Status::Fail, what));
         }
     }
     let after = (process.threads()?, process.descriptors()?.len());
     if after.0 > before.0 + 1 || after.1 > before.1 + 1 {
         return Err(Stop::fail(format!(
-            "from {} threads and {} descriptors it went to {} and {}",
+            "it went from {} threads and {} descriptors to {} and {}",
             before.0, before.1, after.0, after.1
         )));
     }
-    ready.bench.observe(0, DEADLINE + LENIENCE).map(drop)
+    setup.worker.observe(0, DEADLINE + LENIENCE).map(drop)
 }

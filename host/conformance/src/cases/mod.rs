@@ -1,7 +1,8 @@
-//! The cases, a file for each group.
+//! The cases: one file for each group, and what groups share.
 
 mod actions;
 mod check;
+mod check_report;
 mod concurrency;
 mod config;
 mod describe;
@@ -9,18 +10,18 @@ mod fuzz;
 mod invoke;
 mod lifecycle;
 mod load;
+mod malformed_input;
 mod observe;
 mod resources;
 mod robustness;
 mod sandbox;
 mod secrets;
-mod strange;
-mod tour;
+mod smoke_run;
 
 use super::case::Case;
 
 /// Every group, in the order of reports.
-pub(super) const GROUPS: [&[Case]; 13] = [
+const GROUPS: [&[Case]; 13] = [
     &load::CASES,
     &describe::CASES,
     &config::CASES,
@@ -35,3 +36,32 @@ pub(super) const GROUPS: [&[Case]; 13] = [
     &resources::CASES,
     &lifecycle::CASES,
 ];
+
+/// Every case, in the order of reports.
+pub(super) fn all() -> impl Iterator<Item = &'static Case> {
+    GROUPS.iter().flat_map(|group| group.iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_unique_id_and_texts() {
+        let mut ids = HashSet::new();
+        for case in all() {
+            assert!(ids.insert(case.id), "{} is there twice", case.id);
+            assert!(case.id.contains('.'), "{}", case.id);
+            for text in [case.expects, case.fix] {
+                assert!(
+                    text.len() > 10 && !text.ends_with('.'),
+                    "{}: {text}",
+                    case.id
+                );
+            }
+        }
+        assert!(ids.len() > 80, "{}", ids.len());
+    }
+}

@@ -1,20 +1,19 @@
-//! Whether the plugin leaves its process alive and as it was. One tour through everything it offers, looked at from many
-//! sides.
+//! Whether the plugin leaves its process alive and unchanged. Each case examines one aspect of the same smoke run.
 
 use operator_loader::Payload;
 use operator_plugin_api::ErrorKind;
 
-use super::tour::{Tour, tour};
+use super::smoke_run::{SmokeRun, smoke_run};
 use crate::{
-    backends::Mode, bench::shown, case::Case, lab::DEADLINE, lab::Lab, verdict::Ran,
-    verdict::Status, verdict::Stop,
+    backends::Mode, case::Case, context::CaseContext, context::DEADLINE, verdict::CaseResult,
+    verdict::Status, verdict::Stop, worker::shown,
 };
 
 pub(super) const CASES: [Case; 10] = [
     Case {
         id: "robustness.panic",
-        expects: "no call panics, whatever text it is given; an error is typed and has words",
-        fix: "answer an Error in place of unwrap, indexing and arithmetic that can fail",
+        expects: "no call panics for any input, and every error has a kind and a message",
+        fix: "return an Error instead of unwrap, indexing, or arithmetic that can overflow",
         run: panics,
     },
     Case {
@@ -25,69 +24,71 @@ pub(super) const CASES: [Case; 10] = [
     },
     Case {
         id: "robustness.exit",
-        expects: "no call ends the process or closes descriptors that are not the plugin's",
-        fix: "remove process::exit, and what a library does in its place",
-        run: |lab| ends_by(lab, "robustness.exit"),
+        expects: "no call ends the process or closes descriptors that the plugin does not own",
+        fix: "remove process::exit, also from libraries",
+        run: |context| ends_by(context, "robustness.exit"),
     },
     Case {
         id: "robustness.segfault",
-        expects: "no call is ended by a signal",
-        fix: "look at raw pointers and at C libraries, under valgrind or a sanitizer",
-        run: |lab| ends_by(lab, "robustness.segfault"),
+        expects: "no call ends the process by a signal",
+        fix: "check raw pointers and C libraries with valgrind or a sanitizer",
+        run: |context| ends_by(context, "robustness.segfault"),
     },
     Case {
         id: "robustness.stack-overflow",
         expects: "no call overflows its stack",
-        fix: "bound every recursion",
-        run: |lab| ends_by(lab, "robustness.stack-overflow"),
+        fix: "limit every recursion",
+        run: |context| ends_by(context, "robustness.stack-overflow"),
     },
     Case {
         id: "robustness.spin",
-        expects: "no call computes without end",
-        fix: "give every loop an end, and look at the deadline in it",
-        run: |lab| ends_by(lab, "robustness.spin"),
+        expects: "no call computes forever",
+        fix: "end every loop, and check the deadline in it",
+        run: |context| ends_by(context, "robustness.spin"),
     },
     Case {
         id: "robustness.lock",
-        expects: "no call waits without end",
-        fix: "never hold a lock over a call that takes it, and wait with a timeout",
-        run: |lab| ends_by(lab, "robustness.lock"),
+        expects: "no call waits forever",
+        fix: "never hold a lock during a call that takes it, and wait with a timeout",
+        run: |context| ends_by(context, "robustness.lock"),
     },
     Case {
         id: "robustness.prints",
-        expects: "one tour through all calls prints less than 64 KiB",
-        fix: "print what helps a person, once, and not in every cycle",
+        expects: "one smoke run through all calls prints at most 64 KiB",
+        fix: "print only what helps a person, and not in every cycle",
         run: prints,
     },
     Case {
         id: "robustness.signal-handlers",
-        expects: "no signal is caught, ignored or blocked that was not before",
-        fix: "leave signals to the operator",
+        expects: "no call changes which signals are caught, ignored or blocked",
+        fix: "do not change signal handlers or masks",
         run: signal_handlers,
     },
     Case {
         id: "robustness.process-state",
-        expects: "working directory, umask and environment stay as they were",
-        fix: "name files by absolute paths, and pass what is needed in the configuration",
+        expects: "the working directory, the umask and the environment stay unchanged",
+        fix: "use absolute paths, and take settings from the configuration",
         run: process_state,
     },
 ];
 
-/// More than a plugin has to say in one tour. Bytes.
+/// More than a plugin has to say in one run. Bytes.
 const MOST_PRINTED: u64 = 64 << 10;
 
-fn ends_by(lab: &Lab, case: &str) -> Ran {
-    tour(lab).map(drop).map_err(|end| end.seen_by(case))
+fn ends_by(context: &CaseContext, case: &str) -> CaseResult {
+    smoke_run(context)
+        .map(drop)
+        .map_err(|end| end.for_case(case))
 }
 
-/// A tour to its end; what ended it early is the business of others.
-fn whole_tour(lab: &Lab) -> Result<Tour, Stop> {
-    tour(lab).map_err(|end| end.seen_by(""))
+/// A run to its end; what ended it early is the business of others.
+fn whole_run(context: &CaseContext) -> Result<SmokeRun, Stop> {
+    smoke_run(context).map_err(|end| end.for_case(""))
 }
 
-fn panics(lab: &Lab) -> Ran {
-    let tour = whole_tour(lab)?;
-    for (call, payload) in tour.payload {
+fn panics(context: &CaseContext) -> CaseResult {
+    let run = whole_run(context)?;
+    for (call, payload) in run.payload {
         let wrong = |what: &str| Err(Stop::fail(format!("{call} {what}")));
         if payload.error_kind() == Some(ErrorKind::Panic) {
             return wrong(&shown(&payload));
@@ -95,7 +96,7 @@ fn panics(lab: &Lab) -> Ran {
         match &payload {
             Payload::Nothing(_) => return wrong(&shown(&payload)),
             Payload::Error { message, .. } if message.trim().is_empty() => {
-                return wrong("failed without a word");
+                return wrong("failed with an empty message");
             }
             Payload::Error { kind, .. } if ErrorKind::from_name(kind).as_str() != kind => {
                 return wrong(&format!(
@@ -108,21 +109,21 @@ fn panics(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn panic_in_drop(lab: &Lab) -> Ran {
-    let mut ready = lab.ready(Mode::Closed)?;
-    ready.bench.observe(0, DEADLINE)?;
-    let (before, _) = ready.bench.probe.printed();
-    let payload = ready.bench.drop_instance(0).map_err(|stop| match stop {
+fn panic_in_drop(context: &CaseContext) -> CaseResult {
+    let mut setup = context.set_up(Mode::Closed)?;
+    setup.worker.observe(0, DEADLINE)?;
+    let (before, _) = setup.worker.probe.printed();
+    let payload = setup.worker.drop_instance(0).map_err(|stop| match stop {
         Stop::Blocked {
             status: Status::Crash,
             ..
-        } => stop.of_this(),
+        } => stop.attributed_here(),
         other => other,
     })?;
     if let Payload::Nothing(why) = payload.payload {
         return Err(Stop::fail(why));
     }
-    let (_, printed) = ready.bench.probe.close(DEADLINE);
+    let (_, printed) = setup.worker.probe.close(DEADLINE);
     let after = printed.get(before.len()..).unwrap_or_default();
     match after.lines().find(|line| line.contains("panicked")) {
         Some(line) => Err(Stop::fail(format!("it printed: {line:.200}"))),
@@ -130,18 +131,18 @@ fn panic_in_drop(lab: &Lab) -> Ran {
     }
 }
 
-fn prints(lab: &Lab) -> Ran {
-    let tour = whole_tour(lab)?;
-    if tour.printed > MOST_PRINTED {
-        return Err(Stop::fail(format!("it printed {} bytes", tour.printed)));
+fn prints(context: &CaseContext) -> CaseResult {
+    let run = whole_run(context)?;
+    if run.printed > MOST_PRINTED {
+        return Err(Stop::fail(format!("it printed {} bytes", run.printed)));
     }
     Ok(())
 }
 
-fn signal_handlers(lab: &Lab) -> Ran {
-    let tour = whole_tour(lab)?;
-    for (name, before) in &tour.before.signals {
-        let after = &tour.after.signals[name];
+fn signal_handlers(context: &CaseContext) -> CaseResult {
+    let run = whole_run(context)?;
+    for (name, before) in &run.before.signals {
+        let after = &run.after.signals[name];
         if before != after {
             return Err(Stop::fail(format!("{name} was {before} and is {after}")));
         }
@@ -149,19 +150,19 @@ fn signal_handlers(lab: &Lab) -> Ran {
     Ok(())
 }
 
-fn process_state(lab: &Lab) -> Ran {
-    let tour = whole_tour(lab)?;
-    if tour.before.cwd != tour.after.cwd {
-        let to = tour.after.cwd.display();
+fn process_state(context: &CaseContext) -> CaseResult {
+    let run = whole_run(context)?;
+    if run.before.cwd != run.after.cwd {
+        let to = run.after.cwd.display();
         return Err(Stop::fail(format!(
             "it changed its working directory to {to}"
         )));
     }
-    if tour.before.umask != tour.after.umask {
-        let (before, after) = (tour.before.umask, tour.after.umask);
+    if run.before.umask != run.after.umask {
+        let (before, after) = (run.before.umask, run.after.umask);
         return Err(Stop::fail(format!("the umask was {before} and is {after}")));
     }
-    if tour.environment_before != tour.environment_after {
+    if run.environment_before != run.environment_after {
         return Err(Stop::fail("it changed the environment"));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Whether the plugin does without what is kept from it in a worker, and whether that is kept from it.
+//! Whether the plugin works without what the sandbox refuses, and whether the sandbox refuses it.
 
 use std::{
     fs,
@@ -9,10 +9,10 @@ use operator_config::granted;
 use operator_loader::{Attempt, Payload, ProbeRequest, Trespass};
 use operator_plugin_fakes::Manner;
 
-use super::tour::itinerary;
+use super::smoke_run::requests;
 use crate::{
-    backends::Mode, bench::document, bench::invoke, case::Case, lab::Lab, lab::READS, lab::Ready,
-    verdict::Ran, verdict::Stop,
+    backends::Mode, case::Case, context::CaseContext, context::READS, context::Setup,
+    verdict::CaseResult, verdict::Stop, worker::document, worker::invoke,
 };
 
 pub(super) const CASES: [Case; 4] = [
@@ -20,44 +20,44 @@ pub(super) const CASES: [Case; 4] = [
         id: "sandbox.read",
         expects: "it reads no file but the system's libraries and tables, its own, and those that its settings name",
         fix: "mark the setting that names the file with \"x-path\": \"read\", or do without the file",
-        run: |lab| refused_nothing(lab, Trespass::Read),
+        run: |context| refused_nothing(context, Trespass::Read),
     },
     Case {
         id: "sandbox.write",
         expects: "it writes nowhere but in its working directory and where its settings say",
         fix: "mark the setting that names the file with \"x-path\": \"write\", or write below the working directory",
-        run: |lab| refused_nothing(lab, Trespass::Write),
+        run: |context| refused_nothing(context, Trespass::Write),
     },
     Case {
         id: "sandbox.exec",
         expects: "it starts no program, unless its manifest asks for that",
         fix: "use a library instead, or ask for it: export_subject!(MySubject, exec = \"which program, and why\")",
-        run: |lab| refused_nothing(lab, Trespass::Exec),
+        run: |context| refused_nothing(context, Trespass::Exec),
     },
     Case {
         id: "sandbox.calls",
         expects: "it leaves other processes, mounts, owners and modes of files, and the system's settings alone",
         fix: "leave processes and the system to the operator's people",
-        run: |lab| refused_nothing(lab, Trespass::Call),
+        run: |context| refused_nothing(context, Trespass::Call),
     },
 ];
 
 /// What there is to start on every system.
 const PROGRAM: &str = "/bin/sh";
 
-fn refused_nothing(lab: &Lab, kind: Trespass) -> Ran {
-    let mut ready = watched(lab)?;
+fn refused_nothing(context: &CaseContext, kind: Trespass) -> CaseResult {
+    let mut setup = watched(context)?;
     // Parameters that no schema tells, or a plugin without backends, leave nothing to call.
-    let (calls, _) = ready.calls().unwrap_or_default();
+    let (calls, _) = setup.calls().unwrap_or_default();
     let calls: Result<Vec<_>, Stop> = calls.iter().map(|call| invoke(0, call)).collect();
-    ready.bench.ask_together(calls?)?;
-    for (_, ask) in itinerary(lab) {
-        ready.bench.ask(ask)?;
+    setup.worker.ask_together(calls?)?;
+    for (_, ask) in requests(context) {
+        setup.worker.ask(ask)?;
     }
-    let kept = ready.bench.ask(ProbeRequest::Attempts)?.payload;
+    let kept = setup.worker.ask(ProbeRequest::Attempts)?.payload;
     let mut attempts: Vec<Attempt> = document("attempts", kept)?;
-    attempts.retain(|attempt| attempt.kind == kind && !is_granted(&ready, attempt));
-    holds(lab, &mut ready, kind)?;
+    attempts.retain(|attempt| attempt.kind == kind && !is_granted(&setup, attempt));
+    holds(context, &mut setup, kind)?;
     if attempts.is_empty() {
         return Ok(());
     }
@@ -69,23 +69,23 @@ fn refused_nothing(lab: &Lab, kind: Trespass) -> Ran {
 }
 
 /// A configured instance in a worker that keeps what it is refused. Its backends answer.
-fn watched(lab: &Lab) -> Result<Ready, Stop> {
-    let mut bench = lab.start_watched()?;
-    bench.load()?;
-    let descriptor = bench.describe()?;
+fn watched(context: &CaseContext) -> Result<Setup, Stop> {
+    let mut worker = context.start_watched()?;
+    worker.load()?;
+    let descriptor = worker.describe()?;
     let mode = Mode::As(Manner::Agree(READS[0]));
-    let backends = lab.backends(&descriptor, mode)?;
-    bench.create(0, &backends.config)?;
-    Ok(Ready {
-        bench,
+    let backends = context.backends(&descriptor, mode)?;
+    worker.create(0, &backends.config)?;
+    Ok(Setup {
+        worker,
         descriptor,
         backends,
     })
 }
 
 /// Whether a person who configures the plugin so grants this path.
-fn is_granted(ready: &Ready, attempt: &Attempt) -> bool {
-    let granted = granted(&ready.descriptor.config_schema, &ready.backends.config).widened();
+fn is_granted(setup: &Setup, attempt: &Attempt) -> bool {
+    let granted = granted(&setup.descriptor.config_schema, &setup.backends.config).widened();
     let covers = |paths: &[PathBuf]| {
         paths
             .iter()
@@ -109,21 +109,21 @@ fn words(attempt: &Attempt) -> String {
 }
 
 /// That the plugin's process, with the plugin in it, is refused such a thing.
-fn holds(lab: &Lab, ready: &mut Ready, kind: Trespass) -> Ran {
-    let is_granted = lab.plugin()?.manifest.needs.exec.is_some();
+fn holds(context: &CaseContext, setup: &mut Setup, kind: Trespass) -> CaseResult {
+    let is_granted = context.plugin()?.manifest.needs.exec.is_some();
     if kind == Trespass::Exec && is_granted {
         return Ok(());
     }
     let path = match kind {
         Trespass::Read | Trespass::Write => {
-            let beyond = lab.order.dir.with_extension("beyond");
+            let beyond = context.input.dir.with_extension("beyond");
             fs::write(&beyond, "not the plugin's").map_err(Stop::error)?;
             beyond
         }
         Trespass::Exec | Trespass::Call => PROGRAM.into(),
     };
-    match ready
-        .bench
+    match setup
+        .worker
         .ask(ProbeRequest::Trespass { kind, path })?
         .payload
     {

@@ -1,4 +1,4 @@
-//! Whether a secret turns up where it must not.
+//! Whether secrets leak.
 
 use operator_loader::Payload;
 use operator_model::Property;
@@ -6,58 +6,58 @@ use operator_plugin_fakes::{Manner, Reads};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    backends::Backends, backends::Mode, backends::UrlKey, case::Case, lab::DEADLINE, lab::Lab,
-    lab::Ready, verdict::Ran, verdict::Stop,
+    backends::Backends, backends::Mode, backends::UrlKey, case::Case, context::CaseContext,
+    context::DEADLINE, context::Setup, verdict::CaseResult, verdict::Stop,
 };
 
 pub(super) const CASES: [Case; 5] = [
     Case {
         id: "secrets.errors",
-        expects: "no error repeats the value of a secret key",
-        fix: "name the key in an error, and never its value",
-        run: |lab| by_key(lab, |spilled| &spilled.errors, "an error"),
+        expects: "no error contains the value of a secret key",
+        fix: "name the key in an error, not its value",
+        run: |context| by_key(context, |output| &output.errors, "an error"),
     },
     Case {
         id: "secrets.url-userinfo",
-        expects: "a user's password in a URL turns up in no error, observation, report or output",
-        fix: "print of a URL only host and port, also where a library's error repeats it",
+        expects: "a password in a URL appears in no error, observation, report or output",
+        fix: "print only host and port of a URL, also in errors of libraries",
         run: url_userinfo,
     },
     Case {
         id: "secrets.observation",
-        expects: "no observation holds the value of a secret key",
+        expects: "no observation contains the value of a secret key",
         fix: "do not copy the configuration into the observation",
-        run: |lab| by_key(lab, |spilled| &spilled.observations, "an observation"),
+        run: |context| by_key(context, |output| &output.observations, "an observation"),
     },
     Case {
         id: "secrets.violation",
-        expects: "no report and no action's result holds the value of a secret key",
-        fix: "do not put requests or the configuration into evidence or details",
-        run: |lab| by_key(lab, |spilled| &spilled.reports, "a report or a result"),
+        expects: "no report and no action result contains the value of a secret key",
+        fix: "do not copy requests or the configuration into evidence or details",
+        run: |context| by_key(context, |output| &output.reports, "a report or a result"),
     },
     Case {
         id: "secrets.logs",
         expects: "the plugin prints no value of a secret key",
-        fix: "do not print the configuration, nor requests with their headers",
-        run: |lab| by_key(lab, |spilled| &spilled.printed, "what it printed"),
+        fix: "do not print the configuration or request headers",
+        run: |context| by_key(context, |output| &output.printed, "the output"),
     },
 ];
 
-/// In the place of secret values, and of passwords in URLs. No other text holds them by chance.
+/// Canaries for secret values and for passwords in URLs.
 const SECRET: &str = "c4n4ry-5ecret-7f3a9e";
 const PASSWORD: &str = "c4n4ry-passw0rd-b81d2c";
 const USER: &str = "conformance";
 
-/// All that came out of a plugin that knows the canaries.
+/// The output of a plugin that was given the canaries.
 #[derive(Default)]
-struct Spilled {
+struct Output {
     errors: Vec<String>,
     observations: Vec<String>,
     reports: Vec<String>,
     printed: Vec<String>,
 }
 
-impl Spilled {
+impl Output {
     fn take(&mut self, payload: Payload, documents: fn(&mut Self) -> &mut Vec<String>) {
         match payload {
             Payload::Text(text) => documents(self).push(text),
@@ -99,25 +99,25 @@ fn secret_keys(table: Property<'_>, at: &mut Vec<String>, found: &mut Vec<Vec<St
     }
 }
 
-/// How many secrets and passwords the plugin was given, and what came out of it.
-struct Tried {
+/// The output of the plugin, and how many secrets and passwords it was given.
+struct Collected {
     secrets: usize,
     passwords: usize,
-    spilled: Spilled,
+    output: Output,
 }
 
-fn spill(lab: &Lab) -> Result<Tried, Stop> {
-    let mut ready = lab.ready(Mode::As(Manner::Refuse))?;
-    let keys: Vec<_> = ready
+fn collect(context: &CaseContext) -> Result<Collected, Stop> {
+    let mut setup = context.set_up(Mode::As(Manner::Refuse))?;
+    let keys: Vec<_> = setup
         .backends
         .fakes
         .iter()
         .map(|(key, _)| key.clone())
         .collect();
-    let schema = ready.descriptor.config_schema.clone();
-    let mut spilled = Spilled::default();
-    let plain = ready.backends.config.clone();
-    let named = ready.backends.with_user_info(&format!("{USER}:{PASSWORD}"));
+    let schema = setup.descriptor.config_schema.clone();
+    let mut output = Output::default();
+    let plain = setup.backends.config.clone();
+    let named = setup.backends.with_user_info(&format!("{USER}:{PASSWORD}"));
     let (both, secrets) = with_secrets(&schema, &keys, &named);
     let (only_secrets, _) = with_secrets(&schema, &keys, &plain);
     let configs = [
@@ -128,30 +128,30 @@ fn spill(lab: &Lab) -> Result<Tried, Stop> {
     ];
     let mut accepted = None;
     for config in &configs {
-        let payload = ready.bench.try_create(0, config.to_string())?;
+        let payload = setup.worker.try_create(0, config.to_string())?;
         if matches!(payload, Payload::Text(_)) {
             accepted = Some(config.clone());
             break;
         }
-        spilled.take(payload, |spilled| &mut spilled.errors);
+        output.take(payload, |output| &mut output.errors);
     }
-    refusals(&mut ready, &configs[0], &keys, &mut spilled)?;
+    refusals(&mut setup, &configs[0], &keys, &mut output)?;
     if let Some(config) = accepted {
-        ready.bench.try_create(0, config.to_string())?;
-        everything(lab, &mut ready, &mut spilled)?;
+        setup.worker.try_create(0, config.to_string())?;
+        everything(context, &mut setup, &mut output)?;
     }
     let passwords = keys.len();
-    let (_, printed) = ready.bench.probe.close(DEADLINE);
-    spilled.printed.push(printed);
-    Ok(Tried {
+    let (_, printed) = setup.worker.probe.close(DEADLINE);
+    output.printed.push(printed);
+    Ok(Collected {
         secrets,
         passwords,
-        spilled,
+        output,
     })
 }
 
-/// Configurations that are refused while they hold the canaries: an error likes to repeat what it is about.
-fn refusals(ready: &mut Ready, config: &Value, keys: &[UrlKey], spilled: &mut Spilled) -> Ran {
+/// Configurations with canaries that create must refuse: errors often repeat the value.
+fn refusals(setup: &mut Setup, config: &Value, keys: &[UrlKey], output: &mut Output) -> CaseResult {
     let mut wrong = vec![config.clone()];
     wrong[0]["no_such_key"] = json!(SECRET);
     for key in keys {
@@ -166,28 +166,28 @@ fn refusals(ready: &mut Ready, config: &Value, keys: &[UrlKey], spilled: &mut Sp
         }
     }
     for config in wrong {
-        let payload = ready.bench.try_create(1, config.to_string())?;
-        // What a lenient plugin takes is tried out as well.
+        let payload = setup.worker.try_create(1, config.to_string())?;
+        // A configuration that create accepts is used as well.
         if matches!(payload, Payload::Text(_)) {
-            let payload = ready.bench.observe(1, DEADLINE / 3)?.payload;
-            spilled.take(payload, |spilled| &mut spilled.observations);
+            let payload = setup.worker.observe(1, DEADLINE / 3)?.payload;
+            output.take(payload, |output| &mut output.observations);
         }
-        // The key itself may be repeated, and here its value is no secret's.
+        // The error may contain the unknown key and its value, which is not secret.
         if !matches!(&payload, Payload::Error { message, .. } if message.contains("no_such_key")) {
-            spilled.take(payload, |spilled| &mut spilled.errors);
+            output.take(payload, |output| &mut output.errors);
         }
     }
     Ok(())
 }
 
-/// Everything that the plugin says against backends that let nobody in, that break, and that agree.
-fn everything(lab: &Lab, ready: &mut Ready, spilled: &mut Spilled) -> Ran {
-    let golden: Vec<_> = lab
+/// Every answer of the plugin with backends that refuse, fail and accept.
+fn everything(context: &CaseContext, setup: &mut Setup, output: &mut Output) -> CaseResult {
+    let golden: Vec<_> = context
         .golden
         .all()
         .map(|(_, document)| document.to_string())
         .collect();
-    let calls = ready.calls().map(|(calls, _)| calls).unwrap_or_default();
+    let calls = setup.calls().map(|(calls, _)| calls).unwrap_or_default();
     for manner in [
         Manner::Refuse,
         Manner::Error500,
@@ -195,44 +195,44 @@ fn everything(lab: &Lab, ready: &mut Ready, spilled: &mut Spilled) -> Ran {
         Manner::Agree(Reads::EmptyObject),
         Manner::Agree(Reads::NotFound),
     ] {
-        ready.backends.behave(manner);
-        let observed = ready.bench.observe(0, DEADLINE)?.payload;
+        setup.backends.behave(manner);
+        let observed = setup.worker.observe(0, DEADLINE)?.payload;
         if let Payload::Text(text) = &observed {
-            let payload = ready.bench.check(0, text)?;
-            spilled.take(payload, |spilled| &mut spilled.reports);
+            let payload = setup.worker.check(0, text)?;
+            output.take(payload, |output| &mut output.reports);
         }
-        spilled.take(observed, |spilled| &mut spilled.observations);
+        output.take(observed, |output| &mut output.observations);
         for call in &calls {
-            let payload = ready.bench.invoke(0, call)?.payload;
-            spilled.take(payload, |spilled| &mut spilled.reports);
+            let payload = setup.worker.invoke(0, call)?.payload;
+            output.take(payload, |output| &mut output.reports);
         }
     }
     for text in golden {
-        let payload = ready.bench.check(0, &text)?;
-        spilled.take(payload, |spilled| &mut spilled.reports);
+        let payload = setup.worker.check(0, &text)?;
+        output.take(payload, |output| &mut output.reports);
     }
-    let closed: Backends = lab.backends(&ready.descriptor, Mode::Closed)?;
+    let closed: Backends = context.backends(&setup.descriptor, Mode::Closed)?;
     let mut config = closed.with_user_info(&format!("{USER}:{PASSWORD}"));
     let keys: Vec<_> = closed.fakes.iter().map(|(key, _)| key.clone()).collect();
-    let schema = &ready.descriptor.config_schema;
+    let schema = &setup.descriptor.config_schema;
     config = with_secrets(schema, &keys, &config)
         .0
         .as_object()
         .cloned()
         .unwrap_or_default();
     let config = Value::Object(config).to_string();
-    if matches!(ready.bench.try_create(0, config)?, Payload::Text(_)) {
-        let payload = ready.bench.observe(0, DEADLINE)?.payload;
-        spilled.take(payload, |spilled| &mut spilled.observations);
+    if matches!(setup.worker.try_create(0, config)?, Payload::Text(_)) {
+        let payload = setup.worker.observe(0, DEADLINE)?.payload;
+        output.take(payload, |output| &mut output.observations);
         for call in &calls {
-            let payload = ready.bench.invoke(0, call)?.payload;
-            spilled.take(payload, |spilled| &mut spilled.reports);
+            let payload = setup.worker.invoke(0, call)?.payload;
+            output.take(payload, |output| &mut output.reports);
         }
     }
     Ok(())
 }
 
-/// The first text that holds the canary, in any form that is easily read back.
+/// The first text that contains the canary, also upper-cased, reversed, in hex or in base64.
 fn holding<'a>(texts: &'a [String], canary: &str) -> Option<&'a String> {
     let backwards: String = canary.chars().rev().collect();
     let mut forms = vec![canary.to_owned(), canary.to_uppercase(), backwards];
@@ -250,8 +250,7 @@ fn hex(text: &str) -> String {
     digits.collect()
 }
 
-/// What base64 makes of a text at each of the three places where it can begin, without the characters that depend on what
-/// stands beside it.
+/// The base64 encodings of a text at its three possible offsets, without the characters that depend on adjacent bytes.
 fn base64_cores(text: &str) -> [String; 3] {
     [0, 1, 2].map(|before| {
         let padded = [vec![0; before], text.as_bytes().to_vec()].concat();
@@ -272,41 +271,41 @@ fn base64(bytes: &[u8]) -> String {
     groups.collect()
 }
 
-fn by_key(lab: &Lab, place: fn(&Spilled) -> &Vec<String>, what: &str) -> Ran {
-    let tried = spill(lab)?;
-    if tried.secrets == 0 {
+fn by_key(context: &CaseContext, place: fn(&Output) -> &Vec<String>, what: &str) -> CaseResult {
+    let collected = collect(context)?;
+    if collected.secrets == 0 {
         return Err(Stop::skip(
             "no key of the configuration is a secret (\"x-secret\": true)",
         ));
     }
-    match holding(place(&tried.spilled), SECRET) {
+    match holding(place(&collected.output), SECRET) {
         Some(text) => Err(Stop::fail(format!(
-            "{what} holds it: {}",
+            "{what} contains it: {}",
             around(text, SECRET)
         ))),
         None => Ok(()),
     }
 }
 
-fn url_userinfo(lab: &Lab) -> Ran {
-    let Tried {
-        passwords, spilled, ..
-    } = spill(lab)?;
+fn url_userinfo(context: &CaseContext) -> CaseResult {
+    let Collected {
+        passwords, output, ..
+    } = collect(context)?;
     if passwords == 0 {
         return Err(Stop::skip(
             "no setting of this plugin names a backend by URL",
         ));
     }
     let places = [
-        ("an error", &spilled.errors),
-        ("an observation", &spilled.observations),
-        ("a report or a result", &spilled.reports),
-        ("what it printed", &spilled.printed),
+        ("an error", &output.errors),
+        ("an observation", &output.observations),
+        ("a report or a result", &output.reports),
+        ("the output", &output.printed),
     ];
     for (what, texts) in places {
         if let Some(text) = holding(texts, PASSWORD) {
             return Err(Stop::fail(format!(
-                "{what} holds it: {}",
+                "{what} contains it: {}",
                 around(text, PASSWORD)
             )));
         }
@@ -314,7 +313,7 @@ fn url_userinfo(lab: &Lab) -> Ran {
     Ok(())
 }
 
-/// The part of a text that shows it.
+/// The part of a text around the canary.
 fn around(text: &str, canary: &str) -> String {
     let at = text.find(canary).unwrap_or(0);
     let from = text.floor_char_boundary(at.saturating_sub(80));

@@ -1,4 +1,4 @@
-//! What every case starts from: the plugin, its golden files, and ways to bring it up against fakes.
+//! What every case starts from: the plugin, its golden files, and ways to start it against fakes.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,109 +10,109 @@ use serde_json::{Map, Value};
 
 use super::{
     backends::{Backends, Mode},
-    bench::Bench,
     golden::Golden,
-    order::Order,
+    protocol::CaseInput,
     samples,
     verdict::{Status, Stop},
+    worker::Worker,
 };
 
-/// The deadline that a plugin is told where a case says nothing else.
+/// The deadline in requests where a case sets none.
 pub(super) const DEADLINE: Duration = Duration::from_millis(1500);
-/// By how much it may be missed: a busy machine must not fail an honest plugin.
+/// How much later an answer may come: a busy machine must not fail a correct plugin.
 pub(super) const LENIENCE: Duration = Duration::from_secs(2);
 
-/// Every way in which an agreeable backend can answer a read.
+/// The answers to a read that a backend which accepts every change can give.
 pub(super) const READS: [Reads; 3] = [Reads::EmptyObject, Reads::EmptyList, Reads::NotFound];
 
 /// What every case starts from.
-pub(super) struct Lab {
-    pub(super) order: Order,
+pub(super) struct CaseContext {
+    pub(super) input: CaseInput,
     pub(super) golden: Golden,
 }
 
-/// A plugin with one instance, number 0, and the fakes that it was pointed at.
-pub(super) struct Ready {
-    pub(super) bench: Bench,
+/// A plugin with one instance, number 0, configured to use the fakes.
+pub(super) struct Setup {
+    pub(super) worker: Worker,
     pub(super) descriptor: Descriptor,
     pub(super) backends: Backends,
 }
 
-impl Lab {
-    pub(super) fn new(order: Order) -> Result<Self, Stop> {
-        let golden = Golden::read(order.golden.as_deref())?;
-        Ok(Self { order, golden })
+impl CaseContext {
+    pub(super) fn new(input: CaseInput) -> Result<Self, Stop> {
+        let golden = Golden::read(input.golden.as_deref())?;
+        Ok(Self { input, golden })
     }
 
-    /// The examined plugin; if it was refused, that is the business of another case.
+    /// The examined plugin; a refusal is the finding of another case.
     pub(super) fn plugin(&self) -> Result<&Plugin, Stop> {
-        self.order.plugin.as_ref().map_err(|(refusal, why)| {
+        self.input.plugin.as_ref().map_err(|(refusal, why)| {
             let case = case_of(*refusal);
             Stop::blocked(&[case], Status::Fail, why.clone())
         })
     }
 
-    /// A worker, with nothing of the plugin in it.
-    pub(super) fn start(&self) -> Result<Bench, Stop> {
+    /// A worker that has not opened the library yet.
+    pub(super) fn start(&self) -> Result<Worker, Stop> {
         self.start_of(self.plugin()?)
     }
 
-    pub(super) fn start_of(&self, plugin: &Plugin) -> Result<Bench, Stop> {
+    pub(super) fn start_of(&self, plugin: &Plugin) -> Result<Worker, Stop> {
         Ok(self.confined(plugin, false)?.0)
     }
 
-    /// A worker that keeps what the plugin tries and is refused; skipped where the kernel refuses too little.
-    pub(super) fn start_watched(&self) -> Result<Bench, Stop> {
-        let (bench, confinement) = self.confined(self.plugin()?, true)?;
+    /// A worker that records what the sandbox refuses; skipped where the kernel cannot enforce all of it.
+    pub(super) fn start_watched(&self) -> Result<Worker, Stop> {
+        let (worker, confinement) = self.confined(self.plugin()?, true)?;
         match confinement.missing.first() {
             Some(missing) => Err(Stop::skip(missing.clone())),
-            None => Ok(bench),
+            None => Ok(worker),
         }
     }
 
     /// It is granted what its manifest asks for, and the files of the suite.
-    fn confined(&self, plugin: &Plugin, watched: bool) -> Result<(Bench, Confinement), Stop> {
+    fn confined(&self, plugin: &Plugin, watched: bool) -> Result<(Worker, Confinement), Stop> {
         let sandbox = Sandbox {
-            read: self.order.golden.iter().cloned().collect(),
-            write: vec![self.order.dir.clone()],
+            read: self.input.golden.iter().cloned().collect(),
+            write: vec![self.input.dir.clone()],
             ..Sandbox::default()
         };
         let sandbox = sandbox.granting(&plugin.manifest.needs);
         let mut probe = Probe::start(plugin).map_err(Stop::error)?;
-        let call = self.order.call();
+        let call = self.input.call_timeout();
         let confinement = probe.confine(sandbox, watched, call).map_err(Stop::error)?;
-        Ok((Bench { probe, call }, confinement))
+        Ok((Worker { probe, call }, confinement))
     }
 
     /// A worker that has opened the library.
-    pub(super) fn loaded(&self) -> Result<Bench, Stop> {
-        let mut bench = self.start()?;
-        bench.load()?;
-        Ok(bench)
+    pub(super) fn loaded(&self) -> Result<Worker, Stop> {
+        let mut worker = self.start()?;
+        worker.load()?;
+        Ok(worker)
     }
 
-    /// A worker with one instance, pointed at fakes in this mode.
-    pub(super) fn ready(&self, mode: Mode) -> Result<Ready, Stop> {
-        let mut bench = self.loaded()?;
-        let descriptor = bench.describe()?;
+    /// A worker with one instance, configured to use fakes in this mode.
+    pub(super) fn set_up(&self, mode: Mode) -> Result<Setup, Stop> {
+        let mut worker = self.loaded()?;
+        let descriptor = worker.describe()?;
         let backends = self.backends(&descriptor, mode)?;
-        bench.create(0, &backends.config)?;
-        Ok(Ready {
-            bench,
+        worker.create(0, &backends.config)?;
+        Ok(Setup {
+            worker,
             descriptor,
             backends,
         })
     }
 
-    /// The same, for a case about backends: skipped for a plugin without any.
-    pub(super) fn ready_with_backends(&self, mode: Mode) -> Result<Ready, Stop> {
-        let ready = self.ready(mode)?;
-        if ready.backends.fakes.is_empty() {
+    /// Like [`Self::set_up`], for a case about backends: skipped for a plugin without any.
+    pub(super) fn set_up_with_backends(&self, mode: Mode) -> Result<Setup, Stop> {
+        let setup = self.set_up(mode)?;
+        if setup.backends.fakes.is_empty() {
             return Err(Stop::skip(
                 "no setting of this plugin names a backend by URL (\"format\": \"uri\")",
             ));
         }
-        Ok(ready)
+        Ok(setup)
     }
 
     pub(super) fn backends(&self, descriptor: &Descriptor, mode: Mode) -> Result<Backends, Stop> {
@@ -129,21 +129,21 @@ impl Lab {
 
     /// A file in the case's own directory.
     pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.order.dir.join(name)
+        self.input.dir.join(name)
     }
 }
 
-impl Ready {
+impl Setup {
     /// Calls of every action whose parameters can be made from its schema, with the names of the others.
     pub(super) fn calls(&mut self) -> Result<(Vec<InvokeRequest>, Vec<String>), Stop> {
-        // Whatever else the configuration names may be real.
+        // Anything else that the configuration names may be real.
         if self.backends.fakes.is_empty() {
             return Err(Stop::skip(
                 "no setting of this plugin names a backend by URL, so that an action could reach something real",
             ));
         }
         let (mut calls, mut without) = (Vec::new(), Vec::new());
-        for action in self.bench.actions(0)? {
+        for action in self.worker.actions(0)? {
             match samples::params(&action.params_schema) {
                 Some(params) => calls.push(request(&action.name, params)),
                 None => without.push(action.name),
@@ -160,17 +160,16 @@ impl Ready {
         Ok((calls, without))
     }
 
-    /// Says nothing in any manner that a plugin could act on, for as long as it takes to find one that makes `act` ask for
-    /// a change. Gives whether there was one.
+    /// Tries one answer to reads after another until `act` asks a backend for a change. Returns whether one did.
     pub(super) fn until_changed(
         &mut self,
         manner: fn(Reads) -> Manner,
-        mut act: impl FnMut(&mut Bench) -> Result<(), Stop>,
+        mut act: impl FnMut(&mut Worker) -> Result<(), Stop>,
     ) -> Result<bool, Stop> {
         for reads in READS {
             self.backends.behave(manner(reads));
             self.backends.forget();
-            act(&mut self.bench)?;
+            act(&mut self.worker)?;
             if !self.backends.changes().is_empty() {
                 return Ok(true);
             }
@@ -179,7 +178,7 @@ impl Ready {
     }
 }
 
-/// A call with the deadline that is told where a case says nothing else.
+/// A call with the ordinary deadline.
 pub(super) fn request(action: &str, params: Value) -> InvokeRequest {
     InvokeRequest {
         action: action.to_owned(),
@@ -190,7 +189,7 @@ pub(super) fn request(action: &str, params: Value) -> InvokeRequest {
     }
 }
 
-/// The case that finds a file which is refused for this.
+/// The case whose finding this refusal is.
 fn case_of(refusal: LoadErrorKind) -> &'static str {
     match refusal {
         LoadErrorKind::Manifest => "load.manifest",

@@ -1,4 +1,4 @@
-//! One tour through everything that a plugin offers, and how it can end.
+//! One smoke run through all calls of a plugin, and how it can end.
 
 use std::{
     sync::{
@@ -13,15 +13,16 @@ use operator_loader::{CallError, Method, Payload, ProbeRequest};
 use serde_json::json;
 
 use crate::{
-    backends::Mode, bench, bench::Bench, bench::method, bench::shown, lab::DEADLINE, lab::Lab,
-    lab::request, process::Process, process::State, verdict::Status, verdict::Stop,
+    backends::Mode, context::CaseContext, context::DEADLINE, context::request, process::Process,
+    process::State, verdict::Status, verdict::Stop, worker, worker::Worker, worker::method,
+    worker::shown,
 };
 
-/// Of a process that may have hung.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// Between two samples of a process that may hang.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a tour came to.
-pub(super) struct Tour {
+/// A smoke run that reached its end.
+pub(super) struct SmokeRun {
     /// What each call answered.
     pub(super) payload: Vec<(&'static str, Payload)>,
     pub(super) before: State,
@@ -31,19 +32,19 @@ pub(super) struct Tour {
     pub(super) printed: u64,
 }
 
-/// How a tour ended before its end.
+/// Why a smoke run ended early.
 pub(super) enum End {
-    /// The process ended, as this case finds.
+    /// The process ended. With the case that tests for it.
     Died(&'static str, String),
-    /// A call did not come back, as this case finds.
+    /// A call did not return. With the case that tests for it.
     Late(&'static str, String),
-    /// Something that is not the tour's business.
+    /// Any other reason.
     Other(Stop),
 }
 
 impl End {
-    /// For the case that is there for this kind of end, its own finding; for any other, that one's.
-    pub(super) fn seen_by(self, case: &str) -> Stop {
+    /// A finding of `case` if it tests for this kind of end, otherwise attributed to the case that does.
+    pub(super) fn for_case(self, case: &str) -> Stop {
         let (owner, status, what) = match self {
             Self::Died(owner, what) => (owner, Status::Crash, what),
             Self::Late(owner, what) => (owner, Status::Hang, what),
@@ -57,9 +58,9 @@ impl End {
     }
 }
 
-/// Everything that a plugin is asked on one day, and some that it is never asked.
-pub(super) fn itinerary(lab: &Lab) -> Vec<(&'static str, ProbeRequest)> {
-    let golden = lab.golden.any().cloned();
+/// Every kind of call, with valid and invalid input.
+pub(super) fn requests(context: &CaseContext) -> Vec<(&'static str, ProbeRequest)> {
+    let golden = context.golden.any().cloned();
     let observation = golden.unwrap_or_else(|_| json!({"observed_at_ms": 0, "data": {}}));
     let unknown = serde_json::to_string(&request("no_such_action", json!({}))).unwrap_or_default();
     let extension = |id: &str, payload: &str| ProbeRequest::Extension {
@@ -68,7 +69,7 @@ pub(super) fn itinerary(lab: &Lab) -> Vec<(&'static str, ProbeRequest)> {
         payload: payload.into(),
     };
     let mut asks = vec![
-        ("observe", bench::observe(0, DEADLINE)),
+        ("observe", worker::observe(0, DEADLINE)),
         ("check", method(0, Method::Check, observation.to_string())),
         ("list_actions", method(0, Method::ListActions, "")),
         ("invoke", method(0, Method::Invoke, unknown)),
@@ -101,28 +102,28 @@ pub(super) fn itinerary(lab: &Lab) -> Vec<(&'static str, ProbeRequest)> {
     asks
 }
 
-pub(super) fn tour(lab: &Lab) -> Result<Tour, End> {
-    let mut bench = lab.start().map_err(End::Other)?;
-    let process = bench.process().map_err(End::Other)?;
-    let environment_before = bench.environment().map_err(End::Other)?;
+pub(super) fn smoke_run(context: &CaseContext) -> Result<SmokeRun, End> {
+    let mut worker = context.start().map_err(End::Other)?;
+    let process = worker.process().map_err(End::Other)?;
+    let environment_before = worker.environment().map_err(End::Other)?;
     let before = process.state().map_err(End::Other)?;
-    bench.load().map_err(End::Other)?;
-    let descriptor = bench.describe().map_err(End::Other)?;
-    let backends = lab
+    worker.load().map_err(End::Other)?;
+    let descriptor = worker.describe().map_err(End::Other)?;
+    let backends = context
         .backends(&descriptor, Mode::Closed)
         .map_err(End::Other)?;
-    bench.create(0, &backends.config).map_err(End::Other)?;
+    worker.create(0, &backends.config).map_err(End::Other)?;
     let mut payload = Vec::new();
-    for (call, ask) in itinerary(lab) {
-        payload.push((call, step(&mut bench, process, call, ask)?));
+    for (call, ask) in requests(context) {
+        payload.push((call, step(&mut worker, process, call, ask)?));
     }
     let environment = step(
-        &mut bench,
+        &mut worker,
         process,
-        "a last look",
+        "the last call",
         ProbeRequest::Environment,
     )?;
-    Ok(Tour {
+    Ok(SmokeRun {
         payload,
         before,
         after: process.state().map_err(End::Other)?,
@@ -131,28 +132,28 @@ pub(super) fn tour(lab: &Lab) -> Result<Tour, End> {
             Payload::Text(text) => text,
             other => shown(&other),
         },
-        printed: bench.probe.printed().1,
+        printed: worker.probe.printed().1,
     })
 }
 
 fn step(
-    bench: &mut Bench,
+    worker: &mut Worker,
     process: Process,
     call: &'static str,
     ask: ProbeRequest,
 ) -> Result<Payload, End> {
     let watch = Watch::start(process);
-    let error = match bench.probe.ask(ask, bench.call) {
+    let error = match worker.probe.ask(ask, worker.call) {
         Ok(answer) => return Ok(answer.payload),
         Err(error) => error,
     };
     Err(match error {
         CallError::Died { how, .. } => {
-            let (printed, _) = bench.probe.printed();
+            let (printed, _) = worker.probe.printed();
             died(call, &how, &printed)
         }
         CallError::Deadline { .. } => {
-            let limit = humantime::format_duration(bench.call);
+            let limit = humantime::format_duration(worker.call);
             let (owner, verb) = if watch.was_computing() {
                 ("robustness.spin", "computed")
             } else {
@@ -178,28 +179,30 @@ fn died(call: &str, how: &str, printed: &str) -> End {
     End::Died(owner, format!("in {call} the plugin's process {how}"))
 }
 
-/// Watches from a thread of its own whether a process computes: once it has ended, nobody can tell.
+/// Samples on another thread whether a process computes: after its end this cannot be read.
 struct Watch {
-    /// How often it was looked at, and how often it computed.
-    looks: Arc<(AtomicU64, AtomicU64)>,
+    /// The number of samples, and of those in which it computed.
+    samples: Arc<(AtomicU64, AtomicU64)>,
     is_over: Arc<AtomicBool>,
 }
 
 impl Watch {
     fn start(process: Process) -> Self {
         let watch = Self {
-            looks: Arc::default(),
+            samples: Arc::default(),
             is_over: Arc::default(),
         };
-        let (looks, is_over) = (Arc::clone(&watch.looks), Arc::clone(&watch.is_over));
+        let (samples, is_over) = (Arc::clone(&watch.samples), Arc::clone(&watch.is_over));
         thread::spawn(move || {
             while !is_over.load(Ordering::Acquire) {
-                thread::sleep(BETWEEN_LOOKS);
+                thread::sleep(SAMPLE_INTERVAL);
                 let Ok(is_computing) = process.is_computing() else {
                     return;
                 };
-                looks.0.fetch_add(1, Ordering::AcqRel);
-                looks.1.fetch_add(u64::from(is_computing), Ordering::AcqRel);
+                samples.0.fetch_add(1, Ordering::AcqRel);
+                samples
+                    .1
+                    .fetch_add(u64::from(is_computing), Ordering::AcqRel);
             }
         });
         watch
@@ -207,7 +210,7 @@ impl Watch {
 
     /// Whether it computed most of the time.
     fn was_computing(&self) -> bool {
-        2 * self.looks.1.load(Ordering::Acquire) > self.looks.0.load(Ordering::Acquire)
+        2 * self.samples.1.load(Ordering::Acquire) > self.samples.0.load(Ordering::Acquire)
     }
 }
 
@@ -220,10 +223,10 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bench::DEATHS, bench::HANGS};
+    use crate::{worker::DEATHS, worker::HANGS};
 
     #[test]
-    fn an_end_is_told_by_its_own_case() {
+    fn an_end_is_attributed_to_its_case() {
         let owner = |how: &str, printed: &str| match died("observe", how, printed) {
             End::Died(owner, _) => owner,
             _ => "",
@@ -239,9 +242,9 @@ mod tests {
         assert_eq!(all, DEATHS);
         let late = || End::Late(HANGS[0], "late".into());
         assert!(matches!(
-            late().seen_by(HANGS[0]),
+            late().for_case(HANGS[0]),
             Stop::Ended(Status::Hang, _)
         ));
-        assert!(matches!(late().seen_by(HANGS[1]), Stop::Blocked { .. }));
+        assert!(matches!(late().for_case(HANGS[1]), Stop::Blocked { .. }));
     }
 }

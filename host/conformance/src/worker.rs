@@ -1,4 +1,4 @@
-//! A plugin in a worker, and what a case can ask of it. What goes wrong on the way, and is another case's business, says so.
+//! A plugin in a worker, and the calls that a case makes. A failed call is attributed to the case that tests for it.
 
 use std::{path::Path, time::Duration};
 
@@ -17,23 +17,23 @@ use super::{
     verdict::{Status, Stop},
 };
 
-/// The cases that find a plugin which ends its process.
+/// The cases that test for a plugin that ends its process.
 pub(super) const DEATHS: [&str; 3] = [
     "robustness.exit",
     "robustness.segfault",
     "robustness.stack-overflow",
 ];
-/// The cases that find a plugin which does not come back.
+/// The cases that test for a call that does not return.
 pub(super) const HANGS: [&str; 2] = ["robustness.spin", "robustness.lock"];
 
-/// A plugin in a worker.
-pub(super) struct Bench {
+/// A worker, with or without the plugin's library opened.
+pub(super) struct Worker {
     pub(super) probe: Probe,
-    /// How long a call may take.
+    /// The limit of one call.
     pub(super) call: Duration,
 }
 
-impl Bench {
+impl Worker {
     /// Opens the library.
     pub(super) fn load(&mut self) -> Result<(), Stop> {
         self.probe.load(self.call).map_err(|error| match &error {
@@ -47,13 +47,17 @@ impl Bench {
             CallError::Deadline { .. } => {
                 Stop::blocked(&["load.time"], Status::Hang, "loading took too long")
             }
-            _ => Stop::blocked(&["load.constructor-panic"], Status::Crash, told(&error)),
+            _ => Stop::blocked(
+                &["load.constructor-panic"],
+                Status::Crash,
+                described(&error),
+            ),
         })
     }
 
     pub(super) fn load_other(&mut self, library: &Path) -> Result<(), Stop> {
         let loaded = self.probe.load_other(library, self.call);
-        loaded.map_err(|error| Stop::fail(told(&error)))
+        loaded.map_err(|error| Stop::fail(described(&error)))
     }
 
     pub(super) fn ask(&mut self, ask: ProbeRequest) -> Result<ProbeResponse, Stop> {
@@ -83,10 +87,10 @@ impl Bench {
 
     pub(super) fn describe(&mut self) -> Result<Descriptor, Stop> {
         let payload = self.ask(ProbeRequest::Describe { module: 0 })?.payload;
-        document("describe", payload).map_err(|stop| stop.of_another(&["describe.valid"]))
+        document("describe", payload).map_err(|stop| stop.attributed_to(&["describe.valid"]))
     }
 
-    /// Makes an instance, which must succeed.
+    /// Creates an instance, which must succeed.
     pub(super) fn create(
         &mut self,
         instance: u32,
@@ -130,20 +134,20 @@ impl Bench {
         Ok(self.ask(ask)?.payload)
     }
 
-    /// The report over an observation that can be read.
+    /// The report of a well-formed observation.
     pub(super) fn report(
         &mut self,
         instance: u32,
         observation: &Value,
     ) -> Result<CheckReport, Stop> {
         let payload = self.check(instance, &observation.to_string())?;
-        document("check", payload).map_err(|stop| stop.of_another(&["check.violation-shape"]))
+        document("check", payload).map_err(|stop| stop.attributed_to(&["check.violation-shape"]))
     }
 
     pub(super) fn actions(&mut self, instance: u32) -> Result<Vec<ActionDefinition>, Stop> {
         let payload = self.ask(method(instance, Method::ListActions, ""))?.payload;
         let list: ActionList = document("list_actions", payload)
-            .map_err(|stop| stop.of_another(&["actions.params-typed"]))?;
+            .map_err(|stop| stop.attributed_to(&["actions.params-typed"]))?;
         Ok(list.actions)
     }
 
@@ -188,13 +192,13 @@ pub(super) fn invoke(instance: u32, call: &InvokeRequest) -> Result<ProbeRequest
     Ok(method(instance, Method::Invoke, text))
 }
 
-/// A call that gave nothing, as the business of the case that looks for such ends.
+/// A call without an answer, attributed to the cases that test for it.
 pub(super) fn ended(error: CallError) -> Stop {
     match &error {
-        CallError::Died { .. } => Stop::blocked(&DEATHS, Status::Crash, told(&error)),
+        CallError::Died { .. } => Stop::blocked(&DEATHS, Status::Crash, described(&error)),
         CallError::Deadline { deadline, .. } => {
             let deadline = humantime::format_duration(*deadline);
-            let what = format!("a call did not come back within {deadline}");
+            let what = format!("a call did not return within {deadline}");
             Stop::blocked(&HANGS, Status::Hang, what)
         }
         CallError::BadAnswer { why, .. } => Stop::fail(why.clone()),
@@ -202,15 +206,18 @@ pub(super) fn ended(error: CallError) -> Stop {
     }
 }
 
-fn told(error: &CallError) -> String {
+fn described(error: &CallError) -> String {
     error.to_string().replace("probe: ", "")
 }
 
-/// A document of this type, or how the answer falls short of it.
+/// The answer as a document of this type.
 pub(super) fn document<T: DeserializeOwned>(call: &str, payload: Payload) -> Result<T, Stop> {
     match payload {
-        Payload::Text(text) => serde_json::from_str(&text)
-            .map_err(|error| Stop::fail(format!("{call} answered with no such document: {error}"))),
+        Payload::Text(text) => serde_json::from_str(&text).map_err(|error| {
+            Stop::fail(format!(
+                "{call} answered with a document of another shape: {error}"
+            ))
+        }),
         other => {
             let what = format!("{call} {}", shown(&other));
             Err(match other.error_kind() {
@@ -225,7 +232,7 @@ pub(super) fn result(payload: Payload) -> Result<ActionResult, Stop> {
     document("invoke", payload)
 }
 
-/// What the plugin said, short enough for a sentence.
+/// The answer, short enough for a sentence.
 pub(super) fn shown(payload: &Payload) -> String {
     match payload {
         Payload::Text(text) => format!("answered {}", short(text)),
@@ -233,11 +240,11 @@ pub(super) fn shown(payload: &Payload) -> String {
         Payload::Error { kind, message, .. } => {
             format!("answered with an error of kind {kind}: {}", short(message))
         }
-        Payload::Nothing(why) => format!("gave nothing: {why}"),
+        Payload::Nothing(why) => format!("gave no answer: {why}"),
     }
 }
 
-/// Cut to what one reads.
+/// At most 200 characters.
 pub(super) fn short(text: &str) -> String {
     const MOST: usize = 200;
     let mut cut: String = text.chars().take(MOST).collect();

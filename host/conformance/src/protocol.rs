@@ -1,15 +1,15 @@
-//! What a case's process is told, and what it tells.
+//! The two messages between the suite and a case's process: one in, one out.
 
 use std::{path::PathBuf, time::Duration};
 
 use operator_loader::{LoadErrorKind, Plugin};
 use serde::{Deserialize, Serialize};
 
-use super::verdict::Stop;
+use super::verdict::CaseResult;
 
-/// What a case's process is told.
+/// The suite's message: which case to run, and on what.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct CaseInput {
     pub(super) case: String,
     /// The file as the person named it.
     pub(super) file: PathBuf,
@@ -20,18 +20,18 @@ pub(super) struct Order {
     pub(super) golden: Option<PathBuf>,
     pub(super) seed: u64,
     pub(super) rounds: u32,
-    /// How long one call may take where the case says nothing else. Milliseconds.
+    /// The limit of one call where the case sets none. Milliseconds.
     pub(super) call_ms: u64,
 }
 
-impl Order {
-    pub(super) fn call(&self) -> Duration {
+impl CaseInput {
+    pub(super) fn call_timeout(&self) -> Duration {
         Duration::from_millis(self.call_ms)
     }
 }
 
-/// What a case's process tells, once.
+/// The case's message, sent once.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Told {
-    pub(super) ran: Result<(), Stop>,
+pub(super) struct CaseOutput {
+    pub(super) result: CaseResult,
 }

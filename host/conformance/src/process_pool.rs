@@ -1,4 +1,4 @@
-//! A case's process, seen from the suite: started, waited for, and ended with all that descends from it.
+//! The processes of cases: each is started, waited for, and ended with all its descendants.
 
 use std::{
     collections::HashSet,
@@ -18,51 +18,51 @@ use operator_loader::how_it_ended;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::{
-    order::{Order, Told},
     process,
-    verdict::{Ran, Status, Stop},
+    protocol::{CaseInput, CaseOutput},
+    verdict::{CaseResult, Status, Stop},
 };
 
 /// The hidden first argument by which the operator starts itself for a case.
 pub(super) const ARGUMENT: &str = "__conformance-case";
-/// The longest verdict that is read. Bytes.
-const MAX_TOLD: u64 = 1 << 20;
-/// Rounds of ending what descends from a case: whatever starts processes as fast as they are ended is left to the next.
+/// The longest result that is read. Bytes.
+const MAX_OUTPUT: u64 = 1 << 20;
+/// Rounds of ending the descendants of a case. A process that forks faster than that is left to the next sweep.
 const SWEEPS: u32 = 20;
-/// How long a process whose verdict is there may take to end by itself.
+/// How long a process that closed its socket may take to end by itself.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
-/// The suite's children. Nothing else is a child of it for long: what a case left behind is ended.
+/// The running cases. Any other child of the suite was left behind by a case, and is ended.
 #[derive(Default)]
-pub(super) struct Nursery(Mutex<HashSet<i32>>);
+pub(super) struct ProcessPool(Mutex<HashSet<i32>>);
 
-impl Nursery {
-    /// What a dead case leaves behind comes to this process, where it is found, and not to the system's first process.
+impl ProcessPool {
+    /// Orphans of a dead case become children of this process, where [`sweep`] finds them, and not of process 1.
     pub(super) fn open() -> Self {
         #[cfg(target_os = "linux")]
-        // Without it only what leaves its process group on purpose outlives a case.
+        // Without it, only processes that leave their group on purpose outlive a case.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         Self::default()
     }
 
     /// Runs a case to its end, or to the end of its time.
-    pub(super) fn run(&self, order: &Order, timeout: Duration) -> Ran {
-        match self.try_run(order, timeout) {
+    pub(super) fn run(&self, input: &CaseInput, timeout: Duration) -> CaseResult {
+        match self.try_run(input, timeout) {
             Ok(ran) => ran,
             Err(error) => Err(Stop::error(format!("the case's process: {error}"))),
         }
     }
 
-    fn try_run(&self, order: &Order, timeout: Duration) -> io::Result<Ran> {
+    fn try_run(&self, input: &CaseInput, timeout: Duration) -> io::Result<CaseResult> {
         let until = Instant::now() + timeout;
         let (mut ours, theirs) = UnixStream::pair()?;
         let mut child = self.spawn(theirs)?;
-        let told = ours
-            .write_all(&serde_json::to_vec(order)?)
+        let output = ours
+            .write_all(&serde_json::to_vec(input)?)
             .and_then(|()| ours.shutdown(std::net::Shutdown::Write))
             .and_then(|()| read(&mut ours, until));
-        let ran = match told {
-            Ok(told) if !told.is_empty() => verdict(&told),
+        let ran = match output {
+            Ok(output) if !output.is_empty() => verdict(&output),
             Err(error) if is_timeout(&error) => hung(timeout),
             _ => Self::death(&mut child),
         };
@@ -80,15 +80,15 @@ impl Nursery {
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        // Held until its number is known, so that no sweep takes it for a stray.
+        // Held until the process id is known, so that no sweep takes the child for an orphan.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn()?;
         known.insert(child.id().cast_signed());
         Ok(child)
     }
 
-    /// How a process without a verdict ended. It runs nothing of the plugin, so something else ended it.
-    fn death(child: &mut Child) -> Ran {
+    /// How a process without a result ended. It runs no code of the plugin, so the plugin's worker ended it.
+    fn death(child: &mut Child) -> CaseResult {
         let until = Instant::now() + LAST_MOMENTS;
         while Instant::now() < until {
             if let Ok(Some(status)) = child.try_wait() {
@@ -103,11 +103,11 @@ impl Nursery {
             std::thread::sleep(Duration::from_millis(5));
         }
         Err(Stop::error(
-            "the case's process gave no verdict and did not end",
+            "the case's process sent no result and did not end",
         ))
     }
 
-    /// Ends the process and whatever descends from it, wherever that has gone.
+    /// Ends the process and all its descendants, also those that left its process group.
     fn end(&self, child: &mut Child) -> io::Result<()> {
         let pid = child.id().cast_signed();
         for _ in 0..SWEEPS {
@@ -117,7 +117,7 @@ impl Nursery {
             }
             left.into_iter().for_each(kill);
         }
-        // Until it is waited for, its number is its own.
+        // Its process id is not used again before `wait`.
         if child.try_wait()?.is_none() {
             kill(pid);
             child.wait()?;
@@ -129,21 +129,21 @@ impl Nursery {
     }
 }
 
-/// Ends our children that are no cases: they were left behind by one.
+/// Ends the children of this process that are not cases.
 fn sweep(known: &HashSet<i32>) {
     let me = std::process::id().cast_signed();
     for _ in 0..SWEEPS {
-        let strays: Vec<i32> = process::children_of(me)
+        let orphans: Vec<i32> = process::children_of(me)
             .into_iter()
             .filter(|child| !known.contains(child))
             .collect();
-        if strays.is_empty() {
+        if orphans.is_empty() {
             return;
         }
-        for stray in strays {
-            process::descendants(stray).into_iter().for_each(kill);
-            kill(stray);
-            let _ = waitpid(Pid::from_raw(stray), WaitOptions::empty());
+        for orphan in orphans {
+            process::descendants(orphan).into_iter().for_each(kill);
+            kill(orphan);
+            let _ = waitpid(Pid::from_raw(orphan), WaitOptions::empty());
         }
     }
 }
@@ -155,7 +155,7 @@ fn kill(pid: i32) {
 }
 
 fn read(from: &mut UnixStream, until: Instant) -> io::Result<Vec<u8>> {
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -164,10 +164,10 @@ fn read(from: &mut UnixStream, until: Instant) -> io::Result<Vec<u8>> {
         }
         from.set_read_timeout(Some(left))?;
         let length = from.read(&mut chunk)?;
-        if length == 0 || told.len() as u64 > MAX_TOLD {
-            return Ok(told);
+        if length == 0 || output.len() as u64 > MAX_OUTPUT {
+            return Ok(output);
         }
-        told.extend_from_slice(&chunk[..length]);
+        output.extend_from_slice(&chunk[..length]);
     }
 }
 
@@ -178,16 +178,16 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-fn verdict(told: &[u8]) -> Ran {
-    match serde_json::from_slice::<Told>(told) {
-        Ok(told) => told.ran,
+fn verdict(output: &[u8]) -> CaseResult {
+    match serde_json::from_slice::<CaseOutput>(output) {
+        Ok(output) => output.result,
         Err(error) => Err(Stop::error(format!(
-            "the case's process sent no verdict: {error}"
+            "the result of the case's process cannot be read: {error}"
         ))),
     }
 }
 
-fn hung(timeout: Duration) -> Ran {
+fn hung(timeout: Duration) -> CaseResult {
     let timeout = humantime::format_duration(timeout);
     Err(Stop::Ended(
         Status::Hang,
@@ -204,7 +204,7 @@ fn program() -> io::Result<PathBuf> {
     }
 }
 
-/// A directory of the suite's own, which is gone with it.
+/// A temporary directory, removed when this is dropped.
 pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {

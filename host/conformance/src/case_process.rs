@@ -1,4 +1,4 @@
-//! A case's own process: it asks the plugin, which runs in a worker below it, and tells the suite what it found.
+//! A case's own process: it calls the plugin, which runs in a worker below it, and sends the suite its result.
 
 use std::{
     env,
@@ -11,15 +11,16 @@ use std::{
 use operator_loader::{die_with_parent, take_stdin};
 
 use super::{
-    case, child,
-    lab::Lab,
-    order::{Order, Told},
-    verdict::{Ran, Stop},
+    cases,
+    context::CaseContext,
+    process_pool,
+    protocol::{CaseInput, CaseOutput},
+    verdict::{CaseResult, Stop},
 };
 
 /// Runs a case if the arguments ask for it. `main` calls this before anything else.
 pub fn case_main(mut arguments: env::ArgsOs) -> Option<ExitCode> {
-    if arguments.nth(1)?.to_str()? != child::ARGUMENT {
+    if arguments.nth(1)?.to_str()? != process_pool::ARGUMENT {
         return None;
     }
     let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
@@ -36,19 +37,18 @@ fn judge(parent: Option<i32>) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // The worker does not inherit it.
     let mut suite = UnixStream::from(take_stdin()?);
-    let mut order = Vec::new();
-    suite.read_to_end(&mut order)?;
-    let order: Order = serde_json::from_slice(&order)?;
-    let ran = run(order);
-    suite.write_all(&serde_json::to_vec(&Told { ran })?)
+    let mut input = Vec::new();
+    suite.read_to_end(&mut input)?;
+    let result = run(serde_json::from_slice(&input)?);
+    suite.write_all(&serde_json::to_vec(&CaseOutput { result })?)
 }
 
-fn run(order: Order) -> Ran {
-    let id = order.case.clone();
-    let Some(case) = case::all().find(|case| case.id == id) else {
+fn run(input: CaseInput) -> CaseResult {
+    let id = input.case.clone();
+    let Some(case) = cases::all().find(|case| case.id == id) else {
         return Err(Stop::error(format!("there is no case {id}")));
     };
-    let lab = Lab::new(order)?;
-    catch_unwind(AssertUnwindSafe(|| (case.run)(&lab)))
+    let context = CaseContext::new(input)?;
+    catch_unwind(AssertUnwindSafe(|| (case.run)(&context)))
         .unwrap_or_else(|_| Err(Stop::error("the suite's own code panicked")))
 }
