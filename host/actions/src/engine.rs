@@ -111,9 +111,9 @@ impl Engine {
         loop {
             tokio::select! {
                 () = over(&mut ending) => break,
-                _ = ticks.tick() => turns.logged_turn(self.tick()).await,
+                _ = ticks.tick() => turns.logged_turn(Box::pin(self.tick())).await,
                 Some(assessment) = self.assessments.recv() => {
-                    turns.logged_turn(self.assess(&assessment)).await;
+                    turns.logged_turn(Box::pin(self.assess(&assessment))).await;
                 }
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
             }
@@ -202,11 +202,7 @@ impl Engine {
         };
         self.running.remove(&performed.subject);
         if performed.result.is_err() {
-            let last = self.memory.patience.get(&performed.id);
-            let length = last.map_or(PATIENCE, |last| (last.length * 2).min(LONGEST_PATIENCE));
-            let until = Instant::now() + length;
-            let patience = Patience { until, length };
-            self.memory.patience.insert(performed.id, patience);
+            self.hold_back(performed.id);
         } else {
             self.memory.patience.remove(&performed.id);
             if let Some(nudge) = self.nudges.get(&performed.subject) {
@@ -216,17 +212,21 @@ impl Engine {
         warn_of(performed.result.map(drop));
     }
 
+    /// It is tried again later, each time after twice as long.
+    fn hold_back(&mut self, id: ProposalId) {
+        let last = self.memory.patience.get(&id);
+        let length = last.map_or(PATIENCE, |last| (last.length * 2).min(LONGEST_PATIENCE));
+        let until = Instant::now() + length;
+        self.memory.patience.insert(id, Patience { until, length });
+    }
+
     /// What the task began is given up when its lease runs out.
     fn died(&mut self, error: &JoinError) {
-        for (subject, running) in self
-            .running
-            .extract_if(.., |_, running| running.task == error.id())
-        {
-            tracing::error!(
-                subject,
-                "carrying out {} ended by a defect: {error}",
-                running.id
-            );
+        let of_task = |_: &String, running: &mut Running| running.task == error.id();
+        let died: Vec<_> = self.running.extract_if(.., of_task).collect();
+        for (subject, Running { id, .. }) in died {
+            tracing::error!(subject, "carrying out {id} ended by a defect: {error}");
+            self.hold_back(id);
         }
     }
 
@@ -302,5 +302,30 @@ fn warn_of<T>(result: Result<T, ActError>) {
     match result {
         Ok(_) | Err(ActError::Refused(_) | ActError::Fault(_)) => {}
         Err(error) => tracing::warn!("{}", chain(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_dies_frees_its_own_subject_and_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}/operator.db", folder.path().display());
+        let store = Store::open(&url).await.expect("it opens");
+        let (_send, assessments) = mpsc::channel(1);
+        let mut engine = Engine::new(store, [], BTreeMap::new(), Arc::default(), assessments);
+        let dying = engine.tasks.spawn(async { panic!("a defect") }).id();
+        let lasting = engine.tasks.spawn(std::future::pending()).id();
+        for (subject, id, task) in [("dying", 1, dying), ("lasting", 2, lasting)] {
+            let id = ProposalId(id);
+            engine.running.insert(subject.into(), Running { id, task });
+        }
+        let ended = engine.tasks.join_next_with_id().await.expect("one ends");
+        engine.ended(ended);
+        assert_eq!(engine.running.keys().collect::<Vec<_>>(), ["lasting"]);
+        // It may die in the same way again.
+        assert!(engine.memory.patience.contains_key(&ProposalId(1)));
     }
 }

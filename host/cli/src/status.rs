@@ -40,7 +40,7 @@ pub(super) async fn run(json: Json, service: &Service, out: &Output) -> Result<E
 fn exit(daemons: &[KnownDaemon]) -> Exit {
     match daemons.iter().map(|daemon| daemon.health).max() {
         None | Some(DaemonHealth::Stale) => Exit::Unknown,
-        Some(DaemonHealth::InTrouble) => Exit::Violated,
+        Some(DaemonHealth::Unhealthy) => Exit::Violated,
         Some(DaemonHealth::Healthy) => Exit::Fine,
     }
 }
@@ -50,7 +50,7 @@ fn header(daemon: &KnownDaemon, now: Timestamp) -> String {
     let (word, style) = match daemon.health {
         DaemonHealth::Healthy => ("healthy", Style::new().green()),
         DaemonHealth::Stale => ("stale", Style::new().magenta()),
-        DaemonHealth::InTrouble => ("in trouble", Style::new().red().bold()),
+        DaemonHealth::Unhealthy => ("unhealthy", Style::new().red().bold()),
     };
     let left_out = match status.left_out {
         0 => String::new(),
@@ -175,11 +175,11 @@ mod tests {
 
     #[test]
     fn a_daemon_is_shown_with_its_loops() {
-        let known = daemon(DaemonHealth::InTrouble);
+        let known = daemon(DaemonHealth::Unhealthy);
         let now = Timestamp(62_000);
         assert_eq!(
             plain(&header(&known, now)),
-            "web-1:7 in trouble: version 0.1.0, since 1970-01-01T00:00:00.000Z, last seen 2s ago; 3 more loops are not listed\n"
+            "web-1:7 unhealthy: version 0.1.0, since 1970-01-01T00:00:00.000Z, last seen 2s ago; 3 more loops are not listed\n"
         );
         assert_eq!(
             plain(&loops(&known.status, now).render(None)),
@@ -189,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn trouble_counts_before_silence_and_no_daemon_is_unknown() {
-        use DaemonHealth::{Healthy, InTrouble, Stale};
+    fn unhealthy_counts_before_stale_and_no_daemon_is_unknown() {
+        use DaemonHealth::{Healthy, Stale, Unhealthy};
         let of = |all: &[DaemonHealth]| exit(&all.iter().copied().map(daemon).collect::<Vec<_>>());
         assert_eq!(of(&[]), Exit::Unknown);
         assert_eq!(of(&[Healthy]), Exit::Fine);
         assert_eq!(of(&[Healthy, Stale]), Exit::Unknown);
-        assert_eq!(of(&[Stale, InTrouble, Healthy]), Exit::Violated);
+        assert_eq!(of(&[Stale, Unhealthy, Healthy]), Exit::Violated);
     }
 }

@@ -17,7 +17,7 @@ pub struct DaemonStatus {
     pub started_at: Timestamp,
     /// When it last reported.
     pub seen_at: Timestamp,
-    /// Its loops; those in trouble first when some were left out.
+    /// Its loops; unhealthy ones first when some were left out.
     pub loops: Vec<LoopStatus>,
     /// How many loops were left out of a report that would be too long.
     pub left_out: usize,
@@ -66,7 +66,7 @@ impl LoopStatus {
     }
 
     /// Whether it is stalled, or its last turn failed.
-    pub fn is_in_trouble(&self) -> bool {
+    pub fn is_unhealthy(&self) -> bool {
         self.stalled_for_ms.is_some() || self.result == Some(TurnResult::Failed)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,7 @@ pub struct StallTickets {
     /// Label of the daemon: `host:pid`.
     daemon: String,
     /// The configured subjects, and `operator`, which stands for all of them.
-    subjects: Vec<SubjectConfig>,
+    subjects: Arc<[SubjectConfig]>,
     /// Names of the loops that it judges.
     judged: Vec<&'static str>,
     /// Subjects that have a ticket of this daemon.
@@ -59,25 +60,31 @@ impl StallTickets {
     /// Reads nothing while there is nothing to do, but for one sweep in a while.
     pub async fn update(&mut self, loops: &[LoopStatus]) -> Result<(), StoreError> {
         let is_due = self.swept.is_none_or(|at| at.elapsed() >= SWEEP);
-        for subject in self.subjects.clone() {
-            let of_it: Vec<_> = loops
+        let judged = || {
+            loops
                 .iter()
-                .filter(|one| self.is_of(one, &subject))
-                .collect();
-            let is_stalled = of_it.iter().any(|one| one.stalled_for_ms.is_some());
-            if is_stalled || is_due || self.open.contains(&subject.name) {
-                self.settle(&subject, &of_it).await?;
-            }
+                .filter(|one| self.judged.contains(&one.name.as_str()))
+        };
+        let stalled = judged().filter(|one| one.stalled_for_ms.is_some());
+        let mut to_settle: BTreeSet<_> = stalled.map(subject_of).collect();
+        to_settle.extend(self.open.iter().map(String::as_str));
+        let all = self.subjects.clone();
+        let subjects = all
+            .iter()
+            .filter(|one| is_due || to_settle.contains(one.name.as_str()));
+        let work: Vec<(_, Vec<_>)> = subjects
+            .map(|subject| {
+                let of_it = judged().filter(|one| subject_of(one) == subject.name);
+                (subject, of_it.collect())
+            })
+            .collect();
+        for (subject, of_it) in work {
+            self.settle(subject, &of_it).await?;
         }
         if is_due {
             self.swept = Some(Instant::now());
         }
         Ok(())
-    }
-
-    fn is_of(&self, one: &LoopStatus, subject: &SubjectConfig) -> bool {
-        let is_judged = self.judged.iter().any(|name| *name == one.name);
-        is_judged && one.subject.as_deref().unwrap_or(OPERATOR) == subject.name
     }
 
     async fn settle(
@@ -132,6 +139,11 @@ impl StallTickets {
         let daemons = self.store.daemons().await?;
         Ok(daemons.iter().map(DaemonStatus::label).collect())
     }
+}
+
+/// The subject that has the ticket of a loop.
+fn subject_of(one: &LoopStatus) -> &str {
+    one.subject.as_deref().unwrap_or(OPERATOR)
 }
 
 fn has_own(tickets: &[Ticket], verdicts: &Verdicts) -> bool {

@@ -30,15 +30,15 @@ pub enum DaemonHealth {
     /// It has not reported for a while: it is unknown whether it runs.
     Stale,
     /// A loop is stalled, or its last turn failed.
-    InTrouble,
+    Unhealthy,
 }
 
 impl DaemonHealth {
     fn of(status: &DaemonStatus, now: Timestamp) -> Self {
         if status.seen_at.until(now) > STALE {
             Self::Stale
-        } else if status.loops.iter().any(LoopStatus::is_in_trouble) {
-            Self::InTrouble
+        } else if status.loops.iter().any(LoopStatus::is_unhealthy) {
+            Self::Unhealthy
         } else {
             Self::Healthy
         }

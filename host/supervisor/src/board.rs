@@ -107,8 +107,7 @@ impl Entry {
     pub(crate) fn end_turn(&self, took: Duration, error: Option<&str>) -> bool {
         let mut state = locked(&self.state);
         let before = state.result;
-        let known = state.last_error.take();
-        state.last_error.clone_from(&known);
+        let known = state.last_error.clone();
         state.activity = LoopState::Waiting;
         state.since = Instant::now();
         state.finished_at = Some(Timestamp::now());

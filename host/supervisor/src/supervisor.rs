@@ -94,7 +94,7 @@ impl Supervised {
         let mut is_last = false;
         loop {
             let ended = self.once(start(Turns(self.entry.clone()))).await;
-            let is_stopping = *self.stop.borrow();
+            let is_stopping = self.is_stopping();
             let why = match ended {
                 Ended::ByItself if is_stopping => break,
                 Ended::ByItself => "ended unexpectedly".to_owned(),
@@ -124,6 +124,10 @@ impl Supervised {
             self.entry.restart();
         }
         self.entry.end();
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow() || self.stop.has_changed().is_err()
     }
 
     async fn once(&self, running: impl Future<Output = ()> + Send + 'static) -> Ended {

@@ -72,7 +72,7 @@ async fn a_loop_that_turns_is_well_and_ends_when_it_is_stopped() {
         .start(spec, move |turns| turning(turns, stop.clone()));
     tokio::time::sleep(PERIOD * 30).await;
     let status = lab.only();
-    assert!(!status.is_in_trouble(), "{status:?}");
+    assert!(!status.is_unhealthy(), "{status:?}");
     assert!(
         status.iterations >= 30 && status.restarts == 0,
         "{status:?}"
@@ -115,7 +115,7 @@ async fn a_loop_that_ends_unasked_is_started_again() {
         .start(LoopSpec::new("audit", PERIOD), |_| async {});
     tokio::time::sleep(Duration::from_secs(2)).await;
     let status = lab.only();
-    assert!(status.restarts >= 2 && status.is_in_trouble(), "{status:?}");
+    assert!(status.restarts >= 2 && status.is_unhealthy(), "{status:?}");
     assert_eq!(
         status.last_error.expect("one").message,
         "ended unexpectedly"
@@ -217,6 +217,20 @@ async fn a_loop_that_panics_at_shutdown_gets_one_more_start_to_finish_its_work()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sender_that_is_gone_is_a_shutdown() {
+    let mut lab = lab();
+    let stop = lab.stop.subscribe();
+    lab.supervisor
+        .start(LoopSpec::new("engine", PERIOD), move |turns| {
+            turning(turns, stop.clone())
+        });
+    tokio::time::sleep(PERIOD).await;
+    drop(lab.stop);
+    lab.supervisor.drained().await;
+    assert_eq!(lab.board.statuses()[0].restarts, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_error_is_reported_once() {
     let mut lab = lab();
     let seen: Arc<Mutex<Vec<Option<String>>>> = Arc::default();
@@ -236,7 +250,7 @@ async fn the_same_error_is_reported_once() {
     tokio::time::sleep(PERIOD).await;
     let status = lab.only();
     assert!(
-        status.is_in_trouble() && status.iterations == 5,
+        status.is_unhealthy() && status.iterations == 5,
         "{status:?}"
     );
     let news = seen.lock().expect("no panic").clone();

@@ -1,4 +1,4 @@
-use operator_model::{DaemonStatus, LoopState, TicketState};
+use operator_model::{LoopState, TicketState};
 use operator_store::TicketFilter;
 use tempfile::TempDir;
 

@@ -91,11 +91,11 @@ impl Reporter {
     }
 }
 
-/// Those in trouble stay.
+/// The unhealthy ones stay.
 fn shortened(mut loops: Vec<LoopStatus>) -> (Vec<LoopStatus>, usize) {
     let left_out = loops.len().saturating_sub(MOST_LOOPS);
     if left_out > 0 {
-        loops.sort_by_key(|one| !one.is_in_trouble());
+        loops.sort_by_key(|one| !one.is_unhealthy());
         loops.truncate(MOST_LOOPS);
     }
     (loops, left_out)
@@ -131,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_report_keeps_the_loops_in_trouble() {
+    fn a_long_report_keeps_the_unhealthy_loops() {
         let mut loops = vec![one(TurnResult::Ok); MOST_LOOPS + 5];
         loops.push(one(TurnResult::Failed));
         let (kept, left_out) = shortened(loops);
         assert_eq!((kept.len(), left_out), (MOST_LOOPS, 6));
-        assert!(kept[0].is_in_trouble());
+        assert!(kept[0].is_unhealthy());
     }
 
     #[test]
