@@ -258,7 +258,10 @@ async fn a_deadline_ends_what_the_plugin_has_started_too() {
 }
 
 #[tokio::test]
-#[allow(clippy::await_holding_lock, reason = "nothing else runs on this runtime")]
+#[allow(
+    clippy::await_holding_lock,
+    reason = "nothing else runs on this runtime"
+)]
 async fn in_process_a_call_past_its_deadline_keeps_the_thread_busy_until_it_ends() {
     let _machine = common::quiet_machine();
     let bench = Bench::new();
