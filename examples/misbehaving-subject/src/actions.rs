@@ -1,4 +1,4 @@
-//! What can be done to the synthetic subject: one harmless action, one with an inverse, one that is dangerous.
+//! The actions of the synthetic subject: a harmless one, one with an inverse, and a dangerous one.
 
 use std::{fs, sync::atomic::Ordering};
 
@@ -39,7 +39,7 @@ pub fn list() -> Vec<ActionDefinition> {
             mends: vec!["first".into(), "second".into()],
             ..define(
                 "mend",
-                "Removes observation_file, and with it what it reports.",
+                "Removes observation_file, and with it all violations.",
                 schema_for!(Nothing).to_value(),
                 Risk::Low,
             )
@@ -61,7 +61,7 @@ pub fn list() -> Vec<ActionDefinition> {
             dry_run: false,
             ..define(
                 "wipe",
-                "Claims to delete everything, and only says so.",
+                "Reports that it deleted everything, but has no effect.",
                 schema_for!(Nothing).to_value(),
                 Risk::High,
             )
@@ -69,7 +69,7 @@ pub fn list() -> Vec<ActionDefinition> {
     ]
 }
 
-/// Refuses what does not fit before anything is done; every effect is told.
+/// Rejects invalid parameters before any effect, and records every effect.
 pub fn run(subject: &Misbehaving, call: &Call) -> Result<ActionResult, Error> {
     let details = match call.action.as_str() {
         "mend" => {
@@ -87,12 +87,12 @@ pub fn run(subject: &Misbehaving, call: &Call) -> Result<ActionResult, Error> {
             Value::Null
         }
         other => {
-            let message = format!("there is no action `{other}`");
+            let message = format!("unknown action `{other}`");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
     };
     if !call.dry_run {
-        subject.tell(&format!(
+        subject.record_effect(&format!(
             "{} {} {}",
             call.action, call.params, call.idempotency_key
         ));

@@ -1,4 +1,4 @@
-//! What the plugin is told to be.
+//! The plugin's configuration.
 
 use std::path::PathBuf;
 
@@ -12,30 +12,30 @@ use crate::fault::{Fault, Place};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde", deny_unknown_fields, default)]
 pub struct Config {
-    /// How it is broken.
+    /// The fault.
     pub fault: Fault,
-    /// In which call.
+    /// The call with the fault.
     pub fault_in: Place,
-    /// While this file exists, it says how the plugin is broken: `FAULT` or `FAULT PLACE`, such as `segfault check`.
-    /// It stands above `fault` and `fault_in`.
+    /// While this file exists, its content replaces `fault` and `fault_in`. It is `FAULT` or `FAULT CALL`, such as
+    /// `segfault check`.
     #[schemars(extend("x-path" = "read"))]
     pub fault_file: Option<PathBuf>,
-    /// How many of those calls go well first, in each process.
+    /// This many of those calls succeed first, in each process.
     pub fault_after: u32,
-    /// What `check` reports: a JSON file with `violations`, `unknown`, `summary`, `slis` and `sources`, each as in the documents of
-    /// the API and each optional. It is read at every `observe`. A file that is not there means that all is well.
+    /// What `check` reports: a JSON file with `violations`, `unknown`, `summary`, `slis` and `sources`, each optional and
+    /// in the format of the API's documents. It is read at every `observe`. A missing file means that everything holds.
     #[schemars(extend("x-path" = "write"))]
     pub observation_file: Option<PathBuf>,
-    /// So many more violations, of `second`, each on a resource of its own.
+    /// This many additional violations of `second`, each on a different resource.
     pub violations: u32,
-    /// The observation is this much larger. Bytes.
+    /// Enlarges the observation by this many bytes.
     pub padding: usize,
-    /// `observe` and `invoke` take this long. Milliseconds.
+    /// Duration of `observe` and `invoke`. Milliseconds.
     pub latency_ms: u64,
-    /// Every effect adds a line here: `ACTION PARAMS IDEMPOTENCY_KEY`, `child PID`, or `dropped` at an end in good order.
+    /// Every effect adds a line here: `ACTION PARAMS IDEMPOTENCY_KEY`, `child PID`, or `dropped` at a graceful end.
     #[schemars(extend("x-path" = "write"))]
     pub effects_file: Option<PathBuf>,
-    /// Something to keep secret; the fault `leak` does not.
+    /// A secret, which the fault `leak` discloses.
     #[schemars(extend("x-secret" = true))]
     pub token: String,
 }

@@ -1,4 +1,4 @@
-//! The ways of being broken.
+//! The faults that can be switched on.
 
 use std::{
     env, fs,
@@ -17,71 +17,71 @@ use operator_plugin_api::{
     serde::Deserialize,
 };
 
-/// What the plugin does wrong.
+/// A fault of the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde", rename_all = "snake_case")]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
     /// Panics.
     Panic,
-    /// Answers with an error that trying again can mend.
+    /// Returns a retryable error.
     Error,
-    /// Refuses to do anything, and says that trying again can help.
+    /// Returns a retryable error of the kind `refused`.
     Refuse,
-    /// Answers with an error that holds the configured `token`, after printing it.
+    /// Prints the configured `token`, and returns an error that contains it.
     Leak,
     /// Ends the process with status 3.
     Exit,
-    /// Writes where no memory is.
+    /// Writes to unmapped memory.
     Segfault,
     /// Aborts the process.
     Abort,
-    /// Calls itself until the stack is full.
+    /// Recurses until the stack overflows.
     StackOverflow,
-    /// Computes for ever.
+    /// Loops forever.
     Spin,
-    /// Waits for ever.
+    /// Sleeps forever.
     Sleep,
-    /// Waits for a lock that it holds.
+    /// Waits for a lock that it already holds.
     Lock,
-    /// Allocates until there is no more.
+    /// Allocates until memory is exhausted.
     Allocate,
-    /// Answers with 200 MB (observe, check and invoke).
+    /// Returns 200 MB (observe, check and invoke).
     HugeAnswer,
-    /// Answers with something that is no JSON (observe).
+    /// Returns invalid JSON (observe).
     NotJson,
-    /// Answers with JSON of another shape (observe).
+    /// Returns JSON that does not match the schema (observe).
     WrongShape,
-    /// Prints 4 MB on standard output and as much on standard error, some of which looks like frames of a protocol.
+    /// Prints 4 MB each to standard output and standard error, partly in the format of protocol frames.
     Print,
-    /// Closes every descriptor that it did not open, then answers.
+    /// Closes every descriptor that it did not open, then returns.
     CloseFds,
-    /// Starts a child that outlives the call, adds `child PID` to the effects, and waits for ever.
+    /// Starts a child that outlives the call, records `child PID` as an effect, and sleeps forever.
     Child,
-    /// Writes a file in the home directory, tells so, and answers with the error if that is refused.
+    /// Writes a file in the home directory, prints the result, and returns the error if that fails.
     WriteHome,
-    /// Starts a shell, likewise.
+    /// Starts a shell, with the same reporting.
     StartShell,
-    /// Reads the password hashes of this machine, likewise.
+    /// Reads the password hashes of this machine, with the same reporting.
     ReadShadow,
-    /// Starts a process of its own, likewise.
+    /// Forks, with the same reporting.
     Fork,
-    /// Makes a Unix socket, likewise.
+    /// Creates a Unix socket, with the same reporting.
     UnixSocket,
-    /// Sets the mode of a system file to what it is, likewise.
+    /// Sets the mode of a system file to its current value, with the same reporting.
     ChangeMode,
-    /// Limits the size of its parent's files to nothing less than before, likewise.
+    /// Sets its parent's file size limit to unlimited, with the same reporting.
     LimitParent,
-    /// Crashes a moment after the call, on a thread of its own.
+    /// Crashes shortly after the call, on another thread.
     LateCrash,
     /// Reports an invariant that it does not declare (check).
     Undeclared,
-    /// Reports something else each time (check).
+    /// Reports something different each time (check).
     Fickle,
 }
 
-/// Where it does it.
+/// The call with the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde", rename_all = "snake_case")]
 pub enum Place {
@@ -93,12 +93,12 @@ pub enum Place {
     Drop,
 }
 
-/// What an answer of 200 MB is filled with.
+/// The size of a huge reply, in bytes.
 pub const HUGE: usize = 200 << 20;
 
 impl Fault {
-    /// Does it, as far as it is the same in every call. `tell` records an effect.
-    pub fn strike(self, token: &str, tell: impl Fn(&str)) -> Result<(), Error> {
+    /// Commits those faults that are the same in every call.
+    pub fn trigger(self, token: &str, record_effect: impl Fn(&str)) -> Result<(), Error> {
         match self {
             Self::Panic => panic!("told to panic"),
             Self::Error => {
@@ -125,16 +125,16 @@ impl Fault {
             Self::Print => print(),
             Self::CloseFds => close_fds(),
             Self::Child => {
-                start_child(tell);
+                start_child(record_effect);
                 sleep();
             }
-            Self::WriteHome => told("write_home", write_home())?,
-            Self::StartShell => told("start_shell", start_shell())?,
-            Self::ReadShadow => told("read_shadow", fs::read("/etc/shadow").map(drop))?,
-            Self::Fork => told("fork", fork_once())?,
-            Self::UnixSocket => told("unix_socket", unix_socket())?,
-            Self::ChangeMode => told("change_mode", change_mode())?,
-            Self::LimitParent => told("limit_parent", limit_parent())?,
+            Self::WriteHome => print_result("write_home", write_home())?,
+            Self::StartShell => print_result("start_shell", start_shell())?,
+            Self::ReadShadow => print_result("read_shadow", fs::read("/etc/shadow").map(drop))?,
+            Self::Fork => print_result("fork", fork_once())?,
+            Self::UnixSocket => print_result("unix_socket", unix_socket())?,
+            Self::ChangeMode => print_result("change_mode", change_mode())?,
+            Self::LimitParent => print_result("limit_parent", limit_parent())?,
             Self::LateCrash => drop(thread::spawn(|| {
                 thread::sleep(Duration::from_millis(20));
                 segfault();
@@ -203,7 +203,7 @@ fn print() {
 }
 
 unsafe extern "C" {
-    // The standard library's own types would notice that they are robbed.
+    // The standard library's types would detect that their descriptors are closed.
     safe fn close(fd: i32) -> i32;
 }
 
@@ -213,8 +213,8 @@ fn close_fds() {
     }
 }
 
-/// Prints what came of it.
-fn told(what: &str, result: io::Result<()>) -> Result<(), Error> {
+/// Prints the result of a fault.
+fn print_result(what: &str, result: io::Result<()>) -> Result<(), Error> {
     match &result {
         Ok(()) => println!("{what}: done"),
         Err(error) => println!("{what}: {error}"),
@@ -278,10 +278,10 @@ fn limit_parent() -> io::Result<()> {
     }
 }
 
-fn start_child(tell: impl Fn(&str)) {
+fn start_child(record_effect: impl Fn(&str)) {
     let child = Command::new("/bin/sleep").arg("3600").spawn();
     match child {
-        Ok(child) => tell(&format!("child {}", child.id())),
+        Ok(child) => record_effect(&format!("child {}", child.id())),
         Err(error) => eprintln!("no child: {error}"),
     }
 }

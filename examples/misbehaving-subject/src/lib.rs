@@ -1,5 +1,5 @@
-//! One plugin with a switch for every way of being broken. With every switch off it is an honest synthetic subject: it
-//! reports what a file tells it to report.
+//! A plugin with a switch for every fault. With every switch off it is a well-behaved synthetic subject, which reports the
+//! content of a file.
 
 mod actions;
 mod config;
@@ -27,16 +27,16 @@ use fault::{Fault, HUGE, Place};
 
 pub struct Misbehaving {
     config: Config,
-    /// How often the call of the fault was made.
+    /// How often the call with the fault was made.
     calls: AtomicU32,
     checks: AtomicU64,
     level: AtomicU32,
 }
 
-/// What the observation file holds, and what `check` makes its report of.
+/// The content of the observation file, from which `check` builds its report.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde", default)]
-pub struct Told {
+pub struct FileContent {
     violations: Vec<Violation>,
     unknown: Vec<Unknown>,
     summary: String,
@@ -48,10 +48,10 @@ pub struct Told {
 #[serde(crate = "operator_plugin_api::serde")]
 pub struct Data {
     /// Absent when the observation file could not be read.
-    told: Option<Told>,
+    file: Option<FileContent>,
     #[serde(default)]
     padding: String,
-    /// The fault under which it was made.
+    /// The fault that was active when it was created.
     #[serde(skip)]
     #[schemars(skip)]
     fault: Option<Fault>,
@@ -60,13 +60,13 @@ pub struct Data {
 impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.fault {
-            // Not through a string, which would be escaped for seconds.
+            // Not as a string, because escaping it takes seconds.
             Some(Fault::HugeAnswer) => raw(serializer, &format!("\"{}\"", "x".repeat(HUGE))),
-            Some(Fault::NotJson) => raw(serializer, "{\"told\": nonsense"),
+            Some(Fault::NotJson) => raw(serializer, "{\"file\": nonsense"),
             Some(Fault::WrongShape) => json!(["another", "shape"]).serialize(serializer),
             _ => {
                 let mut data = serializer.serialize_struct("Data", 2)?;
-                data.serialize_field("told", &self.told)?;
+                data.serialize_field("file", &self.file)?;
                 data.serialize_field("padding", &self.padding)?;
                 data.end()
             }
@@ -74,7 +74,7 @@ impl Serialize for Data {
     }
 }
 
-/// Writes text as it is, by the name under which `serde_json` knows its own `RawValue`.
+/// Writes text without escaping, through the private name of `serde_json`'s `RawValue`.
 fn raw<S: Serializer>(serializer: S, text: &str) -> Result<S::Ok, S::Error> {
     let token = "$serde_json::private::RawValue";
     let mut raw = serializer.serialize_struct(token, 1)?;
@@ -106,7 +106,7 @@ impl Subject for Misbehaving {
             ],
             slos: vec![Slo {
                 name: "latency".into(),
-                description: "Whatever the file says stays under a hundred.".into(),
+                description: "The latency in the file stays under a hundred.".into(),
                 sli: "latency_ms".into(),
                 objective: Objective::AtMost,
                 target: 100.0,
@@ -122,28 +122,36 @@ impl Subject for Misbehaving {
             checks: AtomicU64::new(0),
             level: AtomicU32::new(0),
         };
-        subject.break_in(Place::Create)?;
+        subject.apply_fault(Place::Create)?;
         Ok(subject)
     }
 
     fn observe(&self, _deadline: Deadline) -> Result<Observation<Data>, Error> {
-        let fault = self.break_in(Place::Observe)?;
+        let fault = self.apply_fault(Place::Observe)?;
         thread::sleep(Duration::from_millis(self.config.latency_ms));
-        let (told, error) = self.read_told();
-        let shown = told.as_ref();
+        let (file, error) = self.read_file();
+        let content = file.as_ref();
         let mut sources = vec![Source {
             name: "file".into(),
             error,
             took_ms: 0.0,
         }];
-        sources.extend(shown.into_iter().flat_map(|told| told.sources.clone()));
+        sources.extend(
+            content
+                .into_iter()
+                .flat_map(|content| content.sources.clone()),
+        );
         Ok(Observation {
             observed_at_ms: now_ms(),
-            summary: shown.map(|told| told.summary.clone()).unwrap_or_default(),
-            slis: shown.map(|told| told.slis.clone()).unwrap_or_default(),
+            summary: content
+                .map(|content| content.summary.clone())
+                .unwrap_or_default(),
+            slis: content
+                .map(|content| content.slis.clone())
+                .unwrap_or_default(),
             sources,
             data: Data {
-                told,
+                file,
                 padding: "x".repeat(self.config.padding),
                 fault: Some(fault),
             },
@@ -151,14 +159,14 @@ impl Subject for Misbehaving {
     }
 
     fn check(&self, observation: &Observation<Data>) -> CheckReport {
-        // `check` has no error to give; a fault that is one leaves an empty report.
-        let fault = self.break_in(Place::Check).unwrap_or(Fault::None);
-        let Some(told) = &observation.data.told else {
+        // `check` cannot return an error; such a fault results in the normal report.
+        let fault = self.apply_fault(Place::Check).unwrap_or(Fault::None);
+        let Some(file) = &observation.data.file else {
             return unreadable();
         };
         let mut report = CheckReport {
-            violations: told.violations.clone(),
-            unknown: told.unknown.clone(),
+            violations: file.violations.clone(),
+            unknown: file.unknown.clone(),
         };
         report
             .violations
@@ -182,12 +190,12 @@ impl Subject for Misbehaving {
     }
 
     fn actions(&self) -> Vec<ActionDefinition> {
-        let _ = self.break_in(Place::ListActions);
+        let _ = self.apply_fault(Place::ListActions);
         actions::list()
     }
 
     fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
-        let fault = self.break_in(Place::Invoke)?;
+        let fault = self.apply_fault(Place::Invoke)?;
         thread::sleep(Duration::from_millis(self.config.latency_ms));
         if fault == Fault::HugeAnswer {
             return Ok(ActionResult {
@@ -202,64 +210,64 @@ impl Subject for Misbehaving {
 
 impl Drop for Misbehaving {
     fn drop(&mut self) {
-        self.tell("dropped");
-        let _ = self.break_in(Place::Drop);
+        self.record_effect("dropped");
+        let _ = self.apply_fault(Place::Drop);
     }
 }
 
 impl Misbehaving {
-    /// Breaks, if this is the call to break in. Gives the fault that is in force for what the call itself has to do.
-    fn break_in(&self, place: Place) -> Result<Fault, Error> {
-        let (fault, fault_in) = self.fault_in_force()?;
+    /// Commits the fault if it belongs to this call. Returns the active fault, for those that the call itself implements.
+    fn apply_fault(&self, place: Place) -> Result<Fault, Error> {
+        let (fault, fault_in) = self.active_fault()?;
         if fault_in != place || self.calls.fetch_add(1, Ordering::Relaxed) < self.config.fault_after
         {
             return Ok(Fault::None);
         }
-        fault.strike(&self.config.token, |effect| self.tell(effect))?;
+        fault.trigger(&self.config.token, |effect| self.record_effect(effect))?;
         Ok(fault)
     }
 
-    fn fault_in_force(&self) -> Result<(Fault, Place), Error> {
+    fn active_fault(&self) -> Result<(Fault, Place), Error> {
         let text = self.config.fault_file.as_ref().map(fs::read_to_string);
         let Some(Ok(text)) = text else {
             return Ok((self.config.fault, self.config.fault_in));
         };
-        let wrong = |error: serde_json::Error| Error::new(ErrorKind::Config, error.to_string());
+        let invalid = |error: serde_json::Error| Error::new(ErrorKind::Config, error.to_string());
         let mut words = text.split_whitespace();
         let fault = words.next().unwrap_or("none");
         let place = words.next().unwrap_or("observe");
         Ok((
-            from_value(json!(fault)).map_err(wrong)?,
-            from_value(json!(place)).map_err(wrong)?,
+            from_value(json!(fault)).map_err(invalid)?,
+            from_value(json!(place)).map_err(invalid)?,
         ))
     }
 
-    /// What the observation file says, or why it cannot be read.
-    fn read_told(&self) -> (Option<Told>, Option<String>) {
+    /// The content of the observation file, or the error of reading it.
+    fn read_file(&self) -> (Option<FileContent>, Option<String>) {
         let Some(file) = &self.config.observation_file else {
-            return (Some(Told::default()), None);
+            return (Some(FileContent::default()), None);
         };
         let text = match fs::read_to_string(file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return (Some(Told::default()), None);
+                return (Some(FileContent::default()), None);
             }
             Err(error) => return (None, Some(error.to_string())),
         };
         match serde_json::from_str(&text) {
-            Ok(told) => (Some(told), None),
+            Ok(content) => (Some(content), None),
             Err(error) => (None, Some(error.to_string())),
         }
     }
 
-    /// Adds a line to the effects.
-    fn tell(&self, effect: &str) {
+    /// Appends a line to the effects file.
+    fn record_effect(&self, effect: &str) {
         let Some(file) = &self.config.effects_file else {
             return;
         };
         let opened = fs::OpenOptions::new().create(true).append(true).open(file);
-        let told = opened.and_then(|mut file| file.write_all(format!("{effect}\n").as_bytes()));
-        if let Err(error) = told {
+        let written = opened.and_then(|mut file| file.write_all(format!("{effect}\n").as_bytes()));
+        if let Err(error) = written {
             eprintln!("{}: {error}", file.display());
         }
     }

@@ -14,8 +14,12 @@ use operator_model::{
     Transition,
 };
 use operator_store::{Change, ProposalFilter, Store, StoreError};
+use operator_supervisor::Turns;
 use serde_json::json;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{Id, JoinError, JoinSet},
+};
 
 use super::{
     ActError, ActionContext, GateError, NewProposal, Shutdown, call,
@@ -26,8 +30,8 @@ use super::{
     undo,
 };
 
-/// Between two looks for what may begin.
-const TICK: Duration = Duration::from_millis(250);
+/// Between two searches for what may begin.
+pub const TICK: Duration = Duration::from_millis(250);
 /// Between two looks for what a dead process left behind.
 const SWEEP: Duration = Duration::from_secs(2);
 /// So many of the latest are looked through for what was left to be taken back.
@@ -49,14 +53,28 @@ struct Patience {
 pub struct Engine {
     stages: BTreeMap<String, ActionContext>,
     store: Store,
-    /// Ask for a look at once.
+    /// Request a cycle at once.
     nudges: BTreeMap<String, Arc<Notify>>,
-    /// Whether anybody needs looks.
-    wants_looks: Arc<AtomicBool>,
+    /// Whether assessments are needed.
+    wants_assessments: Arc<AtomicBool>,
+    assessments: mpsc::Receiver<Assessment>,
+    /// At most one for each subject.
+    running: BTreeMap<String, Running>,
+    tasks: JoinSet<Performed>,
+    memory: Memory,
+}
+
+/// A proposal that is being carried out, and the task that does it.
+struct Running {
+    id: ProposalId,
+    task: Id,
+}
+
+/// What the engine can do without: a restart forgets it.
+#[derive(Default)]
+struct Memory {
     /// What was held back, and until when it is left alone.
     patience: BTreeMap<ProposalId, Patience>,
-    /// At most one for each subject.
-    running: BTreeMap<String, ProposalId>,
     /// When this process last saw what an unproven proposal did.
     seen: BTreeMap<ProposalId, Timestamp>,
     /// Proposals for which an undoing was looked for.
@@ -65,12 +83,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// For these subjects. `wants_looks` says whether `run` has use for looks.
+    /// For these subjects. `wants_assessments` is true while the engine needs them.
     pub fn new(
         store: Store,
         stages: impl IntoIterator<Item = ActionContext>,
         nudges: BTreeMap<String, Arc<Notify>>,
-        wants_looks: Arc<AtomicBool>,
+        wants_assessments: Arc<AtomicBool>,
+        assessments: mpsc::Receiver<Assessment>,
     ) -> Self {
         let named = stages
             .into_iter()
@@ -79,43 +98,41 @@ impl Engine {
             stages: named.collect(),
             store,
             nudges,
-            wants_looks,
-            patience: BTreeMap::new(),
+            wants_assessments,
+            assessments,
             running: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            undone: BTreeSet::new(),
-            swept: None,
+            tasks: JoinSet::new(),
+            memory: Memory::default(),
         }
     }
 
-    /// Acts until `ending` says otherwise; calls that are under way are then finished.
-    pub async fn run(
-        mut self,
-        mut looks: tokio::sync::mpsc::Receiver<Assessment>,
-        mut ending: tokio::sync::watch::Receiver<Shutdown>,
-    ) {
-        let mut tasks = JoinSet::new();
+    /// Acts until `ending` is not `None`; calls that are under way are then finished. After a panic it can be run again: what
+    /// is being carried out goes on meanwhile.
+    pub async fn run(&mut self, turns: Turns, mut ending: watch::Receiver<Shutdown>) {
+        self.memory = Memory::default();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 () = over(&mut ending) => break,
-                _ = ticks.tick() => {
-                    if let Err(error) = self.tick(&mut tasks).await {
-                        tracing::warn!("{}", chain(&error));
-                    }
+                _ = ticks.tick() => turns.logged_turn(self.tick()).await,
+                Some(assessment) = self.assessments.recv() => {
+                    turns.logged_turn(self.assess(&assessment)).await;
                 }
-                Some(look) = looks.recv() => self.look(&look).await,
-                Some(ended) = tasks.join_next() => self.ended(ended),
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
             }
         }
-        while let Some(ended) = tasks.join_next().await {
+        while let Some(ended) = self.tasks.join_next_with_id().await {
             self.ended(ended);
         }
     }
 
-    async fn tick(&mut self, tasks: &mut JoinSet<Performed>) -> Result<(), StoreError> {
-        self.sweep().await?;
+    async fn tick(&mut self) -> Result<(), String> {
+        self.sweep().await.map_err(|error| chain(&error))?;
+        self.begin_approved().await.map_err(|error| chain(&error))
+    }
+
+    async fn begin_approved(&mut self) -> Result<(), StoreError> {
         let filter = ProposalFilter {
             subjects: self.stages.keys().cloned().collect(),
             states: vec![ProposalState::Approved, ProposalState::Completed],
@@ -124,7 +141,7 @@ impl Engine {
         };
         let found = self.store.proposals(&filter).await?;
         let unproven = found.iter().any(is_unproven);
-        self.wants_looks.store(unproven, Ordering::Relaxed);
+        self.wants_assessments.store(unproven, Ordering::Relaxed);
         let now = Timestamp::now();
         // The oldest first.
         for proposal in found
@@ -140,14 +157,15 @@ impl Engine {
             if expired && proposal.follows.is_none() {
                 self.lapse(proposal).await;
             } else {
-                self.begin(proposal, now, tasks);
+                self.begin(proposal, now);
             }
         }
         Ok(())
     }
 
     async fn lapse(&self, proposal: &Proposal) {
-        if self.running.get(&proposal.subject) == Some(&proposal.id) {
+        let running = self.running.get(&proposal.subject);
+        if running.is_some_and(|running| running.id == proposal.id) {
             return;
         }
         if let Some(stage) = self.stages.get(&proposal.subject) {
@@ -156,10 +174,11 @@ impl Engine {
     }
 
     /// One at a time on each subject, and only what its own process does not have to run.
-    fn begin(&mut self, proposal: &Proposal, now: Timestamp, tasks: &mut JoinSet<Performed>) {
+    fn begin(&mut self, proposal: &Proposal, now: Timestamp) {
         let id = proposal.id;
         let is_due = proposal.not_before.is_none_or(|at| at <= now);
         let is_left_alone = self
+            .memory
             .patience
             .get(&id)
             .is_some_and(|patience| patience.until > Instant::now());
@@ -170,8 +189,7 @@ impl Engine {
         let Some(stage) = self.stages.get(&proposal.subject).cloned() else {
             return;
         };
-        self.running.insert(proposal.subject.clone(), id);
-        tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             let result = stage.perform(id, None).await;
             told(compensate(&stage, id).await);
             Performed {
@@ -180,26 +198,25 @@ impl Engine {
                 result,
             }
         });
+        let task = task.id();
+        self.running
+            .insert(proposal.subject.clone(), Running { id, task });
     }
 
-    fn ended(&mut self, ended: Result<Performed, tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(Id, Performed), JoinError>) {
         let performed = match ended {
-            Ok(performed) => performed,
-            Err(error) => {
-                tracing::error!("a task that acts ended badly: {error}");
-                self.running.clear();
-                return;
-            }
+            Ok((_, performed)) => performed,
+            Err(error) => return self.died(&error),
         };
         self.running.remove(&performed.subject);
         if performed.result.is_err() {
-            let last = self.patience.get(&performed.id);
+            let last = self.memory.patience.get(&performed.id);
             let length = last.map_or(PATIENCE, |last| (last.length * 2).min(LONGEST_PATIENCE));
             let until = Instant::now() + length;
-            self.patience
-                .insert(performed.id, Patience { until, length });
+            let patience = Patience { until, length };
+            self.memory.patience.insert(performed.id, patience);
         } else {
-            self.patience.remove(&performed.id);
+            self.memory.patience.remove(&performed.id);
             if let Some(nudge) = self.nudges.get(&performed.subject) {
                 nudge.notify_one();
             }
@@ -207,11 +224,25 @@ impl Engine {
         told(performed.result.map(drop));
     }
 
+    /// What the task began is given up when its lease runs out.
+    fn died(&mut self, error: &JoinError) {
+        for (subject, running) in self
+            .running
+            .extract_if(.., |_, running| running.task == error.id())
+        {
+            tracing::error!(
+                subject,
+                "carrying out {} ended by a defect: {error}",
+                running.id
+            );
+        }
+    }
+
     async fn sweep(&mut self) -> Result<(), StoreError> {
-        if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
+        if self.memory.swept.is_some_and(|at| at.elapsed() < SWEEP) {
             return Ok(());
         }
-        self.swept = Some(Instant::now());
+        self.memory.swept = Some(Instant::now());
         for proposal in self.store.abandoned(Timestamp::now()).await? {
             call::give_up(&self.store, proposal.id).await?;
         }
@@ -232,7 +263,7 @@ impl Engine {
             let wants = proposal.state == ProposalState::NotVerified
                 || proposal.plan.on_failure == OnFailure::Compensate;
             let is_settled = proposal.settled.is_some();
-            if is_late || !wants || is_settled || !self.undone.insert(proposal.id) {
+            if is_late || !wants || is_settled || !self.memory.undone.insert(proposal.id) {
                 continue;
             }
             if let Some(stage) = self.stages.get(&proposal.subject) {
@@ -242,31 +273,30 @@ impl Engine {
         Ok(())
     }
 
-    async fn look(&mut self, look: &Assessment) {
-        let Some(stage) = self.stages.get(&look.subject).cloned() else {
-            return;
+    /// Takes an assessment into account for each proposal of its subject that is to be proven.
+    async fn assess(&mut self, assessment: &Assessment) -> Result<(), String> {
+        let Some(stage) = self.stages.get(&assessment.subject).cloned() else {
+            return Ok(());
         };
         let filter = ProposalFilter {
-            subjects: vec![look.subject.clone()],
+            subjects: vec![assessment.subject.clone()],
             states: vec![ProposalState::Completed],
             current: true,
             ..ProposalFilter::default()
         };
-        match self.store.proposals(&filter).await {
-            Ok(completed) => {
-                for proposal in completed.iter().filter(|one| is_unproven(one)) {
-                    let last = self.seen.insert(proposal.id, look.at);
-                    let gap = longest_gap(&stage);
-                    let goes_on = last.is_some_and(|last| last.until(look.from) <= gap);
-                    told(prove(&stage, proposal, look, goes_on).await);
-                }
-            }
-            Err(error) => tracing::warn!("{}", chain(&error)),
+        let completed = self.store.proposals(&filter).await;
+        let completed = completed.map_err(|error| chain(&error))?;
+        for proposal in completed.iter().filter(|one| is_unproven(one)) {
+            let last = self.memory.seen.insert(proposal.id, assessment.at);
+            let gap = longest_gap(&stage);
+            let goes_on = last.is_some_and(|last| last.until(assessment.from) <= gap);
+            told(prove(&stage, proposal, assessment, goes_on).await);
         }
+        Ok(())
     }
 }
 
-async fn over(ending: &mut tokio::sync::watch::Receiver<Shutdown>) {
+async fn over(ending: &mut watch::Receiver<Shutdown>) {
     let _ = ending.wait_for(|ending| *ending != Shutdown::None).await;
 }
 

@@ -11,7 +11,7 @@ mod proof;
 mod undo;
 
 pub use call::{Begun, give_up};
-pub use engine::{Engine, compensate};
+pub use engine::{Engine, TICK as ENGINE_PERIOD, compensate};
 pub use executor::{ActError, ActionContext, Shutdown};
 pub use gate::{
     GateError, NewProposal, approve, cancel, propose, propose_invalid, refuse, rulings, settle,

@@ -31,6 +31,7 @@ Golden files, in `conformance/` beside the plugin or in the folder of its crate:
   config.toml                   a configuration that create accepts; it must not name anything real
   healthy/*.json                observations without any violation or unknown
   violations/<invariant>.json   an observation that violates this invariant, for each one that the plugin declares
+An observation can be a patch of another one: {\"base\": \"healthy/a.json\", \"patch\": [...]}, with a JSON Patch (RFC 6902).
 
 Exit codes:
   0    every case passed or was skipped

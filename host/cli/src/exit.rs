@@ -9,11 +9,12 @@ use operator_service::SubjectHealth;
 pub enum Exit {
     /// Done; with `check`: every invariant holds.
     Fine,
-    /// `check`: an invariant is violated.
+    /// `check`: an invariant is violated. `status`: a loop is stalled or failing.
     Violated,
     /// The command line, the file or the environment is wrong; nothing was started.
     BadInput,
-    /// `check`: nothing is violated, but something is unknown, or a subject could not be observed.
+    /// `check`: nothing is violated, but something is unknown, or a subject could not be observed. `status`: no daemon is known
+    /// to run.
     Unknown,
     /// The operation failed.
     Failed,
@@ -27,9 +28,10 @@ pub enum Exit {
 pub(super) const HELP: &str = "\
 Exit codes:
   0    done; with `check`: every invariant holds
-  1    `check`: an invariant is violated
+  1    `check`: an invariant is violated; `status`: a loop of a daemon is stalled or failing
   2    the command line, the configuration file or the environment is wrong; nothing was started
-  3    `check`: nothing is violated, but something is unknown, or a subject could not be observed
+  3    `check`: nothing is violated, but something is unknown, or a subject could not be observed;
+       `status`: no daemon is known to run
   4    the operation failed
   5    a rule of the gate refused the action
   130  interrupted before it was done";

@@ -26,6 +26,7 @@ mod quarantine;
 mod report;
 mod run;
 mod signals;
+mod status;
 mod style;
 mod table;
 mod ticket;
@@ -61,6 +62,9 @@ pub struct Cli {
 enum Command {
     /// Watch the subjects until stopped; the same as no command
     Run,
+    /// Show the running daemons and how their loops are doing
+    #[command(after_help = status::HELP)]
+    Status(Json),
     /// Observe the subjects once, and show what was seen
     Observe(Json),
     /// Observe and check the subjects once; the exit code tells the verdict
@@ -147,7 +151,10 @@ fn run(cli: Cli, environment: &Environment, out: &Output) -> Result<Exit, Failur
 
 fn loaded(cli: &Cli, environment: &Environment, out: &Output) -> Result<Loaded, Failure> {
     let mut flags = cli.global.flags();
-    if matches!(cli.command, Some(Command::Tickets(_) | Command::Audit(_))) {
+    if matches!(
+        cli.command,
+        Some(Command::Tickets(_) | Command::Audit(_) | Command::Status(_))
+    ) {
         // There a subject is a filter, and what is kept outlives the subjects of the configuration.
         flags.subjects.clear();
     }
@@ -183,6 +190,7 @@ async fn dispatch(
     let person = person.unwrap_or("someone");
     match cli.command {
         None | Some(Command::Run) => daemon::run(service, out).await,
+        Some(Command::Status(json)) => status::run(json, &service, out).await,
         Some(Command::Observe(json)) => observe::run(json, &service, out).await,
         Some(Command::Check(json)) => check::run(json, &service, out).await,
         Some(Command::Actions(actions)) => {

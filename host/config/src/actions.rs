@@ -1,4 +1,4 @@
-//! What may be done to a subject, by whom, and how often; and the workflows that its people wrote down.
+//! The sections `actions` (the rules of the gate) and `workflows`.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use super::{
     value::{self, Wrong},
 };
 
-/// Whether everything that a subject's own rules name is there: a rule for an action that nobody has guards nothing. What the
-/// rules of all subjects name may be another subject's.
+/// Checks that every action exists that a subject's own rules name: a rule for an action that does not exist guards nothing. The
+/// rules for all subjects may name another subject's actions.
 pub fn check_names(
     subject: &SubjectConfig,
     actions: &[&str],
@@ -46,7 +46,7 @@ pub fn check_names(
     Faults(faults.collect()).or(())
 }
 
-/// Lays what a section says over the rules.
+/// Overrides the rules with those of a section.
 pub(super) fn rules(mut section: Section<'_>, rules: &mut ActionRules, reading: &mut Reading<'_>) {
     section.set("mode", &mut rules.mode, reading, value::mode);
     section.set("approve", &mut rules.approve, reading, value::approve);

@@ -1,4 +1,4 @@
-//! What holds where nobody says otherwise.
+//! The built-in defaults.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ pub const COMMENTED_DEFAULTS: &str = include_str!("default.toml");
 const DAY: Duration = Duration::from_hours(24);
 
 impl Config {
-    /// The configuration of someone who configures nothing.
+    /// The configuration without a file, variables or flags.
     pub fn built_in(environment: &Environment) -> Self {
         let state_dir = state_dir(environment);
         Self {
@@ -41,7 +41,7 @@ impl Config {
 }
 
 impl SubjectConfig {
-    /// A subject of which nothing but its name and its plugin is said.
+    /// A subject with the defaults for everything but its name and its plugin.
     pub fn new(name: impl Into<String>, plugin: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -91,3 +91,7 @@ fn plugin_dirs(environment: &Environment) -> Vec<PathBuf> {
     ];
     own.into_iter().chain(shared.map(PathBuf::from)).collect()
 }
+
+#[cfg(test)]
+#[path = "tests/defaults.rs"]
+mod tests;

@@ -60,8 +60,8 @@ impl Environment {
 
     /// A directory of the XDG base directory specification: the variable if it is absolute, else below the home.
     pub(super) fn base_directory(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
-        let said = self.get(variable).map(PathBuf::from);
-        said.filter(|path| path.is_absolute())
+        let path = self.get(variable).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
             .or_else(|| Some(PathBuf::from(self.get("HOME")?).join(below_home)))
     }
 }

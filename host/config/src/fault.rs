@@ -1,10 +1,10 @@
-//! What is wrong with a configuration, and where it was said.
+//! Mistakes in a configuration, and the origin of its values.
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use super::KeyPath;
 
-/// Where a value was said.
+/// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// Nowhere: it is built in, or the plugin's own default.
@@ -40,22 +40,22 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Where each setting that is not a default was said.
+/// Where each setting that is not a default was set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<KeyPath, Origin>);
 
 impl Origins {
-    /// Notes where a setting was said; a later layer replaces an earlier one.
+    /// Records where a setting was set; a later layer replaces an earlier one.
     pub fn note(&mut self, key: KeyPath, origin: Origin) {
         self.0.insert(key, origin);
     }
 
-    /// Where this very setting was said.
+    /// Where exactly this setting was set.
     pub fn of(&self, key: &KeyPath) -> Option<&Origin> {
         self.0.get(key)
     }
 
-    /// Where this setting, or the nearest table around it, was said.
+    /// Where this setting, or the nearest table around it, was set.
     pub fn around(&self, key: &KeyPath) -> Origin {
         let mut at = Some(key.clone());
         while let Some(key) = at {
@@ -71,7 +71,7 @@ impl Origins {
 /// One thing that is wrong, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where it was said.
+    /// Where it was set.
     pub origin: Origin,
     /// The setting; absent when the fault is not about one.
     pub key: Option<KeyPath>,

@@ -13,6 +13,7 @@ mod file;
 mod key;
 mod load;
 mod overlay;
+mod paths;
 mod plugin;
 mod schema;
 mod section;

@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
 pub struct Loaded {
     /// What the daemon runs by.
     pub config: Config,
-    /// Where each setting that is not a default was said.
+    /// Where each setting that is not a default was set.
     pub origins: Origins,
     /// The file that was read, if there is one.
     pub file: Option<PathBuf>,
@@ -31,7 +30,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Faults> 
         Ok(Some((path, text))) => layer(flags, environment, Some((&path, &text))),
         Ok(None) => layer(flags, environment, None),
         Err(unreadable) => {
-            // What else is wrong can be said all the same.
+            // The other layers are checked all the same.
             let others = layer(flags, environment, None).err().unwrap_or_default();
             Err(Faults([vec![unreadable], others.0].concat()))
         }
@@ -123,12 +122,7 @@ impl Draft {
         text: &str,
         environment: &Environment,
     ) -> Result<(), Faults> {
-        let mut reading = Reading {
-            path: Arc::from(path),
-            text,
-            origins: Origins::default(),
-            faults: Vec::new(),
-        };
+        let mut reading = Reading::new(path, text);
         file::apply(&mut self.config, environment, &mut reading).map_err(Faults::one)?;
         self.origins = reading.origins;
         self.faults = reading.faults;

@@ -10,7 +10,7 @@ use super::{
     value::{self, Parsed},
 };
 
-/// What was said on the command line, as it was typed. All of it is checked by [`super::load`].
+/// The global flags of the command line, as typed. [`super::load`] checks them all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--config`: the configuration file.
@@ -120,7 +120,7 @@ impl Draft {
     }
 }
 
-/// Variables that look like misspelt ones of ours. Not faults: a cluster manager sets `OPERATOR_...` variables of its own.
+/// Variables that resemble ours and may be misspelt. Not faults: cluster managers set `OPERATOR_...` variables, too.
 pub(super) fn misspelt(environment: &Environment) -> Vec<String> {
     let ours = VARIABLES.map(|name| name.trim_start_matches("OPERATOR_"));
     environment

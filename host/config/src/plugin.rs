@@ -109,7 +109,7 @@ impl<'a> Resolving<'a> {
         }
     }
 
-    /// Variables serve where nothing was said.
+    /// Variables are used where nothing else was set.
     fn take_variables(&mut self, table: Property<'a>, at: &KeyPath, environment: &Environment) {
         /// Deeper than any honest schema goes; ends those that contain themselves.
         const DEEPEST: usize = 8;

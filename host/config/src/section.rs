@@ -19,9 +19,23 @@ pub(super) struct Reading<'a> {
     pub(super) text: &'a str,
     pub(super) origins: Origins,
     pub(super) faults: Vec<Fault>,
+    /// Every key that the parser has looked for, whether the file has it or not.
+    #[cfg(test)]
+    pub(super) asked: std::collections::BTreeSet<KeyPath>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    pub(super) fn new(path: &Path, text: &'a str) -> Self {
+        Self {
+            path: Arc::from(path),
+            text,
+            origins: Origins::default(),
+            faults: Vec::new(),
+            #[cfg(test)]
+            asked: std::collections::BTreeSet::new(),
+        }
+    }
+
     /// The place of a byte of the file.
     pub(super) fn place(&self, byte: usize) -> Origin {
         let before = self.text.get(..byte).unwrap_or(self.text);
@@ -45,7 +59,7 @@ impl Reading<'_> {
 
 type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
 
-/// One table of the file. The keys that are asked of it are the keys that it knows.
+/// One table of the file. The keys that the parser looks for are the settings that there are.
 pub(super) struct Section<'a> {
     pub(super) at: KeyPath,
     /// Where the table itself was written.
@@ -64,6 +78,14 @@ impl<'a> Section<'a> {
         }
     }
 
+    fn ask(&mut self, key: &'static str, reading: &mut Reading<'_>) {
+        self.asked.push(key);
+        #[cfg(test)]
+        reading.asked.insert(self.at.join(key));
+        #[cfg(not(test))]
+        let _ = reading;
+    }
+
     /// The value of a key, parsed; none when it is absent or wrong.
     pub(super) fn take<T>(
         &mut self,
@@ -71,7 +93,7 @@ impl<'a> Section<'a> {
         reading: &mut Reading<'_>,
         parse: impl Fn(&DeValue<'_>) -> Parsed<T>,
     ) -> Option<T> {
-        self.asked.push(key);
+        self.ask(key, reading);
         let (written, value) = self.table.get_key_value(key)?;
         let path = self.at.join(key);
         match parse(value.get_ref()) {
@@ -106,7 +128,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         reading: &mut Reading<'_>,
     ) -> Option<Section<'a>> {
-        self.asked.push(key);
+        self.ask(key, reading);
         let entry = self.table.get_key_value(key)?;
         self.open(entry, reading)
     }
@@ -122,7 +144,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         reading: &mut Reading<'_>,
     ) -> Vec<Section<'a>> {
-        self.asked.push(key);
+        self.ask(key, reading);
         let Some((written, value)) = self.table.get_key_value(key) else {
             return Vec::new();
         };
@@ -178,7 +200,7 @@ impl<'a> Section<'a> {
         Some(Section::new(path, start, table))
     }
 
-    /// Refuses every key that nobody asked for.
+    /// Refuses every key that is not a setting.
     pub(super) fn finish(self, reading: &mut Reading<'_>) {
         for (key, _) in self.entries() {
             let name = key.get_ref().as_ref();

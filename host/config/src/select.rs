@@ -15,7 +15,7 @@ impl Draft {
         let subjects = &mut self.config.subjects;
         subjects.retain(|subject| plugin_name(&subject.plugin) == name);
         if subjects.is_empty() {
-            if let Err(wrong) = value::name(name) {
+            if let Err(wrong) = value::subject_name(name) {
                 self.faults.push(Fault {
                     origin: origin.clone(),
                     key: None,

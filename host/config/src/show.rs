@@ -1,4 +1,4 @@
-//! The effective configuration, for showing: every setting, its value, and who said so.
+//! The effective configuration, for showing: every setting, its value, and its origin.
 
 use std::{path::Path, time::Duration};
 
@@ -16,7 +16,7 @@ pub struct Shown {
     pub key: KeyPath,
     /// Its value, with `***` for what is secret. Durations and paths are text.
     pub value: Value,
-    /// Where it was said.
+    /// Where it was set.
     pub origin: Origin,
 }
 
@@ -112,15 +112,16 @@ fn rules(rules: &ActionRules) -> Vec<Setting> {
     settings.into_iter().chain(by_name).collect()
 }
 
-/// A workflow, on one line for each step.
-fn of_workflow(name: &str, workflow: &Workflow) -> Setting {
-    let steps: Vec<_> = workflow
-        .plan
-        .steps
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    at(["workflows", name, "steps"], json!(steps))
+/// A workflow; its steps are a list with a line for each.
+fn of_workflow(name: &str, workflow: &Workflow) -> [Setting; 3] {
+    let plan = &workflow.plan;
+    let steps: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
+    [
+        ("description", json!(workflow.description)),
+        ("on_failure", json!(plan.on_failure)),
+        ("steps", json!(steps)),
+    ]
+    .map(|(key, value)| at(["workflows", name, key], value))
 }
 
 /// Of the gate's rules, those alone that the subject has for itself.
@@ -156,7 +157,7 @@ fn of_subject(subject: &SubjectConfig, origins: &Origins) -> Vec<Setting> {
     let workflows = subject
         .workflows
         .iter()
-        .map(|(name, workflow)| of_workflow(name, workflow));
+        .flat_map(|(name, workflow)| of_workflow(name, workflow));
     settings
         .into_iter()
         .chain(invariants)

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::{
     InvariantOverride, KeyPath, SubjectConfig, actions,
-    file::Paths,
+    paths::Paths,
     section::{Reading, Section},
     value::{self, Wrong},
 };
@@ -34,7 +34,7 @@ fn subject(
     rules: &ActionRules,
     reading: &mut Reading<'_>,
 ) -> SubjectConfig {
-    if let Err(wrong) = value::name(name) {
+    if let Err(wrong) = value::subject_name(name) {
         reading.wrong(section.start, section.at.clone(), wrong);
     }
     let mut subject = SubjectConfig::new(name, "");

@@ -4,7 +4,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use operator_model::{Approve, Isolation, MaintenanceWindow, Mode, OnFailure, When};
+use operator_model::{Approve, Isolation, MaintenanceWindow, Mode, OPERATOR, OnFailure, When};
 use operator_plugin_api::{Risk, Severity};
 use serde_json::{Map, Value};
 use toml::de::DeValue;
@@ -351,6 +351,17 @@ pub(super) fn json(value: &DeValue<'_>) -> Parsed<Value> {
 }
 
 /// Names are shown in tables, on command lines and in URLs.
+/// Of a subject.
+pub(super) fn subject_name(subject: &str) -> Parsed<()> {
+    if subject == OPERATOR {
+        return Err(Wrong::new(
+            format!("the name {OPERATOR:?} is reserved for the tickets of the operator itself"),
+            "give the subject another name",
+        ));
+    }
+    name(subject)
+}
+
 pub(super) fn name(name: &str) -> Parsed<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !name.is_empty() && name.len() <= 64 && name.chars().all(fits) {

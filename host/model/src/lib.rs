@@ -4,6 +4,7 @@ mod assessment;
 mod audit;
 mod control;
 mod isolation;
+mod loops;
 mod nearest;
 mod property;
 mod proposal;
@@ -20,6 +21,7 @@ pub use assessment::Assessment;
 pub use audit::{AuditBreak, AuditEntry, AuditHead, ChainCheck, Record, hex};
 pub use control::{ALL_SUBJECTS, Control, GateView};
 pub use isolation::{Deadlines, Isolation};
+pub use loops::{DaemonStatus, LoopError, LoopState, LoopStatus, TurnResult, loop_id};
 pub use nearest::{nearest, suggestion};
 pub use property::Property;
 pub use proposal::{

@@ -1,14 +1,14 @@
-//! Telling a fault that comes and goes from one that comes or goes. Pure.
+//! Recognises a fault that comes and goes. Pure.
 
 use std::time::Duration;
 
 use operator_model::Timestamp;
 
-/// So many transitions within [`WINDOW`] are flapping: five times broken and whole again.
+/// This many transitions within [`WINDOW`] are flapping: five times broken and recovered.
 const LIMIT: usize = 10;
 /// How far back transitions count.
 const WINDOW: Duration = Duration::from_mins(30);
-/// Without a transition for so long, a ticket is calm.
+/// Without a transition for this long, a ticket is calm.
 pub(super) const CALM: Duration = Duration::from_mins(5);
 
 /// Notes a transition, keeping no more than are needed to judge.
@@ -18,7 +18,7 @@ pub(super) fn record(transitions: &mut Vec<Timestamp>, now: Timestamp) {
     transitions.drain(..surplus);
 }
 
-/// Whether the latest transitions lie so close together that people cannot follow.
+/// Whether the latest transitions lie too close together for people to follow.
 pub(super) fn is_flapping(transitions: &[Timestamp], now: Timestamp) -> bool {
     transitions.len() >= LIMIT && transitions[0] >= now.minus(WINDOW)
 }

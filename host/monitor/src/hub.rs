@@ -1,4 +1,4 @@
-//! What the monitor tells whoever listens: events as they happen, and each subject's latest status.
+//! Where the monitor's loops publish: events as they happen, and each subject's latest status.
 
 use std::{
     collections::BTreeMap,
@@ -8,16 +8,16 @@ use std::{
     },
 };
 
-use operator_model::{Assessment, Ticket, TicketEvent, Timestamp};
+use operator_model::{Assessment, Ticket, TicketChange, TicketEvent, Timestamp};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
 use super::Tally;
 
-/// So many events may wait for a slow listener before it misses some.
+/// At most this many events wait for a slow listener before it misses some.
 const BACKLOG: usize = 4096;
 
-/// Something that people want to hear of.
+/// An event that people are notified of.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -30,7 +30,7 @@ pub enum Event {
     },
     /// Something is wrong with the operator itself, such as a full disk.
     Trouble {
-        /// Whose cycle met it.
+        /// Whose loop met it; `operator` where it serves all subjects.
         subject: String,
         /// The whole chain, in one line.
         message: String,
@@ -66,8 +66,8 @@ pub struct Status {
 pub struct Hub {
     events: broadcast::Sender<Event>,
     statuses: Arc<Mutex<BTreeMap<String, Status>>>,
-    wants_looks: Arc<AtomicBool>,
-    looks: Option<mpsc::Sender<Assessment>>,
+    wants_assessments: Arc<AtomicBool>,
+    assessments: Option<mpsc::Sender<Assessment>>,
 }
 
 impl Default for Hub {
@@ -75,8 +75,8 @@ impl Default for Hub {
         Self {
             events: broadcast::channel(BACKLOG).0,
             statuses: Arc::default(),
-            wants_looks: Arc::default(),
-            looks: None,
+            wants_assessments: Arc::default(),
+            assessments: None,
         }
     }
 }
@@ -95,30 +95,46 @@ impl Hub {
             .clone()
     }
 
-    /// The same hub, which also hands out what every cycle said, as long as that is wanted.
+    /// The same hub, which also sends the assessment of every cycle, as long as they are wanted.
     #[must_use]
-    pub fn with_looks(mut self, looks: mpsc::Sender<Assessment>) -> Self {
-        self.looks = Some(looks);
+    pub fn with_assessments(mut self, assessments: mpsc::Sender<Assessment>) -> Self {
+        self.assessments = Some(assessments);
         self
     }
 
-    /// Says whether looks are wanted.
-    pub fn wants_looks(&self) -> &Arc<AtomicBool> {
-        &self.wants_looks
+    /// Whether assessments are wanted.
+    pub fn wants_assessments(&self) -> &Arc<AtomicBool> {
+        &self.wants_assessments
     }
 
-    /// Hands out a look if it is wanted. One that finds no room is missed; another one follows.
-    pub(super) fn show(&self, look: impl FnOnce() -> Assessment) {
-        if let Some(looks) = &self.looks
-            && self.wants_looks.load(Ordering::Relaxed)
+    /// Sends an assessment if it is wanted. One that finds no room is dropped; another one follows.
+    pub(super) fn assess(&self, assessment: impl FnOnce() -> Assessment) {
+        if let Some(assessments) = &self.assessments
+            && self.wants_assessments.load(Ordering::Relaxed)
         {
-            let _ = looks.try_send(look());
+            let _ = assessments.try_send(assessment());
         }
     }
 
-    /// Tells an event to whoever listens; nobody need to.
-    pub fn tell(&self, event: Event) {
+    /// Publishes an event to every listener, if there is any.
+    pub fn publish(&self, event: Event) {
         let _ = self.events.send(event);
+    }
+
+    /// Publishes what happened to tickets. `tickets` are the written ones, in the order of the changes.
+    pub(super) fn publish_changes(&self, changes: &[TicketChange], tickets: &[Ticket]) {
+        let events = changes.iter().filter_map(|change| match change {
+            TicketChange::Put { events, .. } => Some(events),
+            TicketChange::Drop(_) => None,
+        });
+        for (ticket, events) in tickets.iter().zip(events) {
+            if !events.is_empty() {
+                self.publish(Event::Ticket {
+                    ticket: Box::new(ticket.clone()),
+                    events: events.clone(),
+                });
+            }
+        }
     }
 
     pub(super) fn set_status(&self, status: Status) {

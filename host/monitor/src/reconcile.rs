@@ -17,12 +17,12 @@ use super::flap;
 /// How often a standing violation's message and evidence are written again.
 pub const REFRESH: Duration = Duration::from_secs(10);
 
-/// How an invariant is treated, after the operator's people have had their say.
+/// How an invariant is treated, with the configuration's overrides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Severity of a violation that names none.
     pub severity: Severity,
-    /// Whether `severity` was set by the operator's people, and so beats a violation's own.
+    /// Whether `severity` comes from the configuration, and so overrides a violation's own.
     pub severity_overridden: bool,
     /// How long a violation must last before its ticket opens.
     pub grace_period: Duration,
@@ -32,7 +32,7 @@ pub struct Policy {
     pub enabled: bool,
 }
 
-/// One violation, as a ticket will tell it.
+/// One violation, as a ticket records it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     /// How bad it is.
@@ -43,25 +43,27 @@ pub struct Finding {
     pub evidence: Value,
 }
 
-/// What one cycle found out. What it did not judge is unknown.
+/// The verdicts of one cycle. What it did not judge is unknown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdicts {
     /// What is broken.
     pub findings: BTreeMap<TicketKey, Finding>,
-    /// What could not be evaluated, and why. A key without a resource speaks for all resources.
+    /// What could not be evaluated, and why. A key without a resource stands for all resources.
     pub unknown: BTreeMap<TicketKey, String>,
+    /// What nothing judges any more, and why: its ticket is resolved.
+    pub retired: BTreeMap<TicketKey, &'static str>,
     /// Names of the invariants that were judged in this cycle.
     pub judged: BTreeSet<String>,
     /// Whether these are all the invariants that there are.
     pub is_whole: bool,
 }
 
-/// What one cycle found out about one ticket.
+/// The verdict of one cycle on one ticket.
 enum Verdict<'a> {
     Violated(&'a Finding),
     Holds,
     Unknown,
-    /// Nobody judges it any more, for this reason.
+    /// Nothing judges it any more, for this reason.
     Retired(&'static str),
 }
 
@@ -75,6 +77,9 @@ impl Verdicts {
                 return Verdict::Retired("the plugin no longer declares this invariant");
             }
             _ => {}
+        }
+        if let Some(why) = self.retired.get(key) {
+            return Verdict::Retired(why);
         }
         if let Some(finding) = self.findings.get(key) {
             return Verdict::Violated(finding);
@@ -99,7 +104,7 @@ impl Verdicts {
     }
 }
 
-/// What `reconcile` goes by, beside the verdicts.
+/// What `reconcile` needs in addition to the verdicts.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
     /// Name of the subject.
@@ -111,7 +116,7 @@ pub struct Rules<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// None for an invariant that has no policy; of those nothing is known.
+    /// None for an invariant that has no policy: it is unknown.
     fn step(&self, key: &TicketKey, now: Timestamp) -> Option<Step<'a>> {
         let policy = self.policies.get(&key.invariant)?;
         Some(Step { now, policy })
@@ -166,7 +171,7 @@ fn latest_resolved<'a>(
         .max_by_key(|ticket| ticket.resolved_at)
 }
 
-/// A ticket that nobody judges any more is over, unless a person holds it.
+/// A ticket that nothing judges any more is over, unless a person holds it.
 fn retire(ticket: &Ticket, why: &str, now: Timestamp) -> Option<TicketChange> {
     if ticket.held.is_some() {
         return None;
@@ -215,7 +220,7 @@ impl Step<'_> {
         };
         ticket.state = TicketState::Pending;
         ticket.violated_since = self.now;
-        self.tell(&mut ticket, finding);
+        self.describe(&mut ticket, finding);
         let mut events = vec![self.event(EventKind::Seen, &finding.message)];
         if self.policy.grace_period.is_zero() {
             self.open(&mut ticket, &mut events);
@@ -249,7 +254,7 @@ impl Step<'_> {
     fn violated(&self, ticket: &Ticket, finding: &Finding) -> Option<TicketChange> {
         let mut next = ticket.clone();
         let mut events = Vec::new();
-        self.tell(&mut next, finding);
+        self.describe(&mut next, finding);
         if next.severity != ticket.severity && ticket.state != TicketState::Pending {
             let note = format!("{} -> {}", ticket.severity.as_str(), next.severity.as_str());
             events.push(self.event(EventKind::SeverityChanged, &note));
@@ -349,7 +354,7 @@ impl Step<'_> {
         }
     }
 
-    fn tell(&self, ticket: &mut Ticket, finding: &Finding) {
+    fn describe(&self, ticket: &mut Ticket, finding: &Finding) {
         ticket.severity = finding.severity;
         ticket.message.clone_from(&finding.message);
         ticket.evidence.clone_from(&finding.evidence);

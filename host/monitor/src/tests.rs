@@ -1,4 +1,4 @@
-//! The life of tickets, as examples and as laws.
+//! The life of tickets, as examples and as properties.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ struct World {
     tickets: Vec<Ticket>,
     policies: BTreeMap<String, Policy>,
     now: Timestamp,
-    told: Vec<EventKind>,
+    events: Vec<EventKind>,
 }
 
 impl World {
@@ -48,7 +48,7 @@ impl World {
                 .chain([("node_down".to_owned(), policy)])
                 .collect(),
             now: Timestamp(1_000_000_000),
-            told: Vec::new(),
+            events: Vec::new(),
         }
     }
 
@@ -62,15 +62,15 @@ impl World {
         reconcile(&self.tickets, &verdicts, rules, self.now)
     }
 
-    /// One cycle, so many seconds after the last one.
+    /// One cycle, this many seconds after the last one.
     fn cycle(&mut self, after_s: u64, outcome: &CycleOutcome) -> &mut Self {
         self.now = self.now.plus(Duration::from_secs(after_s));
-        self.told.clear();
+        self.events.clear();
         for change in self.changes(outcome) {
             match change {
                 TicketChange::Drop(id) => self.tickets.retain(|ticket| ticket.id != id),
                 TicketChange::Put { mut ticket, events } => {
-                    self.told.extend(events.iter().map(|event| event.kind));
+                    self.events.extend(events.iter().map(|event| event.kind));
                     if ticket.id == TicketId(0) {
                         let highest = self.tickets.iter().map(|t| t.id.0).max().unwrap_or(0);
                         ticket.id = TicketId(highest + 1);
@@ -140,10 +140,10 @@ fn without_a_grace_period_a_ticket_opens_and_resolves_at_once() {
     let mut world = World::new(0, 0);
     world.cycle(0, &broken());
     assert_eq!(world.state(), TicketState::Open);
-    assert_eq!(world.told, [EventKind::Seen, EventKind::Opened]);
+    assert_eq!(world.events, [EventKind::Seen, EventKind::Opened]);
     world.cycle(1, &whole());
     assert_eq!(world.state(), TicketState::Resolved);
-    assert_eq!(world.told, [EventKind::Resolved]);
+    assert_eq!(world.events, [EventKind::Resolved]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_relapse_makes_a_recovering_ticket_open_without_a_new_grace_period() {
     world.cycle(0, &broken()).cycle(30, &broken());
     world.cycle(1, &whole()).cycle(1, &broken());
     assert_eq!(world.state(), TicketState::Open);
-    assert_eq!(world.told, [EventKind::Relapsed]);
+    assert_eq!(world.events, [EventKind::Relapsed]);
     assert_eq!(world.ticket().occurrences, 1);
 }
 
@@ -250,7 +250,7 @@ fn a_fault_that_returns_soon_reopens_its_ticket_and_counts() {
     let first_seen = world.ticket().first_seen;
     world.cycle(REOPEN.as_secs(), &broken());
     assert_eq!(world.tickets.len(), 1);
-    assert_eq!(world.told, [EventKind::Seen, EventKind::Reopened]);
+    assert_eq!(world.events, [EventKind::Seen, EventKind::Reopened]);
     assert_eq!(world.ticket().occurrences, 2);
     assert_eq!(world.ticket().first_seen, first_seen);
 }
@@ -310,7 +310,7 @@ fn a_ticket_that_comes_and_goes_flaps_and_resolves_once_it_is_calm() {
     world.cycle(1, &whole());
     assert_eq!(world.state(), TicketState::Resolved);
     assert_eq!(
-        world.told,
+        world.events,
         [EventKind::FlappingStopped, EventKind::Resolved]
     );
 }
@@ -353,7 +353,7 @@ fn a_changed_severity_is_told() {
             unknown: vec![],
         }),
     );
-    assert_eq!(world.told, [EventKind::SeverityChanged]);
+    assert_eq!(world.events, [EventKind::SeverityChanged]);
     assert_eq!(world.ticket().severity, Severity::Info);
 }
 
@@ -486,10 +486,10 @@ fn a_flapping_ticket_is_quiet() {
     assert!(world.ticket().flapping);
     world.cycle(10, &broken());
     assert_eq!(world.state(), TicketState::Open);
-    assert_eq!(world.told, []);
+    assert_eq!(world.events, []);
     world.cycle(10, &whole());
     assert_eq!(world.state(), TicketState::Recovering);
-    assert_eq!(world.told, []);
+    assert_eq!(world.events, []);
 }
 
 #[test]
@@ -528,7 +528,7 @@ fn any_outcome() -> impl Strategy<Value = CycleOutcome> {
 
 proptest! {
     #[test]
-    fn laws_of_reconciliation(
+    fn properties_of_reconciliation(
         grace in 0_u64..40,
         keep in 0_u64..40,
         cycles in proptest::collection::vec((1_u64..400, any_outcome()), 1..60),

@@ -16,11 +16,13 @@ pub const PLUGIN_FAILING: &str = "operator.plugin_failing";
 /// An invariant has been unknown for too long; its resource is the invariant.
 pub const INVARIANT_UNKNOWN: &str = "operator.invariant_unknown";
 
-/// An action left something behind at which no person has looked; its resource is the proposal.
+/// An action left something behind that no person has settled; its resource is the proposal.
 pub const ACTION_UNSETTLED: &str = "operator.action_unsettled";
+/// A loop of a daemon has not turned for too long; its resource is the loop and the daemon. No cycle judges it.
+pub const LOOP_STALLED: &str = "operator.loop_stalled";
 
 /// The host's own invariants: name, severity, and what a breach means.
-pub const OWN: [(&str, Severity, &str); 4] = [
+pub const OWN: [(&str, Severity, &str); 5] = [
     (
         UNOBSERVABLE,
         Severity::Critical,
@@ -29,7 +31,7 @@ pub const OWN: [(&str, Severity, &str); 4] = [
     (
         PLUGIN_FAILING,
         Severity::Critical,
-        "The plugin answers in time and as its contract says. While it does not, nothing is known and nothing resolves.",
+        "The plugin answers in time and keeps its contract. While it does not, nothing is known and nothing resolves.",
     ),
     (
         INVARIANT_UNKNOWN,
@@ -39,8 +41,14 @@ pub const OWN: [(&str, Severity, &str); 4] = [
     (
         ACTION_UNSETTLED,
         Severity::Critical,
-        "It is known what every action did, and it helped. Otherwise a person must look, and `operator actions settle` says \
-         that one has. The resource is the proposal.",
+        "The outcome of every action is known, and it helped. Otherwise a person must examine the subject, and record that with \
+         `operator actions settle`. The resource is the proposal.",
+    ),
+    (
+        LOOP_STALLED,
+        Severity::Critical,
+        "Every loop of the daemon turns; `operator status` lists them. The resource is the loop and its daemon. For loops that \
+         serve all subjects, the subject is `operator`.",
     ),
 ];
 
@@ -49,13 +57,13 @@ pub const OWN: [(&str, Severity, &str); 4] = [
 pub enum CycleOutcome {
     /// Observed and judged.
     Judged(CheckReport),
-    /// The plugin says that the subject cannot be observed.
+    /// The plugin reports that the subject cannot be observed.
     Unobservable(String),
     /// The plugin itself failed.
     PluginFailing(String),
 }
 
-/// How every invariant of a subject is treated: the author's word, overridden by the configuration.
+/// How every invariant of a subject is treated: what the plugin's author declares, overridden by the configuration.
 pub fn policies(
     descriptor: Option<&Descriptor>,
     subject: &SubjectConfig,
@@ -110,7 +118,7 @@ fn overridden(policy: &Policy, change: &InvariantOverride) -> Policy {
     }
 }
 
-/// What a cycle's outcome says of every invariant.
+/// The verdict of a cycle's outcome on every invariant.
 pub fn verdicts(outcome: &CycleOutcome, policies: &BTreeMap<String, Policy>) -> Verdicts {
     match outcome {
         CycleOutcome::Judged(report) => judged(report, policies),
@@ -127,7 +135,7 @@ pub fn verdicts(outcome: &CycleOutcome, policies: &BTreeMap<String, Policy>) -> 
             );
             verdicts
         }
-        // Whether the subject could be observed is not known while nobody looks.
+        // Without an observation it is unknown whether the subject could be observed.
         CycleOutcome::PluginFailing(why) => {
             let mut verdicts = Verdicts::default();
             verdicts.judged.insert(PLUGIN_FAILING.to_owned());
@@ -151,7 +159,7 @@ pub fn left_behind(
     verdicts.judged.insert(ACTION_UNSETTLED.to_owned());
     for proposal in unsettled {
         let message = format!(
-            "{} {} is {}: {}; when you have looked: `operator actions settle {}`",
+            "{} {} is {}: {}; when you have examined the subject: `operator actions settle {}`",
             proposal.id,
             proposal.calls(),
             proposal.state.as_str(),
@@ -173,7 +181,11 @@ impl Verdicts {
 
 fn judged(report: &CheckReport, policies: &BTreeMap<String, Policy>) -> Verdicts {
     let mut verdicts = Verdicts {
-        judged: policies.keys().cloned().collect(),
+        judged: policies
+            .keys()
+            .filter(|name| *name != LOOP_STALLED)
+            .cloned()
+            .collect(),
         is_whole: true,
         ..Verdicts::default()
     };
@@ -224,7 +236,7 @@ fn violated(verdicts: &mut Verdicts, violation: &Violation, policy: &Policy) {
 /// The plugin breaks its contract. What else it reported counts all the same.
 fn undeclared(verdicts: &mut Verdicts, name: &str, policies: &BTreeMap<String, Policy>) {
     let message = format!(
-        "check reported on `{}`, which is no invariant that the plugin declares; this is a defect of the plugin",
+        "check reported on `{}`, which is not an invariant that the plugin declares; this is a defect of the plugin",
         bounded(name, LONGEST_RESOURCE)
     );
     own_finding(
@@ -251,7 +263,7 @@ const LONGEST_MESSAGE: usize = 2_000;
 /// Longer resources are cut. Characters.
 const LONGEST_RESOURCE: usize = 500;
 
-/// A key as tickets have it: an empty resource is no resource.
+/// A key as tickets have it: an empty resource counts as none.
 fn key(invariant: &str, resource: Option<&str>) -> TicketKey {
     let resource = resource.filter(|resource| !resource.is_empty());
     let resource = resource.map(|resource| bounded(resource, LONGEST_RESOURCE));

@@ -1,4 +1,4 @@
-//! One subject's loop: observe, check, reconcile, write, tell.
+//! One subject's loop: observe, check, reconcile, write, publish.
 
 use std::{
     collections::BTreeMap,
@@ -16,17 +16,18 @@ use operator_model::{
 use operator_plugin_api::Descriptor;
 use operator_store::{Applied, Quarantined, Store, StoreError, SubjectState};
 use operator_subject::SubjectError;
+use operator_supervisor::Turns;
 use tokio::{
     sync::{Notify, watch},
     time::MissedTickBehavior,
 };
 
 use super::{
-    CycleOutcome, Event, Hub, Policy, Rules, Status, Verdicts, is_own, left_behind, policies,
-    reconcile, tally, verdicts,
+    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Status, Verdicts, is_own, left_behind,
+    policies, reconcile, tally, verdicts,
 };
 
-/// A plugin that dies so often, without one good cycle in between, is quarantined. With the loader's backoff this takes
+/// A plugin that dies this many times without a good cycle in between is quarantined. With the loader's backoff this takes
 /// about two minutes.
 const DEATHS_TO_QUARANTINE: u32 = 10;
 /// Between two attempts to start a plugin that cannot be started; doubled each time.
@@ -34,14 +35,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Between two lines about the same trouble.
 const TROUBLE_AGAIN: Duration = Duration::from_mins(1);
-/// How often a cycle's changes are worked out anew when somebody else changed the tickets meanwhile.
+/// How often a cycle's changes are computed again when another process changed the tickets meanwhile.
 const ATTEMPTS: usize = 5;
 
 /// A connection in the making.
 pub type Starting =
     Pin<Box<dyn Future<Output = Result<(Arc<Descriptor>, Observer), SubjectError>> + Send>>;
 
-/// How to get at a subject, in two steps: between them the plugin file is known and none of its code has run.
+/// How to connect to a subject, in two steps: between them the plugin file is known and none of its code has run.
 pub struct Connect {
     /// Examines the plugin file.
     pub open: Box<dyn Fn() -> Result<Plugin, LoadError> + Send + Sync>,
@@ -53,17 +54,17 @@ pub struct Connect {
 pub struct Watch {
     /// How it is watched.
     pub config: SubjectConfig,
-    /// How to get at it; asked again at every cycle while it fails.
+    /// How to connect to it; used again at every cycle while it fails.
     pub connect: Connect,
     /// Where its tickets are.
     pub store: Store,
     /// Where it reports.
     pub hub: Hub,
-    /// Asks for a cycle at once.
+    /// Requests a cycle at once.
     pub nudge: Arc<Notify>,
 }
 
-/// What a loop remembers between its cycles.
+/// The state of a loop between its cycles.
 #[derive(Default)]
 struct Memory {
     plugin: Option<Arc<Plugin>>,
@@ -76,12 +77,14 @@ struct Memory {
     pause: Option<Pause>,
     cycles: u64,
     late: u64,
-    /// What was last told of the operator itself, and when.
+    /// Whether a cycle has run since the loop started.
+    is_warm: bool,
+    /// The trouble last reported, and when.
     trouble: Option<(String, Instant)>,
 }
 
 impl Memory {
-    /// Of a loop that has not looked yet: only the host's own invariants are known.
+    /// Before the first cycle only the host's own invariants are known.
     fn new(config: &SubjectConfig) -> Self {
         Self {
             policies: policies(None, config),
@@ -110,9 +113,9 @@ impl Pause {
 }
 
 impl Watch {
-    /// Runs cycles until `stop` turns true; the cycle in hand is finished. The plugin is ended in good order.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut memory = Memory::new(&self.config);
+    /// Runs cycles until `stop` turns true; a cycle under way is finished. The plugin is shut down.
+    pub async fn run(self, turns: Turns, mut stop: watch::Receiver<bool>) {
+        let mut memory = self.memory();
         let mut ticks = tokio::time::interval(self.config.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut due = Instant::now();
@@ -125,18 +128,30 @@ impl Watch {
                 }
                 () = self.nudge.notified() => {}
             }
-            self.cycle(&mut memory).await;
+            // A failed cycle has been published as trouble.
+            turns.turn(self.cycle(&mut memory)).await;
         }
         if let Some(observer) = memory.observer {
             observer.shutdown().await;
         }
     }
 
-    async fn cycle(&self, memory: &mut Memory) {
+    /// After a restart the counts go on.
+    fn memory(&self) -> Memory {
+        let statuses = self.hub.statuses();
+        let last = statuses.get(&self.config.name);
+        Memory {
+            cycles: last.map_or(0, |status| status.cycles),
+            late: last.map_or(0, |status| status.late),
+            ..Memory::new(&self.config)
+        }
+    }
+
+    async fn cycle(&self, memory: &mut Memory) -> Result<(), String> {
         let started = Instant::now();
         let from = Timestamp::now();
         let refreshed = self.refresh(memory).await;
-        let (outcome, observed) = self.look(memory).await;
+        let (outcome, observed) = self.observe(memory).await;
         let mut verdicts = verdicts(&outcome, &memory.policies);
         if let Some(state) = &memory.state {
             left_behind(&mut verdicts, &state.unsettled, &memory.policies);
@@ -145,12 +160,13 @@ impl Watch {
             Ok(()) => self.settle(memory, &verdicts, observed.as_ref()).await,
             Err(error) => Err(error),
         };
-        match settled {
-            Ok(()) => memory.trouble = None,
-            Err(error) => self.trouble(memory, &error),
+        let result = settled.map_err(|error| self.trouble(memory, &error));
+        if result.is_ok() {
+            memory.trouble = None;
         }
         self.hub
-            .show(|| look(&self.config.name, from, &outcome, &verdicts));
+            .assess(|| assessment(&self.config.name, from, &outcome, &verdicts));
+        memory.is_warm = true;
         memory.cycles += 1;
         self.hub.set_status(Status {
             subject: self.config.name.clone(),
@@ -166,10 +182,11 @@ impl Watch {
                 CycleOutcome::Unobservable(why) | CycleOutcome::PluginFailing(why) => why,
             },
         });
+        result
     }
 
     /// Observes and checks, unless the plugin may not be started.
-    async fn look(&self, memory: &mut Memory) -> (CycleOutcome, Option<Observed>) {
+    async fn observe(&self, memory: &mut Memory) -> (CycleOutcome, Option<Observed>) {
         let observer = match self.observer(memory).await {
             Ok(observer) => observer,
             Err(why) => return (CycleOutcome::PluginFailing(why), None),
@@ -231,29 +248,29 @@ impl Watch {
                 }
                 // The file may be fixed before the next attempt.
                 memory.plugin = None;
-                Err(pause(memory, told(&error)))
+                Err(pause(memory, with_fix_of(&error)))
             }
         }
     }
 
-    /// Tells a subject that cannot be observed from a plugin that fails.
+    /// Distinguishes a subject that cannot be observed from a plugin that fails.
     async fn failed(&self, memory: &mut Memory, error: &CallError) -> CycleOutcome {
-        // A pause is told as what it comes after: how long it still lasts would be stale in a ticket.
-        let told = match error {
+        // A pause is reported as its cause: how long it still lasts would be stale in a ticket.
+        let cause = match error {
             CallError::BackingOff { after, .. } => after,
             error => error,
         };
         if error.is_subjects_fault() {
             memory.deaths = 0;
-            return CycleOutcome::Unobservable(told.to_string());
+            return CycleOutcome::Unobservable(cause.to_string());
         }
         self.count_death(memory, error).await;
         if matches!(error, CallError::Load(_)) {
-            // The private copy is gone or spoilt; the file is examined anew.
+            // The private copy is gone or corrupt; the file is examined again.
             memory.plugin = None;
             memory.observer = None;
         }
-        CycleOutcome::PluginFailing(with_mend(told, told.fix()))
+        CycleOutcome::PluginFailing(with_fix(cause, cause.fix()))
     }
 
     async fn count_death(&self, memory: &mut Memory, error: &CallError) {
@@ -277,12 +294,14 @@ impl Watch {
             memory.deaths = 0;
             match self.store.quarantine(&entry).await {
                 Ok(()) => memory.quarantined = Some(entry),
-                Err(error) => self.trouble(memory, &error),
+                Err(error) => {
+                    self.trouble(memory, &error);
+                }
             }
         }
     }
 
-    /// Reads the subject's tickets anew when somebody changed them.
+    /// Reads the subject's tickets again when another process changed them. Those of stalled loops are not a cycle's to judge.
     async fn refresh(&self, memory: &mut Memory) -> Result<(), StoreError> {
         let revision = self.store.revision(&self.config.name).await?;
         if memory
@@ -292,7 +311,10 @@ impl Watch {
         {
             let since = Timestamp::now().minus(self.config.reopen_within);
             let mut state = self.store.subject_state(&self.config.name, since).await?;
-            if memory.cycles == 0 {
+            state
+                .tickets
+                .retain(|ticket| ticket.key.invariant != LOOP_STALLED);
+            if !memory.is_warm {
                 stop_clocks(&mut state.tickets);
             }
             memory.state = Some(state);
@@ -315,7 +337,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Works out what changes on the tickets, writes it, and tells it.
+    /// Computes the changes of the tickets, writes and publishes them.
     async fn settle(
         &self,
         memory: &mut Memory,
@@ -346,7 +368,7 @@ impl Watch {
                 Ok(Applied::Done { revision, tickets }) => {
                     state.revision = revision;
                     remember(&mut state.tickets, &changes, &tickets);
-                    self.tell(&changes, &tickets);
+                    self.hub.publish_changes(&changes, &tickets);
                     return Ok(());
                 }
                 Ok(Applied::Conflict) => self.refresh(memory).await?,
@@ -360,42 +382,33 @@ impl Watch {
         Ok(())
     }
 
-    fn tell(&self, changes: &[TicketChange], tickets: &[Ticket]) {
-        let events = changes.iter().filter_map(|change| match change {
-            TicketChange::Put { events, .. } => Some(events),
-            TicketChange::Drop(_) => None,
-        });
-        for (ticket, events) in tickets.iter().zip(events) {
-            if !events.is_empty() {
-                self.hub.tell(Event::Ticket {
-                    ticket: Box::new(ticket.clone()),
-                    events: events.clone(),
-                });
-            }
-        }
-    }
-
-    /// The same trouble is told once a minute.
-    fn trouble(&self, memory: &mut Memory, error: &StoreError) {
+    /// Publishes the same trouble once a minute. Its message.
+    fn trouble(&self, memory: &mut Memory, error: &StoreError) -> String {
         memory.state = None;
         let message = chain(error);
         let is_known = memory
             .trouble
             .as_ref()
-            .is_some_and(|(known, told)| *known == message && told.elapsed() < TROUBLE_AGAIN);
+            .is_some_and(|(known, at)| *known == message && at.elapsed() < TROUBLE_AGAIN);
         if is_known {
-            return;
+            return message;
         }
         memory.trouble = Some((message.clone(), Instant::now()));
-        self.hub.tell(Event::Trouble {
+        self.hub.publish(Event::Trouble {
             subject: self.config.name.clone(),
-            message,
+            message: message.clone(),
         });
+        message
     }
 }
 
-/// What a cycle said, for those who must know whether something holds.
-fn look(subject: &str, from: Timestamp, outcome: &CycleOutcome, verdicts: &Verdicts) -> Assessment {
+/// A cycle's verdicts, for the proof of actions.
+fn assessment(
+    subject: &str,
+    from: Timestamp,
+    outcome: &CycleOutcome,
+    verdicts: &Verdicts,
+) -> Assessment {
     let blind = match outcome {
         CycleOutcome::Judged(_) if verdicts.blames_plugin() => {
             Some("its plugin broke its contract".to_owned())
@@ -420,17 +433,17 @@ fn look(subject: &str, from: Timestamp, outcome: &CycleOutcome, verdicts: &Verdi
     }
 }
 
-/// What happened, and what to do.
-fn told(error: &SubjectError) -> String {
+/// The error, and how to fix it.
+fn with_fix_of(error: &SubjectError) -> String {
     match error {
-        SubjectError::Describe { source, .. } => with_mend(error, source.fix()),
+        SubjectError::Describe { source, .. } => with_fix(error, source.fix()),
         SubjectError::Load(_) | SubjectError::Config(_) | SubjectError::NotGranted(_) => {
             error.to_string()
         }
     }
 }
 
-fn with_mend(error: &impl std::fmt::Display, fix: Option<String>) -> String {
+fn with_fix(error: &impl std::fmt::Display, fix: Option<String>) -> String {
     match fix {
         Some(fix) => format!("{error}; {fix}"),
         None => error.to_string(),
@@ -445,7 +458,7 @@ fn wait(memory: &Memory) -> Result<(), String> {
     }
 }
 
-/// Gives a plugin time, and says why.
+/// Gives a plugin time. Returns the reason.
 fn pause(memory: &mut Memory, why: String) -> String {
     memory.pause = Some(Pause::after(memory.pause.as_ref(), why.clone()));
     why
@@ -468,7 +481,7 @@ fn remember(known: &mut Vec<Ticket>, changes: &[TicketChange], changed: &[Ticket
     known.extend(changed.iter().cloned());
 }
 
-/// Nobody looked while the operator was away: that is no time in which an invariant held.
+/// Nothing was observed while the operator was away: that time does not count as time in which an invariant held.
 fn stop_clocks(tickets: &mut [Ticket]) {
     for ticket in tickets {
         if ticket.state == TicketState::Recovering {

@@ -1,8 +1,9 @@
 //! The one façade that every face calls: what can be asked of the operator, and what people can change.
 
 mod actions;
-mod app;
 mod control;
+mod daemon;
+mod daemons;
 mod plugins;
 mod subjects;
 mod tickets;
@@ -18,8 +19,9 @@ use operator_subject::{SubjectContext, SubjectError};
 use tokio::sync::OnceCell;
 
 pub use actions::{DryRun, Planned, ProposalStory, Wanted};
-pub use app::Daemon;
 pub use control::ModeOf;
+pub use daemon::Daemon;
+pub use daemons::{DaemonHealth, KnownDaemon};
 pub use operator_actions::{
     CallFault, Consequence, GateError, NewProposal, Ruling, Shutdown, ValidCall, ValidPlan,
 };

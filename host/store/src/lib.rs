@@ -4,6 +4,7 @@
 
 mod audit;
 mod control;
+mod daemons;
 mod executions;
 mod observations;
 mod proposals;
@@ -256,6 +257,7 @@ fn migrator(dialect: Dialect) -> Migrator {
     let migrations = [
         (1, "tickets", include_str!("../migrations/0001_tickets.sql")),
         (2, "actions", include_str!("../migrations/0002_actions.sql")),
+        (3, "daemons", include_str!("../migrations/0003_daemons.sql")),
     ];
     let migrations = migrations.map(|(version, description, sql)| {
         let sql = match dialect {

@@ -11,10 +11,10 @@ use operator_plugin_api::Descriptor;
 /// Why a subject cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum SubjectError {
-    /// The plugin file is not to be found or is refused.
+    /// The plugin file cannot be found or is refused.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The plugin does not say what it is.
+    /// The plugin does not describe itself.
     #[error("plugin {plugin}: {source}")]
     Describe {
         /// Name of the plugin.
@@ -30,14 +30,14 @@ pub enum SubjectError {
     NotGranted(Faults),
 }
 
-/// What connecting a subject needs, beside its own configuration.
+/// What connecting to a subject needs in addition to its own configuration.
 #[derive(Debug, Clone)]
 pub struct SubjectContext {
     /// Where bare plugin names are looked up.
     pub plugin_dirs: Vec<PathBuf>,
     /// Where the private copies of plugins are.
     pub copies: PathBuf,
-    /// Where each setting was said.
+    /// Where each setting was set.
     pub origins: Origins,
     /// Variables that plugins may declare.
     pub environment: Environment,
@@ -64,7 +64,7 @@ fn copies(config: &Config) -> PathBuf {
 pub struct PreparedSubject {
     /// The plugin file.
     pub plugin: Arc<Plugin>,
-    /// What the plugin says of itself.
+    /// The plugin's description of itself.
     pub descriptor: Arc<Descriptor>,
     /// What the plugin is given.
     pub settings: PluginConfig,
@@ -78,7 +78,7 @@ pub fn open(subject: &SubjectConfig, around: &SubjectContext) -> Result<Plugin, 
     Plugin::open(&path, subject.sha256.as_deref(), &around.copies)
 }
 
-/// Asks a plugin what it is.
+/// Lets a plugin describe itself.
 pub async fn describe(
     subject: &SubjectConfig,
     plugin: &Plugin,

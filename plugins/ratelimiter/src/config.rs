@@ -1,4 +1,4 @@
-//! The configuration, and what becomes of it once every key has been validated.
+//! The configuration, and its validated form.
 
 use operator_plugin_api::{Error, ErrorKind};
 use operator_plugin_kit::{Endpoint, Faults};
@@ -10,7 +10,7 @@ use crate::thresholds::Thresholds;
 
 const EXAMPLE_URL: &str = "http://localhost:8001";
 
-/// Where the rate limiter is and what is expected of it.
+/// The addresses of the rate limiter, and what is expected of it.
 ///
 /// It has no `Debug`, because two of its keys are secret.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -20,7 +20,7 @@ pub struct Config {
     #[schemars(url, extend("x-env" = "RATELIMITER_URL"))]
     pub management_url: String,
     /// Base URLs of further nodes: asked when the first does not answer, and used in place of a node's registered
-    /// address, which is of no use where it cannot be reached from here (containers, NAT).
+    /// address, where that cannot be reached from here (containers, NAT).
     #[schemars(inner(url))]
     pub more_management_urls: Vec<String>,
     /// The Redis that the nodes share: `redis://[user:password@]host[:port][/db]`. Only read, never written.
@@ -34,19 +34,19 @@ pub struct Config {
     pub admin_token: Option<String>,
     /// Ids of nodes that must be there even if no source knows them. Without it a node counts once it was seen.
     pub expected_nodes: Vec<String>,
-    /// How long a node or Redis may take to answer one probe; each is probed twice before it counts as away. Milliseconds.
+    /// How long a node or Redis may take to answer one probe; each is probed twice before it counts as unavailable. Milliseconds.
     #[schemars(range(min = 50, max = 10_000))]
     pub probe_timeout_ms: u64,
-    /// The most that one look at everything may take, whatever the deadline of the call. Milliseconds.
+    /// The most that one observation may take, whatever the deadline of the call. Milliseconds.
     #[schemars(range(min = 200, max = 60_000))]
     pub observe_timeout_ms: u64,
-    /// How many counters are looked at in each cycle.
+    /// How many counters are read in each cycle.
     #[schemars(range(min = 1, max = 5_000))]
     pub max_counters: u32,
     /// How long a node that no longer answers and that no source lists is remembered. Seconds.
     #[schemars(range(min = 60, max = 604_800))]
     pub forget_node_s: u64,
-    /// Beyond which the invariants are broken.
+    /// Beyond which the invariants are violated.
     pub thresholds: Thresholds,
 }
 
@@ -68,7 +68,7 @@ impl Default for Config {
     }
 }
 
-/// A configuration of which every key is usable.
+/// A valid configuration.
 pub(crate) struct Settings {
     /// Nodes' base URLs as configured, best first.
     pub(crate) management: Vec<Endpoint>,

@@ -1,4 +1,4 @@
-//! What is remembered of keys: the limit they had, the count they had, and which of them need watching.
+//! The memory of keys: their last limit and count, and which of them must be read again.
 
 use std::{
     collections::HashMap,
@@ -9,11 +9,11 @@ use crate::observation::{Counter, Override};
 
 /// Keys that are remembered at most.
 const MAX_KEYS: usize = 10_000;
-/// Keys that are looked at although no source names them any more.
+/// Keys that are read again although no source lists them any more.
 const MAX_SUSPECTS: usize = 100;
-/// How long a key is remembered that was not looked at again.
+/// How long a key is remembered that was not read again.
 const KEEP: Duration = Duration::from_mins(10);
-/// Within this time every node has heard of a reset.
+/// Within this time a reset has reached every node.
 const RESET_SETTLES: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ struct Known {
     limit_changed: Option<Instant>,
     redis_high: Option<u64>,
     fell: Option<Instant>,
-    /// Until when it is looked at in any case.
+    /// Until when it is read in any case.
     suspect_until: Option<Instant>,
     seen: Instant,
 }
@@ -82,14 +82,14 @@ impl Keys {
             .map(|known| (known.limit, known.window_ms))
     }
 
-    /// Keys that were suspicious a short while ago: a ticket about them must not close because nobody lists them.
+    /// Keys that were suspicious a short while ago: a ticket about them must not resolve because no source lists them.
     pub(crate) fn suspects(&self, now: Instant) -> impl Iterator<Item = &str> {
         let suspect = move |known: &Known| known.suspect_until.is_some_and(|until| now < until);
         let suspects = self.known.iter().filter(move |(_, known)| suspect(known));
         suspects.map(|(key, _)| key.as_str()).take(MAX_SUSPECTS)
     }
 
-    /// Takes in a counter, and fills in what only memory can tell of it.
+    /// Remembers a counter, and fills in what only memory knows.
     pub(crate) fn learn(
         &mut self,
         counter: &mut Counter,
@@ -109,7 +109,7 @@ impl Keys {
         counter.just_fell = Some(known.has_just_fallen(now));
     }
 
-    /// Keeps looking at this key for a while.
+    /// Has this key read again for a while.
     pub(crate) fn suspect(&mut self, key: &str, now: Instant) {
         if let Some(known) = self.known.get_mut(key) {
             let window = Duration::from_millis(known.window_ms).min(KEEP);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_is_looked_at_for_another_window() {
+    fn a_suspect_is_read_for_another_window() {
         let (mut keys, start) = (Keys::default(), Instant::now());
         learn(&mut keys, counter(100, 200), &[], start);
         keys.suspect("k", start);

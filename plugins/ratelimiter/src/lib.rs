@@ -5,10 +5,10 @@
 
 mod actions;
 mod check;
+mod collect;
 mod config;
 mod describe;
 mod keys;
-mod look;
 mod management;
 mod memory;
 mod observation;

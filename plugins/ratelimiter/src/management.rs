@@ -1,4 +1,4 @@
-//! The management API of whichever node answers, in whichever form it has.
+//! The management API of any node that answers, in either form.
 
 use std::time::Duration;
 
@@ -39,11 +39,11 @@ impl ClusterView {
             ("blocks", self.blocks.as_ref().err()),
             ("cluster state", self.state.as_ref().err()),
         ];
-        let told: Vec<_> = faults
+        let missing: Vec<_> = faults
             .into_iter()
             .filter_map(|(what, fault)| Some(format!("{what}: {}", fault?)))
             .collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        (!missing.is_empty()).then(|| missing.join("; "))
     }
 }
 
@@ -109,7 +109,7 @@ impl Management {
     fn counters(&self, http: &Http, max: usize, end: Deadline) -> Result<CounterList, Fault> {
         if self.form == ApiForm::Older {
             let page: CounterPage = self.get(http, "/counters", end)?;
-            // The older form lists at most 100 and does not say whether there are more.
+            // The older form lists at most 100 and does not show whether there are more.
             let complete = page.counters.len() < 100;
             return Ok(CounterList {
                 counters: page.counters,
@@ -122,7 +122,7 @@ impl Management {
             let limit = PAGE.min(max - counters.len());
             let path = format!("/counters?limit={limit}{cursor}");
             let page: CounterPage = self.get(http, &path, end)?;
-            // A page without counters ends the list, whatever its cursor says: nobody gets to make this loop spin.
+            // A page without counters ends the list, whatever its cursor: no server can keep this loop running.
             let next = page.next().filter(|_| !page.counters.is_empty());
             counters.extend(page.counters);
             match next {

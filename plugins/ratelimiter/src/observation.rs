@@ -1,4 +1,4 @@
-//! What an observation holds. Whatever may be unknown is an `Option`, and `null` means unknown.
+//! The data of an observation. Whatever may be unknown is an `Option`, and `null` means unknown.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::thresholds::ObservedThresholds;
 
-/// All that was seen of the rate limiter in one cycle.
+/// The rate limiter's state in one cycle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Data {
     /// The form of the management API that answered; null when no node did.
     pub api: Option<ApiForm>,
     /// Every node that is known, by any source or from earlier cycles, ordered by id.
     pub nodes: Vec<Node>,
-    /// What each node that answered tells of itself, by node id.
+    /// The metrics that each node that answered reports, by node id.
     pub node_metrics: BTreeMap<String, NodeMetrics>,
     /// Whether this plugin's own PING was answered; null when Redis answered but refused this plugin.
     pub redis_connected: Option<bool>,
     /// More about Redis.
     pub redis: Redis,
-    /// The counters that were looked at, ordered by key; null when no source told of any.
+    /// The counters that were read, ordered by key; null when no source reported any.
     pub counters: Option<Vec<Counter>>,
     /// Whether these are all counters there are; null when not known.
     pub counters_complete: Option<bool>,
@@ -75,11 +75,11 @@ pub struct Node {
     pub listed: Option<Listed>,
     /// It signed off, or was seen draining and is now gone.
     pub left: bool,
-    /// The configuration says that it must be there.
+    /// Whether the configuration expects it.
     pub expected: bool,
-    /// Whether it refuses checks because it was told to.
+    /// Whether it refuses checks because it was drained.
     pub draining: Option<bool>,
-    /// Whether it reaches Redis, by its own word.
+    /// Whether it reaches Redis, as it reports itself.
     pub redis_connected: Option<bool>,
     /// Milliseconds since the Unix epoch.
     pub registered_at_ms: Option<i64>,
@@ -97,13 +97,13 @@ pub enum Listed {
     Healthy,
     /// Its heartbeat stopped.
     Unhealthy,
-    /// It was told to take no more checks.
+    /// It was drained.
     Draining,
     /// It is not in the list.
     Absent,
 }
 
-/// What one node tells of itself.
+/// The metrics that one node reports.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeMetrics {
     /// Checks a second.
@@ -133,7 +133,7 @@ pub struct Redis {
     pub ping_ms: Option<f64>,
     /// How long it has been up: it may have lost its counters before that.
     pub uptime_s: Option<u64>,
-    /// Whether it answered and did not let this plugin in: then the nodes have the word on whether it is there.
+    /// Whether it answered and refused this plugin: then the nodes decide whether it is available.
     pub refused: Option<bool>,
     /// Why it could not be read.
     pub error: Option<String>,
@@ -157,7 +157,7 @@ pub struct Counter {
     pub redis_high: Option<u64>,
     /// What the nodes that answered allowed in the window, together.
     pub allowed_low: Option<u64>,
-    /// What all nodes allowed in the window, together; null when one of them did not tell.
+    /// What all nodes allowed in the window, together; null when one of them did not report.
     pub allowed_high: Option<u64>,
     /// A node started less than a window ago, and what it allowed before is forgotten.
     pub node_restarted: Option<bool>,
@@ -181,7 +181,7 @@ pub struct Limits {
     pub default_limit: Option<u64>,
     /// For keys without an override.
     pub default_window_ms: Option<u64>,
-    /// The overrides; null in the older form, which does not tell.
+    /// The overrides; null in the older form, which does not list them.
     pub overrides: Option<Vec<Override>>,
 }
 
@@ -246,6 +246,6 @@ pub struct Latency {
     pub p99_ms: Option<f64>,
     /// The p99 of each node, by its id, or by `host:port` where no node is known at that address.
     pub p99_ms_by_node: BTreeMap<String, f64>,
-    /// Why there is no p99.
+    /// Why the p99 is unknown.
     pub error: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! From one look at everything to an observation.
+//! Builds an observation from the answers of all sources.
 
 use std::{
     collections::BTreeMap,
@@ -11,21 +11,21 @@ use operator_plugin_kit::{Http, observing::budget};
 
 use crate::{
     check::is_suspicious,
+    collect::{Collected, Collector},
     config::Settings,
-    look::{Looker, Seen},
     memory::Memory,
     observation::{Counter, Data, HotKey, Latency, Limits, Node, NodeMetrics, Redis, Totals},
     prometheus,
     redis_link::RedisFault,
     roster::Roster,
-    sample::{Chosen, LimitSources, Tellers, read_twice},
+    sample::{Chosen, LimitSources, Reporting, read_twice},
     summary,
 };
 
-/// Hot keys that are told.
+/// The number of hot keys that are listed.
 const HOT_KEYS: usize = 10;
 
-/// Looks at everything and remembers what was seen.
+/// Reads all sources, and remembers what later cycles need.
 pub(crate) fn observe(
     settings: &Settings,
     http: &Http,
@@ -37,20 +37,20 @@ pub(crate) fn observe(
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
     let end = budget(deadline, Duration::from_millis(settings.observe_timeout_ms))?;
-    let seen = Looker {
+    let collected = Collector {
         settings,
         http,
         before: &before,
         end,
     }
-    .look();
-    if seen.nothing_answered() {
-        return Err(nothing(&seen));
+    .collect();
+    if collected.nothing_answered() {
+        return Err(nothing(&collected));
     }
     let (observation, after) = Assembly {
         settings,
         http,
-        seen,
+        collected,
         end,
         now: Instant::now(),
     }
@@ -59,8 +59,8 @@ pub(crate) fn observe(
     Ok(observation)
 }
 
-fn nothing(seen: &Seen) -> Error {
-    let faults: Vec<_> = seen
+fn nothing(collected: &Collected) -> Error {
+    let faults: Vec<_> = collected
         .sources
         .iter()
         .map(|source| {
@@ -73,7 +73,7 @@ fn nothing(seen: &Seen) -> Error {
         .collect();
     Error::retryable(
         ErrorKind::Unavailable,
-        format!("nothing of the rate limiter answers: {}", faults.join("; ")),
+        format!("no part of the rate limiter answers: {}", faults.join("; ")),
     )
 }
 
@@ -81,7 +81,7 @@ fn nothing(seen: &Seen) -> Error {
 struct Assembly<'a> {
     settings: &'a Settings,
     http: &'a Http,
-    seen: Seen,
+    collected: Collected,
     end: Deadline,
     now: Instant,
 }
@@ -90,38 +90,40 @@ impl Assembly<'_> {
     fn observation(mut self, before: &Memory) -> (Observation<Data>, Memory) {
         let mut after = before.clone();
         let forget = Duration::from_secs(self.settings.forget_node_s);
-        after.roster.learn(&self.seen.heard(), self.now, forget);
-        after.form = self.seen.form();
+        after
+            .roster
+            .learn(&self.collected.heard(), self.now, forget);
+        after.form = self.collected.form();
         let limits = self
-            .seen
+            .collected
             .cluster
             .as_ref()
             .and_then(|view| view.limits.as_ref().ok())
             .cloned();
         let counters = self.counters(&mut after, limits.as_ref());
-        let tellers = self
-            .seen
-            .told
+        let reporting = self
+            .collected
+            .reports
             .iter()
-            .filter(|(_, (_, told))| told.allowed.is_some());
+            .filter(|(_, (_, report))| report.allowed.is_some());
         after
             .roster
-            .note_told(tellers.map(|(id, _)| id.as_str()), self.now);
+            .note_reported(reporting.map(|(id, _)| id.as_str()), self.now);
         let mut data = self.data(&before.roster, &after.roster, counters, limits);
         self.remember_keys(&mut data, &mut after);
         let (summary, slis) = (summary::line(&data), summary::slis(&data));
         let mut observation = Observation::new(data).summary(summary);
         observation.slis = slis;
-        observation.sources = self.seen.sources;
+        observation.sources = self.collected.sources;
         (observation, after)
     }
 
-    /// Counted at both ends; none where no source tells of any key.
+    /// What Redis and the nodes count; none where no source reports any key.
     fn counters(&mut self, after: &mut Memory, limits: Option<&Limits>) -> Option<Vec<Counter>> {
         let now = self.now;
-        let first = self.seen.allowed();
+        let first = self.collected.allowed();
         let listed = self
-            .seen
+            .collected
             .cluster
             .as_ref()
             .and_then(|view| view.counters.as_ref().ok());
@@ -134,23 +136,28 @@ impl Assembly<'_> {
             limits,
         };
         let chosen: Vec<Chosen> = sources.choose(&first, self.settings.max_counters, now);
-        let tellers: Tellers = first
+        let reporting: Reporting = first
             .keys()
-            .filter_map(|id| Some((id.clone(), self.seen.told.get(id)?.0.clone())))
+            .filter_map(|id| Some((id.clone(), self.collected.reports.get(id)?.0.clone())))
             .collect();
-        let link = self.seen.redis.as_mut().ok().map(|view| &mut view.link);
-        let readings = read_twice(self.http, &chosen, first, &tellers, link, self.end);
+        let link = self
+            .collected
+            .redis
+            .as_mut()
+            .ok()
+            .map(|view| &mut view.link);
+        let readings = read_twice(self.http, &chosen, first, &reporting, link, self.end);
         let roster = &after.roster;
         let silent: Vec<&str> = roster
             .ids()
-            .filter(|id| !tellers.contains_key(*id))
+            .filter(|id| !reporting.contains_key(*id))
             .collect();
         let missed = |window| {
             silent
                 .iter()
                 .any(|id| roster.is_missed(id, window, now, now_ms()))
         };
-        let restarted = |window| roster.any_started_within(tellers.keys(), window, now_ms());
+        let restarted = |window| roster.any_started_within(reporting.keys(), window, now_ms());
         Some(readings.counters(chosen, missed, restarted))
     }
 
@@ -181,15 +188,15 @@ impl Assembly<'_> {
         limits: Option<Limits>,
     ) -> Data {
         let nodes = self.nodes(before, after);
-        let told = self.seen.told.iter();
-        let node_metrics: BTreeMap<_, _> = told
-            .map(|(id, (_, told))| (id.clone(), told.metrics.clone()))
+        let reports = self.collected.reports.iter();
+        let node_metrics: BTreeMap<_, _> = reports
+            .map(|(id, (_, report))| (id.clone(), report.metrics.clone()))
             .collect();
-        let view = self.seen.cluster.as_ref();
-        let prometheus = self.seen.prometheus.as_ref().ok();
+        let view = self.collected.cluster.as_ref();
+        let prometheus = self.collected.prometheus.as_ref().ok();
         let own = summary::own_rates(&nodes, &node_metrics);
         Data {
-            api: self.seen.form(),
+            api: self.collected.form(),
             redis_connected: self.redis_connected(),
             redis: self.redis(),
             hot_keys: counters.as_deref().map(hot_keys),
@@ -217,25 +224,29 @@ impl Assembly<'_> {
     }
 
     fn nodes(&self, before: &Roster, after: &Roster) -> Vec<Node> {
-        let mut nodes = after.observe(before, &self.seen.heard(), &self.settings.expected_nodes);
+        let mut nodes = after.observe(
+            before,
+            &self.collected.heard(),
+            &self.settings.expected_nodes,
+        );
         for node in &mut nodes {
-            let told = self.seen.told.get(&node.id);
-            let word = told.and_then(|(_, told)| told.redis_connected);
-            node.redis_connected = node.redis_connected.or(word);
+            let report = self.collected.reports.get(&node.id);
+            let reported = report.and_then(|(_, report)| report.redis_connected);
+            node.redis_connected = node.redis_connected.or(reported);
         }
         nodes
     }
 
     fn redis_connected(&self) -> Option<bool> {
-        match &self.seen.redis {
+        match &self.collected.redis {
             Ok(_) => Some(true),
-            Err(RedisFault::Away(_)) => Some(false),
+            Err(RedisFault::Unavailable(_)) => Some(false),
             Err(RedisFault::Refused(_)) => None,
         }
     }
 
     fn redis(&self) -> Redis {
-        match &self.seen.redis {
+        match &self.collected.redis {
             Ok(view) => Redis {
                 ping_ms: Some(view.ping_ms),
                 uptime_s: view.uptime_s,
@@ -251,7 +262,7 @@ impl Assembly<'_> {
     }
 
     fn latency(&self, roster: &Roster) -> Latency {
-        match &self.seen.prometheus {
+        match &self.collected.prometheus {
             Ok(view) => Latency {
                 p50_ms: view.p50_ms,
                 p99_ms: view.p99_ms,

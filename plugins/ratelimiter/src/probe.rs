@@ -1,4 +1,4 @@
-//! Asking one node itself: whether it lives, and how it does.
+//! Probing one node: whether it is alive, and its own metrics.
 
 use std::{collections::HashMap, thread, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::{
 /// Between two probes: a node that is just restarting its listener, or a machine that is busy for a moment, is not down.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where to ask, and which node is expected there.
+/// An endpoint, and the node that is expected there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
-    /// None at a configured URL of which it is not yet known which node answers there.
+    /// None at a configured URL while it is unknown which node answers there.
     pub(crate) id: Option<String>,
 }
 
-/// What came of asking a target.
+/// The result of probing a target.
 #[derive(Debug, Clone)]
 pub(crate) struct Probed {
     pub(crate) target: Target,
@@ -29,7 +29,7 @@ pub(crate) struct Probed {
     pub(crate) took: Duration,
 }
 
-/// Asks for the node's health, and once more if no answer came: one slow answer is no dead node.
+/// Reads the node's health, and once more if no answer came: one slow answer does not mean that it is down.
 pub(crate) fn probe(http: &Http, target: &Target, timeout: Duration, end: Deadline) -> Probed {
     let asked = std::time::Instant::now();
     let once = || health(&http.get(&target.endpoint, "/health", end.at_most(timeout))?);
@@ -44,7 +44,7 @@ pub(crate) fn probe(http: &Http, target: &Target, timeout: Duration, end: Deadli
     }
 }
 
-/// A node that drains answers 503 and says so; any other failure is one.
+/// A node that drains answers 503 with `draining`; any other failure is one.
 fn health(answer: &Answer) -> Result<Health, Fault> {
     if answer.status == 503
         && let Ok(health) = answer.json::<Health>()
@@ -55,13 +55,13 @@ fn health(answer: &Answer) -> Result<Health, Fault> {
     answer.ok()
 }
 
-/// What a node that answered tells of itself.
+/// What a node that answered reports about itself.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct NodeReport {
     pub(crate) metrics: NodeMetrics,
-    /// What it allowed per key in the key's window; none where it does not tell.
+    /// What it allowed per key in the key's window; none where it does not report it.
     pub(crate) allowed: Option<Allowed>,
-    /// Whether it reaches Redis, where its `/health` does not say.
+    /// Whether it reaches Redis, where its `/health` does not report it.
     pub(crate) redis_connected: Option<bool>,
     pub(crate) fault: Option<Fault>,
 }
@@ -74,24 +74,24 @@ pub(crate) struct Allowed {
     pub(crate) others_at_most: u64,
 }
 
-/// Reads all that the node tells of itself, in the form it has.
-pub(crate) fn ask(http: &Http, id: &str, endpoint: &Endpoint, end: Deadline) -> Told {
-    let mut told = match metrics(http, id, endpoint, end) {
+/// Reads what the node reports, in either form.
+pub(crate) fn read(http: &Http, id: &str, endpoint: &Endpoint, end: Deadline) -> NodeReport {
+    let mut report = match metrics(http, id, endpoint, end) {
         Ok(v1) => of_v1(v1),
         Err(Fault::Status(404, _)) => of_older(http, endpoint, end),
-        Err(fault) => Told {
+        Err(fault) => NodeReport {
             fault: Some(fault),
-            ..Told::default()
+            ..NodeReport::default()
         },
     };
     match totals(http, endpoint, end) {
         Ok((allowed, blocked)) => {
-            told.metrics.allowed_total = allowed;
-            told.metrics.blocked_total = blocked;
+            report.metrics.allowed_total = allowed;
+            report.metrics.blocked_total = blocked;
         }
-        Err(fault) => told.fault = told.fault.or(Some(fault)),
+        Err(fault) => report.fault = report.fault.or(Some(fault)),
     }
-    told
+    report
 }
 
 /// Reads again what the node allowed.
@@ -114,7 +114,7 @@ fn metrics(
     http.get(endpoint, &path, end.remaining())?.ok()
 }
 
-fn of_v1(v1: NodeMetricsV1) -> Told {
+fn of_v1(v1: NodeMetricsV1) -> NodeReport {
     let metrics = NodeMetrics {
         requests_per_second: v1.requests_per_second,
         allowed_rate: v1.allowed_rate,
@@ -125,10 +125,10 @@ fn of_v1(v1: NodeMetricsV1) -> Told {
         active_keys: v1.active_keys,
         ..NodeMetrics::default()
     };
-    Told {
+    NodeReport {
         metrics,
         allowed: allowed(v1),
-        ..Told::default()
+        ..NodeReport::default()
     }
 }
 
@@ -144,17 +144,17 @@ fn allowed(v1: NodeMetricsV1) -> Option<Allowed> {
     })
 }
 
-/// The older form's `/health` says healthy without Redis, and its counters answer 500 then.
-fn of_older(http: &Http, endpoint: &Endpoint, end: Deadline) -> Told {
+/// The older form's `/health` reports healthy without Redis, while its counters answer 500.
+fn of_older(http: &Http, endpoint: &Endpoint, end: Deadline) -> NodeReport {
     let counters = http.get(endpoint, "/api/counters", end.remaining());
     let redis_connected = match &counters {
         Ok(answer) if answer.status == 200 => Some(true),
         Ok(answer) if answer.status == 500 || answer.status == 503 => Some(false),
         _ => None,
     };
-    Told {
+    NodeReport {
         redis_connected,
-        ..Told::default()
+        ..NodeReport::default()
     }
 }
 
@@ -205,13 +205,13 @@ mod tests {
 
     #[test]
     fn a_key_that_is_not_named_may_have_as_much_as_the_least_that_is() {
-        let told = |active| NodeMetricsV1 {
+        let metrics = |active| NodeMetricsV1 {
             active_keys: active,
             allowed_in_window: Some(HashMap::from([("a".into(), 9), ("b".into(), 4)])),
             ..NodeMetricsV1::default()
         };
-        assert_eq!(allowed(told(Some(2))).unwrap().others_at_most, 0);
-        assert_eq!(allowed(told(Some(3))).unwrap().others_at_most, 4);
-        assert_eq!(allowed(told(None)).unwrap().others_at_most, 4);
+        assert_eq!(allowed(metrics(Some(2))).unwrap().others_at_most, 0);
+        assert_eq!(allowed(metrics(Some(3))).unwrap().others_at_most, 4);
+        assert_eq!(allowed(metrics(None)).unwrap().others_at_most, 4);
     }
 }

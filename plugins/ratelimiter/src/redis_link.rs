@@ -20,8 +20,8 @@ const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// Why Redis could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RedisFault {
-    /// It cannot be reached, does not answer in time, or says that it cannot serve.
-    Away(String),
+    /// It cannot be reached, does not answer in time, or reports that it cannot serve.
+    Unavailable(String),
     /// It serves, but not this plugin: wrong password, missing permission.
     Refused(String),
 }
@@ -29,12 +29,12 @@ pub(crate) enum RedisFault {
 impl RedisFault {
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Away(why) | Self::Refused(why) => why.clone(),
+            Self::Unavailable(why) | Self::Refused(why) => why.clone(),
         }
     }
 }
 
-/// A connection that is good until its deadline.
+/// A connection that ends at its deadline.
 pub(crate) struct RedisLink {
     socket: Bounded,
     parser: Parser,
@@ -84,7 +84,7 @@ impl Write for Bounded {
 impl RedisLink {
     /// Connects, authenticates where the URL holds a password, and selects the database.
     pub(crate) fn connect(info: &ConnectionInfo, deadline: Deadline) -> Result<Self, RedisFault> {
-        let stream = connect(info, deadline).map_err(|error| away(&error))?;
+        let stream = connect(info, deadline).map_err(|error| unavailable(&error))?;
         let mut link = Self {
             socket: Bounded {
                 stream,
@@ -136,7 +136,7 @@ impl RedisLink {
         }
         self.socket.bytes_left = MAX_ANSWER_BYTES;
         let sent = self.socket.write_all(&pipeline.get_packed_pipeline());
-        sent.map_err(|error| away(&error))?;
+        sent.map_err(|error| unavailable(&error))?;
         (0..pipeline.len()).map(|_| self.read_value()).collect()
     }
 
@@ -145,11 +145,11 @@ impl RedisLink {
             let why = if self.socket.deadline.remaining().is_zero() || error.is_timeout() {
                 "no answer in time"
             } else if error.is_io_error() || error.is_unrecoverable_error() {
-                "the connection broke off"
+                "the connection broke"
             } else {
                 "the answer is not Redis's protocol"
             };
-            RedisFault::Away(why.into())
+            RedisFault::Unavailable(why.into())
         })
     }
 }
@@ -163,18 +163,18 @@ fn served(answer: Value) -> Result<Value, RedisFault> {
     let why = format!("answered {code}");
     match code.as_str() {
         "NOAUTH" | "WRONGPASS" | "NOPERM" | "ERR" => Err(RedisFault::Refused(why)),
-        _ => Err(RedisFault::Away(why)),
+        _ => Err(RedisFault::Unavailable(why)),
     }
 }
 
-fn away(error: &io::Error) -> RedisFault {
+fn unavailable(error: &io::Error) -> RedisFault {
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
         io::ErrorKind::NotFound => UNRESOLVED_HOST.into(),
         kind => kind.to_string(),
     };
-    RedisFault::Away(why)
+    RedisFault::Unavailable(why)
 }
 
 fn connect(info: &ConnectionInfo, deadline: Deadline) -> io::Result<TcpStream> {
@@ -198,7 +198,7 @@ fn connect(info: &ConnectionInfo, deadline: Deadline) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// The system's resolver cannot be given a deadline, so it runs beside and is no longer waited for when time is up.
+/// The system's resolver has no deadline, so it runs on its own thread, which is abandoned when the time is up.
 fn resolve(host: &str, port: u16, deadline: Deadline) -> io::Result<Vec<SocketAddr>> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse() {
@@ -208,7 +208,7 @@ fn resolve(host: &str, port: u16, deadline: Deadline) -> io::Result<Vec<SocketAd
     let host = host.to_owned();
     std::thread::Builder::new().spawn(move || {
         let addresses = (host.as_str(), port).to_socket_addrs();
-        // Nobody waits any more when the deadline has passed.
+        // The receiver is gone when the deadline has passed.
         let _ = found.send(addresses.map(Vec::from_iter));
     })?;
     match answer.recv_timeout(deadline.remaining()) {

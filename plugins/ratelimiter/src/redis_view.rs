@@ -1,4 +1,4 @@
-//! What Redis itself tells, read without ever writing or removing.
+//! The state of Redis itself. Nothing is written or removed.
 
 use operator_plugin_api::Deadline;
 use redis::{Cmd, ConnectionInfo, FromRedisValue, Pipeline, Value};
@@ -10,12 +10,12 @@ use crate::{
 
 /// Rounds of SCAN at most, so that a Redis full of other things does not hold an observation.
 const MAX_SCANS: usize = 20;
-/// Names looked at in one round of SCAN.
+/// Names read in one round of SCAN.
 const SCAN_COUNT: usize = 1_000;
 
 const NODE_PREFIX: &str = "ratelimiter:nodes:";
 
-/// Redis answered, and this is how it is.
+/// The state of a Redis that answered.
 pub(crate) struct RedisView {
     pub(crate) link: RedisLink,
     pub(crate) ping_ms: f64,
@@ -33,32 +33,34 @@ pub(crate) struct Registered {
     pub(crate) since_ms: Option<i64>,
 }
 
-/// Connects, and reads what does not depend on the counters. `ask_registry`: no node was there to tell of the others
-/// at the last look, so Redis is to.
-pub(crate) fn look(
-    info: &ConnectionInfo,
-    ask_registry: bool,
-    deadline: Deadline,
-) -> Result<RedisView, RedisFault> {
-    let mut link = RedisLink::connect(info, deadline)?;
-    let asked = std::time::Instant::now();
-    link.ask(&redis::cmd("PING"))?;
-    let ping_ms = asked.elapsed().as_secs_f64() * 1_000.0;
-    let uptime_s = link
-        .ask(redis::cmd("INFO").arg("server"))
-        .ok()
-        .and_then(uptime);
-    let registry = if ask_registry {
-        registry(&mut link)?
-    } else {
-        Vec::new()
-    };
-    Ok(RedisView {
-        link,
-        ping_ms,
-        uptime_s,
-        registry,
-    })
+impl RedisView {
+    /// Connects, and reads what does not depend on the counters. The registry is read where no node listed the others in the
+    /// last cycle.
+    pub(crate) fn read(
+        info: &ConnectionInfo,
+        with_registry: bool,
+        deadline: Deadline,
+    ) -> Result<Self, RedisFault> {
+        let mut link = RedisLink::connect(info, deadline)?;
+        let asked = std::time::Instant::now();
+        link.ask(&redis::cmd("PING"))?;
+        let ping_ms = asked.elapsed().as_secs_f64() * 1_000.0;
+        let uptime_s = link
+            .ask(redis::cmd("INFO").arg("server"))
+            .ok()
+            .and_then(uptime);
+        let registry = if with_registry {
+            registry(&mut link)?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            link,
+            ping_ms,
+            uptime_s,
+            registry,
+        })
+    }
 }
 
 fn uptime(info: Value) -> Option<u64> {
@@ -102,8 +104,9 @@ fn scan(link: &mut RedisLink, pattern: &str) -> Result<Vec<String>, RedisFault> 
             .arg(SCAN_COUNT);
         let answer = link.ask(&command)?;
         let page = <(u64, Vec<String>)>::from_redis_value(answer);
-        let (next, found) =
-            page.map_err(|_| RedisFault::Away("the answer is no page of SCAN".into()))?;
+        let (next, found) = page.map_err(|_| {
+            RedisFault::Unavailable("the answer to SCAN is not a page of names".into())
+        })?;
         names.extend(found);
         if next == 0 {
             break;
@@ -144,6 +147,6 @@ pub(crate) fn young_counts(
 fn now_ms(link: &mut RedisLink) -> Result<u64, RedisFault> {
     let time = link.ask(&redis::cmd("TIME"))?;
     let (seconds, micros) = <(u64, u64)>::from_redis_value(time)
-        .map_err(|_| RedisFault::Away("the answer to TIME is no time".into()))?;
+        .map_err(|_| RedisFault::Unavailable("the answer to TIME is not a time".into()))?;
     Ok(seconds * 1_000 + micros / 1_000)
 }

@@ -1,5 +1,5 @@
 //! The nodes that are known, and what is remembered of each: a node that dies vanishes from the lists of older services,
-//! and only memory can tell that it is missing.
+//! and only memory shows that it is missing.
 
 use std::{
     collections::BTreeMap,
@@ -36,8 +36,8 @@ struct Known {
     left: bool,
     /// When it last answered or was listed.
     seen: Instant,
-    /// When it last told what it had allowed.
-    told: Option<Instant>,
+    /// When it last reported what it had allowed.
+    reported: Option<Instant>,
 }
 
 impl Known {
@@ -52,7 +52,7 @@ impl Known {
             down_since: None,
             left: false,
             seen: now,
-            told: None,
+            reported: None,
         }
     }
 }
@@ -78,7 +78,7 @@ pub(crate) struct Heard<'a> {
 }
 
 impl Roster {
-    /// Whom to ask: the configured URLs first, then every node that is known and answers elsewhere.
+    /// The nodes to ask: the configured URLs first, then every known node that answers elsewhere.
     pub(crate) fn targets(&self, configured: &[Endpoint]) -> Vec<Target> {
         let at = |endpoint: &Endpoint| {
             self.nodes
@@ -106,7 +106,7 @@ impl Roster {
         targets
     }
 
-    /// Whom to ask besides: nodes that have just been heard of, and nodes that are registered at another address than
+    /// The nodes to ask in addition: those that have just become known, and those that are registered at another address than
     /// the one that did not answer.
     pub(crate) fn further_targets(heard: &Heard<'_>) -> Vec<Target> {
         let mut targets: Vec<Target> = heard
@@ -186,10 +186,10 @@ impl Roster {
         known.answers_at = Some(endpoint.clone());
     }
 
-    /// Notes that these nodes told what they had allowed.
-    pub(crate) fn note_told<'a>(&mut self, ids: impl Iterator<Item = &'a str>, now: Instant) {
+    /// Notes that these nodes reported what they had allowed.
+    pub(crate) fn note_reported<'a>(&mut self, ids: impl Iterator<Item = &'a str>, now: Instant) {
         for id in ids {
-            self.known(id, now).told = Some(now);
+            self.known(id, now).reported = Some(now);
         }
     }
 
@@ -198,14 +198,14 @@ impl Roster {
         let Some(known) = self.nodes.get(id) else {
             return true;
         };
-        let since_told = known.told.map(|told| now.duration_since(told));
+        let since_reported = known.reported.map(|at| now.duration_since(at));
         let beat = known
             .last_heartbeat_at_ms
             .map(|at| now_ms.saturating_sub(at));
         let since_beat = beat
             .and_then(|ms| u64::try_from(ms).ok())
             .map(Duration::from_millis);
-        let quiet = [since_told, since_beat].into_iter().flatten().min();
+        let quiet = [since_reported, since_beat].into_iter().flatten().min();
         quiet.is_none_or(|quiet| quiet <= window)
     }
 
@@ -299,7 +299,7 @@ impl Roster {
 
 impl Known {
     /// A node that is gone from a v1 list signed off, unless it was down for a while before. The older form's list
-    /// loses dead nodes too, so being gone from it says nothing.
+    /// loses dead nodes too, so its absence from the list means nothing.
     fn note_absence(&mut self, id: &str, heard: &Heard<'_>, now: Instant) {
         if heard.probes.iter().any(|probed| is_answer_of(probed, id)) {
             return;

@@ -1,5 +1,5 @@
-//! Reading what Redis counts and what the nodes allowed, twice and close together, so that a moment in which a window
-//! rolls is not taken for a fault.
+//! Reading what Redis counts and what the nodes allowed, twice and close together, so that the moment in which a window
+//! moves on is not mistaken for a fault.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +22,7 @@ use crate::{
 /// Between the two readings: longer than a burst at the start of a window takes to reach every source.
 const APART: Duration = Duration::from_millis(60);
 
-/// A key to look at, and what it is held to.
+/// A key to read, and its limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chosen {
     pub(crate) key: String,
@@ -38,7 +38,7 @@ pub(crate) struct LimitSources<'a> {
 }
 
 impl LimitSources<'_> {
-    /// The keys to look at: those that are listed, those that only nodes know of, and those that need watching.
+    /// The keys to read: those that are listed, those that only nodes know, and suspects.
     pub(crate) fn choose(
         &self,
         allowed: &BTreeMap<String, Allowed>,
@@ -60,7 +60,7 @@ impl LimitSources<'_> {
             };
             chosen.insert(counter.key.clone(), choice);
         }
-        // Where the list broke off, a key that is missing in it may well have a limit of its own that nobody told.
+        // Where the list broke off, a key that is missing in it may have an override that no source reported.
         if self.listed.is_none_or(|list| list.complete) {
             for key in busiest(allowed, max) {
                 self.add(&mut chosen, key);
@@ -128,15 +128,15 @@ pub(crate) struct Readings {
     nodes: [BTreeMap<String, Allowed>; 2],
 }
 
-/// Nodes that tell what they allow, and where.
-pub(crate) type Tellers = BTreeMap<String, Endpoint>;
+/// The nodes that report what they allow, and their endpoints.
+pub(crate) type Reporting = BTreeMap<String, Endpoint>;
 
-/// `first`: what the nodes told a moment ago.
+/// `first` is what the nodes reported a moment ago.
 pub(crate) fn read_twice(
     http: &Http,
     chosen: &[Chosen],
     first: BTreeMap<String, Allowed>,
-    tellers: &Tellers,
+    reporting: &Reporting,
     link: Option<&mut RedisLink>,
     end: Deadline,
 ) -> Readings {
@@ -151,9 +151,9 @@ pub(crate) fn read_twice(
     let mut count = || young_counts(link.as_deref_mut()?, &windows).ok();
     let before = count();
     thread::sleep(end.at_most(APART));
-    let second = ask_all(http, tellers, end);
+    let second = ask_all(http, reporting, end);
     let after = before.as_ref().and_then(|_| count());
-    // One reading alone is no range.
+    // A single reading is not a range.
     let redis = before
         .zip(after)
         .map_or_else(Vec::new, |(before, after)| vec![before, after]);
@@ -163,9 +163,9 @@ pub(crate) fn read_twice(
     }
 }
 
-fn ask_all(http: &Http, tellers: &Tellers, end: Deadline) -> BTreeMap<String, Allowed> {
+fn ask_all(http: &Http, reporting: &Reporting, end: Deadline) -> BTreeMap<String, Allowed> {
     thread::scope(|scope| {
-        let asking: Vec<_> = tellers
+        let asking: Vec<_> = reporting
             .iter()
             .map(|(id, at)| {
                 scope.spawn(move || Some((id.clone(), probe::allowed_again(http, id, at, end)?)))
@@ -179,8 +179,8 @@ fn ask_all(http: &Http, tellers: &Tellers, end: Deadline) -> BTreeMap<String, Al
 }
 
 impl Readings {
-    /// `missed`: whether a node that does not tell can have allowed something in a window of this length;
-    /// `restarted`: whether a node that tells started within it.
+    /// `missed`: whether a node that does not report can have allowed something in a window of this length;
+    /// `restarted`: whether a node that reports started within it.
     pub(crate) fn counters(
         &self,
         chosen: Vec<Chosen>,

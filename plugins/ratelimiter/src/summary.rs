@@ -1,4 +1,4 @@
-//! What an observation comes to: the line for people, and the service level indicators.
+//! The summary of an observation: the line for people, and the service level indicators.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -6,23 +6,23 @@ use operator_plugin_kit::text::{grouped, share_percent};
 
 use crate::observation::{Data, Node, NodeMetrics};
 
-/// Rates by the nodes' own measure.
+/// Rates that the nodes measured themselves.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct OwnRates {
     pub(crate) requests_per_second: Option<f64>,
     pub(crate) block_rate_percent: Option<f64>,
 }
 
-/// For when Prometheus does not tell. Only if every node that serves told its part: a sum of some is no sum.
+/// Used where Prometheus has no rates. Unknown unless every serving node reports its part.
 pub(crate) fn own_rates(nodes: &[Node], metrics: &BTreeMap<String, NodeMetrics>) -> OwnRates {
     let (mut all, mut blocked) = (0.0, 0.0);
     for node in nodes.iter().filter(|node| node.answered == Some(true)) {
-        let told = metrics.get(&node.id);
-        let Some(rate) = told.and_then(|told| told.requests_per_second) else {
+        let reported = metrics.get(&node.id);
+        let Some(rate) = reported.and_then(|reported| reported.requests_per_second) else {
             return OwnRates::default();
         };
         all += rate;
-        match told.and_then(|told| told.blocked_rate) {
+        match reported.and_then(|reported| reported.blocked_rate) {
             Some(percent) => blocked += rate * percent / 100.0,
             // A node without checks has no share.
             None if rate > 0.0 => {
@@ -45,12 +45,12 @@ pub(crate) fn own_rates(nodes: &[Node], metrics: &BTreeMap<String, NodeMetrics>)
 
 /// `3 of 3 nodes healthy, Redis connected, 1,004 checks/s, 60,240 checked, 12 keys`
 pub(crate) fn line(data: &Data) -> String {
-    let meant: Vec<_> = meant_to_serve(data).collect();
-    let healthy = meant
+    let expected: Vec<_> = expected_to_serve(data).collect();
+    let healthy = expected
         .iter()
         .filter(|node| node.answered == Some(true))
         .count();
-    let mut line = format!("{healthy} of {} nodes healthy", meant.len());
+    let mut line = format!("{healthy} of {} nodes healthy", expected.len());
     line.push_str(match data.redis_connected {
         Some(true) => ", Redis connected",
         Some(false) => ", Redis disconnected",
@@ -96,15 +96,15 @@ pub(crate) fn slis(data: &Data) -> BTreeMap<String, Option<f64>> {
 }
 
 /// The nodes that neither left nor drain.
-fn meant_to_serve(data: &Data) -> impl Iterator<Item = &Node> {
+fn expected_to_serve(data: &Data) -> impl Iterator<Item = &Node> {
     data.nodes
         .iter()
         .filter(|node| !node.left && node.draining != Some(true))
 }
 
-/// The share of nodes that answer, of those that are meant to; unknown while one of them could not be asked.
+/// The share of nodes that answer, of those that should serve; unknown while one of them could not be asked.
 fn node_availability(data: &Data) -> Option<f64> {
-    let answers: Option<Vec<bool>> = meant_to_serve(data).map(|node| node.answered).collect();
+    let answers: Option<Vec<bool>> = expected_to_serve(data).map(|node| node.answered).collect();
     share_percent(&answers?)
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use crate::check::samples::{healthy, node};
 
     #[test]
-    fn the_line_counts_only_nodes_that_are_meant_to_serve() {
+    fn the_line_counts_only_nodes_that_are_expected_to_serve() {
         let mut data = healthy();
         data.totals.allowed = Some(1_234_567);
         data.nodes.push(Node {
@@ -159,21 +159,21 @@ mod tests {
 
     #[test]
     fn own_rates_need_every_serving_node() {
-        let told = |rate, blocked| NodeMetrics {
+        let reported = |rate, blocked| NodeMetrics {
             requests_per_second: Some(rate),
             blocked_rate: blocked,
             ..NodeMetrics::default()
         };
         let nodes = [node("a"), node("b")];
-        let mut metrics = BTreeMap::from([("a".to_owned(), told(30.0, Some(10.0)))]);
+        let mut metrics = BTreeMap::from([("a".to_owned(), reported(30.0, Some(10.0)))]);
         assert_eq!(own_rates(&nodes, &metrics), OwnRates::default());
-        metrics.insert("b".into(), told(10.0, Some(50.0)));
+        metrics.insert("b".into(), reported(10.0, Some(50.0)));
         let rates = own_rates(&nodes, &metrics);
         assert_eq!(
             (rates.requests_per_second, rates.block_rate_percent),
             (Some(40.0), Some(20.0))
         );
-        metrics.insert("b".into(), told(0.0, None));
+        metrics.insert("b".into(), reported(0.0, None));
         assert_eq!(own_rates(&nodes, &metrics).block_rate_percent, Some(10.0));
     }
 }

@@ -1,5 +1,5 @@
 //! The answers of the management API in both forms, read into one. Fields that a version may not have are optional;
-//! fields that nobody knows yet are passed over.
+//! unknown fields are ignored.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ pub(crate) struct ListedNode {
 }
 
 impl ListedNode {
-    /// `Up` is the older form's word; none for a word that is not known.
+    /// The older form writes `Up`; none for an unknown state.
     pub(crate) fn listed(&self) -> Option<Listed> {
         match self.state.to_ascii_lowercase().as_str() {
             "healthy" | "up" => Some(Listed::Healthy),

@@ -1,4 +1,4 @@
-//! The configuration, and what becomes of it once every key has been validated.
+//! The configuration, and its validated form.
 
 use std::path::PathBuf;
 
@@ -13,29 +13,29 @@ use crate::thresholds::Thresholds;
 /// PD clusters have three or five members; more URLs than this are a mistake.
 const MAX_PD_URLS: usize = 16;
 
-/// Where the cluster is and what is expected of it.
+/// The addresses of the cluster, and what is expected of it.
 ///
 /// It has no `Debug`, because a URL can hold a password.
 #[derive(Clone, JsonSchema)]
 #[schemars(default, deny_unknown_fields)]
 pub struct Config {
-    /// PD's client URLs, `http://host:port`, best all of them. Whichever answers is asked. They may hold user and password.
+    /// PD's client URLs, `http://host:port`, preferably all of them. Any that answers is used. They may contain user and password.
     #[schemars(extend("x-env" = "PD_URLS"), length(min = 1, max = 16), inner(url))]
     pub pd_urls: Vec<String>,
-    /// Base URL of the Prometheus that scrapes the TiKV status addresses. It may hold user and password.
+    /// Base URL of the Prometheus that scrapes the TiKV status addresses. It may contain user and password.
     #[schemars(extend("x-env" = "PROMETHEUS_URL", "format" = "uri"))]
     pub prometheus_url: String,
-    /// The bearer token of Prometheus, where it wants one.
+    /// The bearer token of Prometheus, where it requires one.
     #[schemars(extend("x-env" = "PROMETHEUS_TOKEN", "x-secret" = true))]
     pub prometheus_token: Option<String>,
     /// TiKV's log, as evidence: a file, a directory of `*.log` files, or `-` for standard input. An absolute path.
     #[schemars(extend("x-env" = "TIKV_LOG_PATH", "x-path" = "read"))]
     pub log_path: Option<String>,
-    /// The most that one observation may take, whatever its deadline. Milliseconds. PD's followers look for a leader for 3
-    /// seconds before they say that there is none.
+    /// The most that one observation may take, whatever its deadline. Milliseconds. PD's followers search for a leader for 3
+    /// seconds before they report that there is none.
     #[schemars(range(min = 500, max = 60_000))]
     pub observe_timeout_ms: u64,
-    /// Beyond which the invariants are broken.
+    /// Beyond which the invariants are violated.
     pub thresholds: Thresholds,
 }
 
@@ -112,7 +112,7 @@ pub(crate) enum LogSource {
     Stdin,
 }
 
-/// A configuration of which every key is usable.
+/// A valid configuration.
 pub(crate) struct Settings {
     pub(crate) pd: Vec<Endpoint>,
     pub(crate) prometheus: Endpoint,

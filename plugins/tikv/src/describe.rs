@@ -220,7 +220,7 @@ fn of_schedulers() -> Vec<Invariant> {
              load.",
         )
         .suggested_actions([actions::UNDRAIN_STORE])
-        .runbook("Is somebody still working on the store? If not, undrain it."),
+        .runbook("Is anyone still working on the store? If not, undrain it."),
     ]
 }
 

@@ -5,17 +5,17 @@
 
 mod actions;
 mod check;
+mod collect;
 mod config;
+mod convert;
 mod describe;
 mod log;
-mod look;
 mod memory;
 mod meter;
 mod observation;
 mod observe;
 mod pd;
 mod prometheus;
-mod read;
 mod summary;
 mod thresholds;
 

@@ -1,4 +1,4 @@
-//! What is remembered from cycle to cycle. What comes of it is written into the observation, so that `check` needs no memory.
+//! What is remembered from cycle to cycle. What `check` needs of it is written into the observation.
 
 use std::{
     collections::BTreeMap,
@@ -7,12 +7,12 @@ use std::{
 
 use operator_plugin_kit::Endpoint;
 
-use crate::look::LongLists;
+use crate::collect::LongLists;
 
-/// A leader begins with heartbeats that its predecessor wrote down, which it does every 5 minutes. A store that it has not heard
-/// of itself by then, and half a minute more, is believed to be away.
+/// A leader begins with the heartbeats that its predecessor stored, which it does every 5 minutes. A store from which it has
+/// received none itself after that, and half a minute more, counts as down.
 const STORES_SETTLE: Duration = Duration::from_secs(330);
-/// Regions are told every 60 s, and as long again is allowed for all of them.
+/// Stores report their regions every 60 s, and twice that is allowed for all of them.
 const REGIONS_SETTLE: Duration = Duration::from_mins(2);
 
 /// From cycle to cycle.
@@ -23,7 +23,7 @@ pub(crate) struct Memory {
     pub(crate) evicting: BTreeMap<u64, Instant>,
     /// Since when all scheduling has been seen halted.
     pub(crate) halted: Option<Instant>,
-    /// The members that PD told of, for when no configured PD answers.
+    /// The members that PD listed, for when no configured PD answers.
     pub(crate) members: Vec<Endpoint>,
     /// The last long list of each check.
     pub(crate) long_lists: LongLists,
@@ -36,9 +36,9 @@ pub(crate) struct Leadership {
     now: Option<u64>,
     seen_before: bool,
     changed: Option<Instant>,
-    /// Each store's last heartbeat as this leader first told it. Milliseconds since the Unix epoch.
+    /// Each store's last heartbeat as this leader first reported it. Milliseconds since the Unix epoch.
     inherited: BTreeMap<u64, i64>,
-    /// Whether it has heard of any store itself.
+    /// Whether it has received a heartbeat of any store itself.
     has_heard: bool,
 }
 
@@ -59,7 +59,7 @@ impl Leadership {
         Some(now.saturating_duration_since(self.changed?))
     }
 
-    /// Each store's last heartbeat, as the leader tells it.
+    /// Learns each store's last heartbeat, as the leader reports it.
     pub(crate) fn learn_heartbeats(&mut self, heartbeats: impl Iterator<Item = (u64, i64)>) {
         for (store, at) in heartbeats {
             let inherited = *self.inherited.entry(store).or_insert(at);
@@ -67,7 +67,7 @@ impl Leadership {
         }
     }
 
-    /// Whether what it says of a store is what it heard itself, or it had the time to.
+    /// Whether it has received a heartbeat of this store itself, or had the time to.
     pub(crate) fn has_heard_of(&self, store: u64, at: i64, now: Instant) -> bool {
         let itself = self
             .inherited
@@ -76,7 +76,7 @@ impl Leadership {
         itself || self.had(STORES_SETTLE, now)
     }
 
-    /// Whether it had the time to hear of every region. None without a leader.
+    /// Whether it had the time to receive the state of every region. None without a leader.
     pub(crate) fn regions_settled(&self, now: Instant) -> Option<bool> {
         self.now?;
         let heard = self.has_heard && self.had(REGIONS_SETTLE, now);
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_leader_is_believed_once_it_has_heard_itself_or_had_the_time() {
+    fn a_new_leader_decides_once_it_has_received_heartbeats_or_had_the_time() {
         let start = Instant::now();
         let later = |s| start + Duration::from_secs(s);
         let mut leader = Leadership::default();

@@ -1,4 +1,4 @@
-//! Prometheus' answers from cycle to cycle: asked in every cycle while that is quick, and beside the cycles once it is not.
+//! Prometheus's answers from cycle to cycle: queried in every cycle while that is quick, and in the background once it is not.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,8 +13,8 @@ use crate::{config::Settings, prometheus::Metrics};
 
 /// Quantiles over a thousand stores are work, and the rest does not wait for them.
 const TIMEOUT: Duration = Duration::from_millis(3_600);
-/// What Prometheus takes long for is work for it, and does not change between two scrapes: no cycle waits for it, and it is
-/// asked no more often than this.
+/// Queries that take long are work for Prometheus, and their results do not change between two scrapes: no cycle waits for
+/// them, and they run no more often than this.
 const SLOW: Duration = Duration::from_millis(250);
 const PACE_OF_SLOW: Duration = Duration::from_secs(15);
 
@@ -53,7 +53,7 @@ impl Meter {
 
     /// The newest answer that no cycle has to wait long for; its age is in it.
     pub(crate) fn read(&self, end: Deadline) -> Answer {
-        if let Some(answer) = self.beside() {
+        if let Some(answer) = self.in_background() {
             return answer;
         }
         let answer = measure(&self.settings, &self.http, end);
@@ -62,7 +62,7 @@ impl Meter {
     }
 
     /// If the last answer was slow, this is it, or the next one if that is there. Sees to it that there will be a next one.
-    fn beside(&self) -> Option<Answer> {
+    fn in_background(&self) -> Option<Answer> {
         self.with_state(|state| {
             let last = state.last.clone().filter(|last| last.took > SLOW)?;
             if let Some(asking) = state.under_way.take_if(|asking| asking.is_finished()) {
@@ -119,7 +119,7 @@ mod tests {
 
     fn meter() -> Meter {
         let config = Config {
-            // Nobody listens there.
+            // Nothing listens there.
             prometheus_url: "http://127.0.0.1:1".into(),
             ..Config::default()
         };
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quick_is_asked_every_time() {
+    fn quick_queries_run_in_every_cycle() {
         let meter = meter();
         meter.with_state(|state| state.last = Some(measured(Duration::ZERO, Duration::ZERO)));
         assert!(read(&meter).is_err());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_slow_is_asked_beside_the_cycles_and_its_fault_is_told() {
+    fn slow_queries_run_in_the_background_and_their_fault_is_reported() {
         let meter = meter();
         let slow = SLOW + Duration::from_millis(1);
         meter.with_state(|state| state.last = Some(measured(slow, Duration::ZERO)));
@@ -159,7 +159,7 @@ mod tests {
         assert!(read(&meter).is_ok());
         let until = Instant::now() + TIMEOUT;
         while meter.with_state(|state| state.under_way.as_ref().is_some_and(|a| !a.is_finished())) {
-            assert!(Instant::now() < until, "nobody answers at once");
+            assert!(Instant::now() < until, "a closed port answers at once");
             thread::yield_now();
         }
         assert!(read(&meter).is_err());

@@ -1,4 +1,4 @@
-//! What an observation holds. Whatever may be unknown is an `Option`, and `null` or absent means unknown.
+//! The data of an observation. Whatever may be unknown is an `Option`, and `null` or absent means unknown.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{log::LogEvidence, thresholds::ObservedThresholds};
 
-/// All that was seen of the cluster in one cycle.
+/// The cluster's state in one cycle.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Data {
     /// The placement driver.
     #[serde(default)]
     pub pd: Pd,
-    /// Every store but tombstones, ordered by id; null when PD did not tell.
+    /// Every store but tombstones, ordered by id; null when PD did not list them.
     pub stores: Option<Vec<Store>>,
     /// The cluster as a whole.
     #[serde(default)]
     pub cluster_metrics: ClusterMetrics,
-    /// What Prometheus tells of each store, by store id; null when Prometheus did not answer.
+    /// Prometheus's metrics of each store, by store id; null when Prometheus did not answer.
     pub store_metrics: Option<BTreeMap<String, StoreMetrics>>,
     /// Why Prometheus did not.
     pub metrics_error: Option<String>,
     /// How old its answer is: a Prometheus that takes long is not asked in every cycle. Milliseconds.
     pub metrics_age_ms: Option<u64>,
-    /// How many regions there are, and how many of them are unwell.
+    /// How many regions there are, and how many of them are unhealthy.
     #[serde(default)]
     pub regions: Regions,
     /// The operators that PD runs now.
@@ -50,7 +50,7 @@ pub struct Data {
 pub struct Pd {
     /// The cluster's id; beyond 2^53.
     pub cluster_id: Option<u64>,
-    /// Whether a PD that answered knows a leader; false when each that answered says that there is none.
+    /// Whether a PD that answered knows a leader; false when each that answered reports that there is none.
     pub has_leader: Option<bool>,
     /// The leader's name.
     pub leader: Option<String>,
@@ -60,7 +60,7 @@ pub struct Pd {
     pub etcd_leader: Option<String>,
     /// How long ago this plugin saw the leader change; null when it saw no change. Milliseconds.
     pub leader_changed_ago_ms: Option<u64>,
-    /// Whether the leader had the time to hear of every region: they are told every 60 s.
+    /// Whether the leader had the time to receive the state of every region: stores report it every 60 s.
     pub regions_settled: Option<bool>,
     /// The members, ordered by name.
     pub members: Option<Vec<Member>>,
@@ -80,7 +80,7 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// Its version.
     pub version: Option<String>,
-    /// Whether its process answers another PD. Says nothing about quorum.
+    /// Whether its process answers another PD. Independent of quorum.
     pub healthy: Option<bool>,
 }
 
@@ -108,19 +108,19 @@ pub struct Store {
     pub version: Option<String>,
     /// Its labels.
     pub labels: Option<BTreeMap<String, String>>,
-    /// PD's word; null when it is none that is known.
+    /// The state that PD reports; null when it is unknown.
     pub state: Option<StoreState>,
-    /// When PD last heard of it. Milliseconds since the Unix epoch; 0 is never.
+    /// The time of its last heartbeat to PD. Milliseconds since the Unix epoch; 0 is never.
     pub last_heartbeat_ms: Option<i64>,
     /// How long ago that was, by PD's clock. Milliseconds.
     pub heartbeat_age_ms: Option<u64>,
-    /// Whether PD's leader has heard of it itself: a new one begins with heartbeats up to 5 minutes old.
+    /// Whether PD's leader has received a heartbeat itself: a new one begins with heartbeats up to 5 minutes old.
     pub heard_by_leader: Option<bool>,
     /// When it started. Milliseconds since the Unix epoch.
     pub started_at_ms: Option<i64>,
     /// The size of its disk or its configured share. Bytes, four significant digits.
     pub capacity_bytes: Option<u64>,
-    /// What is left of that, whoever uses the rest. Bytes, four significant digits.
+    /// What is left of that, whichever program uses the rest. Bytes, four significant digits.
     pub available_bytes: Option<u64>,
     /// What its own data takes. Bytes, four significant digits.
     pub used_bytes: Option<u64>,
@@ -136,33 +136,33 @@ pub struct Store {
     pub region_size_mib: Option<i64>,
     /// Its peers that lie behind their leader.
     pub pending_peer_count: Option<u64>,
-    /// From 1, well, to 100.
+    /// From 1, healthy, to 100.
     pub slow_score: Option<f64>,
     /// Snapshots on their way from it.
     pub sending_snapshots: Option<u64>,
     /// Snapshots on their way to it.
     pub receiving_snapshots: Option<u64>,
-    /// Whether it told PD that it is busy.
+    /// Whether it reported to PD that it is busy.
     pub busy: Option<bool>,
     /// Whether an evict-leader scheduler holds it.
     pub evicting_leaders: Option<bool>,
 }
 
-/// PD's word for how a store is.
+/// The state of a store, as PD reports it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum StoreState {
-    /// Heard of within 20 s.
+    /// Its last heartbeat is at most 20 s old.
     Up,
-    /// Not heard of for more than 20 s.
+    /// Its last heartbeat is older than 20 s.
     Disconnected,
-    /// Not heard of for more than `max-store-down-time`.
+    /// Its last heartbeat is older than `max-store-down-time`.
     Down,
-    /// Being taken out of the cluster, alive or not.
+    /// Being removed from the cluster, alive or not.
     Offline,
-    /// Taken out.
+    /// Removed.
     Tombstone,
 }
 
@@ -190,7 +190,7 @@ pub struct ClusterMetrics {
     pub write_latency_p99_ms: Option<f64>,
 }
 
-/// What Prometheus tells of one store over the last minute. What has no series, or NaN, is null.
+/// Prometheus's metrics of one store over the last minute. What has no series, or NaN, is null.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StoreMetrics {
@@ -204,7 +204,7 @@ pub struct StoreMetrics {
     pub raft_log_lag: Option<f64>,
     /// The p99 of how long writes were stalled by the storage engine. Microseconds.
     pub write_stall_us: Option<f64>,
-    /// Requests and messages a second that were turned away because a queue was full.
+    /// Requests and messages a second that were rejected because a queue was full.
     pub rejected_per_second: Option<f64>,
     /// Cores in use.
     pub cpu_cores: Option<f64>,
@@ -226,7 +226,7 @@ pub struct Regions {
     pub pending_peer: Option<RegionCount>,
     /// More peers than the placement rules want.
     pub extra_peer: Option<RegionCount>,
-    /// A peer is on a store that is being taken out.
+    /// A peer is on a store that is being removed.
     pub offline_peer: Option<RegionCount>,
 }
 
@@ -293,7 +293,7 @@ pub struct PausedScheduler {
     pub name: String,
     /// For how long, by PD's clock. Milliseconds.
     pub paused_for_ms: Option<u64>,
-    /// When it goes on by itself. Milliseconds.
+    /// When it resumes by itself. Milliseconds.
     pub resumes_in_ms: Option<u64>,
 }
 
@@ -302,7 +302,7 @@ pub struct PausedScheduler {
 pub struct EvictLeader {
     /// The store.
     pub store_id: u64,
-    /// For how long this plugin has seen it; PD does not tell since when. Milliseconds.
+    /// How long this plugin has seen it; PD does not report since when. Milliseconds.
     pub seen_for_ms: Option<u64>,
     /// The leaders that are still there.
     pub leaders_left: Option<u64>,
@@ -329,13 +329,13 @@ pub struct HotStore {
 pub struct PdConfig {
     /// Peers that each region should have.
     pub max_replicas: Option<u64>,
-    /// The labels that tell locations apart, outermost first.
+    /// The labels that distinguish locations, outermost first.
     pub location_labels: Option<Vec<String>>,
     /// The label of which no two peers may share a value.
     pub isolation_level: Option<String>,
     /// Whether placement rules are on.
     pub placement_rules: Option<bool>,
-    /// After this a store that is not heard of is Down. Milliseconds.
+    /// A store whose last heartbeat is older than this is Down. Milliseconds.
     pub max_store_down_time_ms: Option<u64>,
     /// Leader operators at a time.
     pub leader_schedule_limit: Option<u64>,

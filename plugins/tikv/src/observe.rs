@@ -1,4 +1,4 @@
-//! From one look at everything to an observation.
+//! Builds an observation from the answers of all sources.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,10 @@ use operator_plugin_api::{Deadline, Error, ErrorKind, Observation, now_ms};
 use operator_plugin_kit::{Endpoint, Http, observing::budget};
 
 use crate::{
+    collect::{ClusterAnswers, Collected, Collector, Got},
     config::Settings,
+    convert,
     log::LogTail,
-    look::{Got, Looker, Seen, Told},
     memory::{Memory, note},
     meter::Meter,
     observation::{
@@ -20,16 +21,16 @@ use crate::{
         Schedulers,
     },
     pd::{operator, regions::Listed, units::time_ms, wire},
-    read, summary,
+    summary,
     thresholds::Thresholds,
 };
 
-/// Operators that are told one by one.
+/// The number of operators that are listed.
 const MAX_OPERATORS: usize = 100;
 /// PD has at most a handful of members.
 const MAX_MEMBERS: usize = 16;
 
-/// Looks at everything and remembers what was seen.
+/// Reads all sources, and remembers what later cycles need.
 pub(crate) fn observe(
     settings: &Settings,
     http: &Http,
@@ -43,7 +44,7 @@ pub(crate) fn observe(
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         (memory.members.clone(), memory.long_lists.clone())
     };
-    let looker = Looker {
+    let collector = Collector {
         settings,
         http,
         members: &members,
@@ -52,19 +53,23 @@ pub(crate) fn observe(
         log,
         end,
     };
-    let seen = looker.look();
+    let collected = collector.collect();
     let now = Instant::now();
     let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-    if !seen.asked.iter().any(crate::look::Asked::is_there) {
+    if !collected
+        .asked
+        .iter()
+        .any(crate::collect::Asked::is_available)
+    {
         memory.leader.learn(None, now);
-        return Err(nothing(&seen));
+        return Err(nothing(&collected));
     }
-    learn(&mut memory, &seen, now);
-    Ok(assemble(seen, settings.thresholds, &memory, now))
+    learn(&mut memory, &collected, now);
+    Ok(assemble(collected, settings.thresholds, &memory, now))
 }
 
-fn nothing(seen: &Seen) -> Error {
-    let faults: Vec<_> = seen
+fn nothing(collected: &Collected) -> Error {
+    let faults: Vec<_> = collected
         .asked
         .iter()
         .filter_map(|asked| {
@@ -81,15 +86,15 @@ fn nothing(seen: &Seen) -> Error {
     )
 }
 
-fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
-    let leader = seen
+fn learn(memory: &mut Memory, collected: &Collected, now: Instant) {
+    let leader = collected
         .members()
         .and_then(|members| members.leader.as_ref()?.member_id);
-    // Who did not say whether there is one has not said that it changed.
-    if seen.has_leader().is_some() {
+    // While it is unknown whether there is a leader, it is unknown whether it changed.
+    if collected.has_leader().is_some() {
         memory.leader.learn(leader, now);
     }
-    if let Some(members) = seen.members() {
+    if let Some(members) = collected.members() {
         let urls = members
             .members
             .iter()
@@ -99,22 +104,24 @@ fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
             .take(MAX_MEMBERS)
             .collect();
     }
-    let Some(told) = &seen.told else { return };
-    if let Ok((stores, _)) = &told.stores {
+    let Some(answers) = &collected.cluster else {
+        return;
+    };
+    if let Ok((stores, _)) = &answers.stores {
         let heartbeats = stores.stores.iter();
         let heartbeats =
-            heartbeats.filter_map(|info| Some((info.store.id, read::heartbeat_ms(info)?)));
+            heartbeats.filter_map(|info| Some((info.store.id, convert::heartbeat_ms(info)?)));
         memory.leader.learn_heartbeats(heartbeats);
     }
-    if let Ok(evicting) = &told.evict_leader {
+    if let Ok(evicting) = &answers.evict_leader {
         note(&mut memory.evicting, evicting, now);
     }
-    if let Ok(schedule) = &told.schedule {
-        memory.halted = read::flag(schedule.halt_scheduling.as_deref())
+    if let Ok(schedule) = &answers.schedule {
+        memory.halted = convert::flag(schedule.halt_scheduling.as_deref())
             .unwrap_or_default()
             .then(|| memory.halted.unwrap_or(now));
     }
-    for (check, got) in &told.checks {
+    for (check, got) in &answers.checks {
         if let Ok(list) = got {
             memory.long_lists.insert(check, list.clone());
         }
@@ -122,22 +129,22 @@ fn learn(memory: &mut Memory, seen: &Seen, now: Instant) {
 }
 
 fn assemble(
-    seen: Seen,
+    collected: Collected,
     thresholds: Thresholds,
     memory: &Memory,
     now: Instant,
 ) -> Observation<Data> {
     let mut data = Data {
-        pd: read::pd(&seen),
+        pd: convert::pd(&collected),
         thresholds: thresholds.into(),
         ..Data::default()
     };
     data.pd.leader_changed_ago_ms = memory.leader.changed_ago(now).map(ms);
     data.pd.regions_settled = memory.leader.regions_settled(now);
-    if let Some(told) = &seen.told {
-        fill(&mut data, told, memory, now);
+    if let Some(answers) = &collected.cluster {
+        fill(&mut data, answers, memory, now);
     }
-    match &seen.metrics {
+    match &collected.metrics {
         Ok(measured) => {
             let metrics = &measured.metrics;
             data.metrics_age_ms = Some(ms(now.saturating_duration_since(measured.at)));
@@ -150,36 +157,44 @@ fn assemble(
         Err(error) => data.metrics_error = Some(error.clone()),
     }
     data.cluster_metrics.qps = summary::qps(data.store_metrics.as_ref());
-    data.log = seen.log.and_then(Result::ok);
+    data.log = collected.log.and_then(Result::ok);
     let (summary, slis) = (summary::line(&data), summary::slis(&data));
     let mut observation = Observation::new(data).summary(summary);
     observation.slis = slis;
-    observation.sources = seen.sources;
+    observation.sources = collected.sources;
     observation
 }
 
-/// What the one PD told, each part by itself.
-fn fill(data: &mut Data, told: &Told, memory: &Memory, now: Instant) {
-    let stores = told.stores.as_ref().ok();
-    let clock = stores.map(|(stores, date_ms)| read::clock(stores, date_ms.unwrap_or_else(now_ms)));
-    let evicting = told.evict_leader.as_ref().ok();
+/// Fills in the answers about the cluster, each part by itself.
+fn fill(data: &mut Data, answers: &ClusterAnswers, memory: &Memory, now: Instant) {
+    let stores = answers.stores.as_ref().ok();
+    let clock =
+        stores.map(|(stores, date_ms)| convert::clock(stores, date_ms.unwrap_or_else(now_ms)));
+    let evicting = answers.evict_leader.as_ref().ok();
     data.stores = stores
         .zip(clock)
-        .map(|((stores, _), clock)| read::stores(stores, clock, evicting));
+        .map(|((stores, _), clock)| convert::stores(stores, clock, evicting));
     for store in data.stores.iter_mut().flatten() {
         let at = store.last_heartbeat_ms;
         store.heard_by_leader = at.map(|at| memory.leader.has_heard_of(store.id, at, now));
     }
-    data.cluster_metrics = cluster_metrics(told, data);
-    data.regions = regions(told, now);
-    data.operators = told.operators.as_ref().ok().map(|texts| operators(texts));
-    data.schedulers = schedulers(told, clock.unwrap_or_else(now_ms), memory, now);
-    data.hot_stores = told.hot.as_ref().ok().map(read::hot_stores);
-    data.config = read::config(told.schedule.as_ref().ok(), told.replication.as_ref().ok());
+    data.cluster_metrics = cluster_metrics(answers, data);
+    data.regions = regions(answers, now);
+    data.operators = answers
+        .operators
+        .as_ref()
+        .ok()
+        .map(|texts| operators(texts));
+    data.schedulers = schedulers(answers, clock.unwrap_or_else(now_ms), memory, now);
+    data.hot_stores = answers.hot.as_ref().ok().map(convert::hot_stores);
+    data.config = convert::config(
+        answers.schedule.as_ref().ok(),
+        answers.replication.as_ref().ok(),
+    );
 }
 
-fn cluster_metrics(told: &Told, data: &Data) -> ClusterMetrics {
-    let stats = told.stats.as_ref().ok();
+fn cluster_metrics(answers: &ClusterAnswers, data: &Data) -> ClusterMetrics {
+    let stats = answers.stats.as_ref().ok();
     let by_state = data.stores.as_deref().map(|stores| {
         let mut by_state = BTreeMap::new();
         for state in stores.iter().filter_map(|store| store.state) {
@@ -200,14 +215,15 @@ fn cluster_metrics(told: &Told, data: &Data) -> ClusterMetrics {
     }
 }
 
-fn regions(told: &Told, now: Instant) -> Regions {
+fn regions(answers: &ClusterAnswers, now: Instant) -> Regions {
     let count = |check: &str| {
-        told.checks
+        answers
+            .checks
             .get(check)
             .and_then(|got| region_count(got, now))
     };
     Regions {
-        leaderless: told.stats.as_ref().ok().and_then(leaderless),
+        leaderless: answers.stats.as_ref().ok().and_then(leaderless),
         down_peer: count("down-peer"),
         miss_peer: count("miss-peer"),
         pending_peer: count("pending-peer"),
@@ -248,20 +264,25 @@ fn operators(texts: &[String]) -> Operators {
     }
 }
 
-fn schedulers(told: &Told, clock_ms: i64, memory: &Memory, now: Instant) -> Schedulers {
+fn schedulers(
+    answers: &ClusterAnswers,
+    clock_ms: i64,
+    memory: &Memory,
+    now: Instant,
+) -> Schedulers {
     let since = |since: &Instant| ms(now.saturating_duration_since(*since));
-    let evict_leader = told.evict_leader.as_ref().ok().map(|stores| {
+    let evict_leader = answers.evict_leader.as_ref().ok().map(|stores| {
         let held = stores.iter().map(|store_id| EvictLeader {
             store_id: *store_id,
             seen_for_ms: memory.evicting.get(store_id).map(since),
-            leaders_left: leaders_on(told, *store_id),
+            leaders_left: leaders_on(answers, *store_id),
         });
         held.collect()
     });
-    let paused = told.paused.as_ref().ok();
-    let schedule = told.schedule.as_ref().ok();
+    let paused = answers.paused.as_ref().ok();
+    let schedule = answers.schedule.as_ref().ok();
     Schedulers {
-        names: told.schedulers.as_ref().ok().map(|names| {
+        names: answers.schedulers.as_ref().ok().map(|names| {
             let mut names = names.clone();
             names.sort();
             names
@@ -276,14 +297,14 @@ fn schedulers(told: &Told, clock_ms: i64, memory: &Memory, now: Instant) -> Sche
         // PD leaves it out while it is false.
         halted: schedule.and_then(|schedule| match &schedule.halt_scheduling {
             None => Some(false),
-            Some(text) => read::flag(Some(text)),
+            Some(text) => convert::flag(Some(text)),
         }),
         halted_for_ms: memory.halted.as_ref().map(since),
     }
 }
 
-fn leaders_on(told: &Told, store_id: u64) -> Option<u64> {
-    let counts = told.stats.as_ref().ok()?.store_leader_count.as_ref()?;
+fn leaders_on(answers: &ClusterAnswers, store_id: u64) -> Option<u64> {
+    let counts = answers.stats.as_ref().ok()?.store_leader_count.as_ref()?;
     Some(
         counts
             .get(&store_id.to_string())

@@ -107,7 +107,7 @@ impl Metrics {
         {
             *claims.entry(address).or_default() += 1;
         }
-        let told = stores.iter().map(|store| {
+        let metrics = stores.iter().map(|store| {
             let address = store.status_address.as_deref();
             let own = address.filter(|address| claims.get(address) == Some(&1));
             (
@@ -116,7 +116,7 @@ impl Metrics {
                     .unwrap_or_default(),
             )
         });
-        told.collect()
+        metrics.collect()
     }
 
     fn of_store(&self, instance: &str) -> StoreMetrics {

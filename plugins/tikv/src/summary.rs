@@ -1,4 +1,4 @@
-//! What an observation comes to: the line for people, and the service level indicators.
+//! The summary of an observation: the line for people, and the service level indicators.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -73,7 +73,7 @@ fn fullest(data: &Data) -> Option<f64> {
     used?.into_iter().reduce(f64::max)
 }
 
-/// The share of stores that are up, of those that are meant to be; unknown while one of them is.
+/// The share of stores that are up, of those that should be; unknown while one of them is.
 fn availability(data: &Data) -> Option<f64> {
     let expected = data
         .stores
@@ -84,7 +84,7 @@ fn availability(data: &Data) -> Option<f64> {
     share_percent(&up?)
 }
 
-/// A new leader's word on a store that it has not heard of itself is not taken.
+/// A new leader does not decide about a store from which it has received no heartbeat itself.
 fn is_up(store: &Store) -> Option<bool> {
     match store.state? {
         StoreState::Up => Some(true),

@@ -1,4 +1,4 @@
-//! A plugin whose manifest promises ABI v1, and whose root module is of other types: a host must see that before it calls.
+//! A plugin whose manifest promises ABI v1, but whose root module has other types. A host must detect that before any call.
 
 use abi_stable::{
     StableAbi, declare_root_module_statics, export_root_module, library::RootModule,

@@ -1,4 +1,4 @@
-//! Faults that strike the process.
+//! Faults that affect the process.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ unsafe extern "C" {
     safe fn signal(number: i32, handler: usize) -> usize;
 }
 
-/// Does what the switch says to a call that no honest host makes, and so to no case but those that make it.
+/// Commits a fault in a call that only some conformance cases make, so that no other case fails.
 pub fn strike() {
     if is_on("robustness.exit") {
         process::exit(3);
@@ -57,7 +57,7 @@ pub fn strike() {
     harm();
 }
 
-/// Does what is kept from every plugin. What came of it is told by whoever keeps it.
+/// Attempts operations that the sandbox forbids. The sandbox reports them.
 fn trespass() {
     unsafe extern "C" {
         safe fn kill(pid: i32, signal: i32) -> i32;
@@ -79,7 +79,7 @@ fn trespass() {
     }
 }
 
-/// What harms others than the plugin itself.
+/// Harms other processes.
 fn harm() {
     unsafe extern "C" {
         safe fn kill(pid: i32, signal: i32) -> i32;
@@ -121,9 +121,9 @@ fn fill_the_stack(depth: u64) -> u64 {
     fill_the_stack(depth + 1) + page[0]
 }
 
-/// What a call of `list_actions` leaves behind.
+/// Leaks resources in a call of `list_actions`.
 pub fn leak() {
-    /// So that threads do not show as memory.
+    /// So that leaked threads are not reported as leaked memory.
     const MOST_THREADS: u32 = 70;
     static THREADS: AtomicU32 = AtomicU32::new(0);
     if is_on("resources.memory") {
@@ -140,9 +140,9 @@ pub fn leak() {
     }
 }
 
-/// What an instance leaves behind.
+/// Leaks resources of an instance.
 pub fn leak_instance() {
-    /// The second one is noticed by whoever counts, and then it stops.
+    /// Enough for the case to notice.
     const MOST_THREADS: u32 = 3;
     static THREADS: AtomicU32 = AtomicU32::new(0);
     if is_on("resources.create-drop") {
@@ -174,7 +174,7 @@ extern "C" fn constructor() {
     }
 }
 
-// SAFETY: the dynamic linker calls what lies in this section once, before anything else of the library.
+// SAFETY: the dynamic linker calls the functions in this section once, before any other code of the library.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = constructor;
@@ -183,7 +183,7 @@ unsafe extern "C" {
     fn gnu_get_libc_version() -> *const i8;
 }
 
-/// Something of libc that nothing else here uses: a copy of the library in which it has another name cannot be linked.
+/// A symbol of libc that nothing else here uses: a copy of the library in which it is renamed cannot be linked.
 #[used]
 static IMPORTED: unsafe extern "C" fn() -> *const i8 = gnu_get_libc_version;
 

@@ -1,4 +1,4 @@
-//! As much HTTP as this plugin needs: one request for one connection, within a deadline.
+//! A minimal HTTP client: one request per connection, within a deadline.
 
 use std::{
     io::{ErrorKind as Io, Read, Write},
@@ -8,17 +8,17 @@ use std::{
 
 use crate::switch::is_on;
 
-/// The largest answer that is read.
+/// The largest reply that is accepted.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// Why there is no answer.
+/// Why there is no reply.
 #[derive(Debug)]
 pub enum Fault {
-    /// Nothing was sent.
+    /// The request was not sent.
     NotSent(String),
-    /// Something was sent, and no whole answer came.
+    /// The request was sent, but no complete reply arrived.
     NoAnswer(String),
-    /// More came than is read.
+    /// The reply exceeds the limit.
     TooLong,
 }
 
@@ -31,7 +31,7 @@ impl Fault {
     }
 }
 
-/// A whole answer.
+/// A complete reply.
 pub struct Answer {
     pub status: u16,
     pub body: String,
@@ -79,20 +79,20 @@ fn connect(host: &str, timeout: Duration) -> Result<TcpStream, Fault> {
     })
 }
 
-/// Long past any deadline that the suite tells.
+/// Exceeds any deadline that the suite uses.
 fn dawdle(switch: &str) {
     if is_on(switch) {
         std::thread::sleep(Duration::from_millis(4200));
     }
 }
 
-fn read(stream: &mut TcpStream, until: Instant, is_look: bool) -> Result<String, Fault> {
+fn read(stream: &mut TcpStream, until: Instant, is_read: bool) -> Result<String, Fault> {
     let mut read = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            if read.is_empty() && is_look {
+            if read.is_empty() && is_read {
                 dawdle("observe.deadline-stall");
             }
             return Err(Fault::NoAnswer("no whole answer came in time".into()));

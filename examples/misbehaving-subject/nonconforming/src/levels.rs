@@ -1,4 +1,4 @@
-//! The honest subject underneath: nodes with levels, told by one HTTP backend. Some faults are easiest to commit here.
+//! The well-behaved subject: nodes with levels, read from one HTTP backend. Some faults are implemented here.
 
 use std::{
     sync::{
@@ -23,24 +23,24 @@ use crate::{
     switch::is_on,
 };
 
-/// The part of a deadline that a request may take.
+/// The share of a deadline that a request may use.
 const SHARE_OF_DEADLINE: f64 = 0.8;
 
-/// What the plugin is told.
+/// The plugin's configuration.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde", deny_unknown_fields)]
 pub struct Config {
-    /// What the cluster is called.
+    /// The name of the cluster.
     #[allow(dead_code, reason = "a key that must be given")]
     pub name: String,
     /// Base URL of the backend.
     #[serde(default = "url")]
     #[schemars(extend("format" = "uri"))]
     pub url: String,
-    /// Above which a level is too high.
+    /// The highest level that is not a violation.
     #[serde(default = "max_level")]
     pub max_level: i64,
-    /// What the backend wants to see.
+    /// The token for the backend.
     #[serde(default)]
     #[schemars(extend("x-secret" = true))]
     pub token: Option<String>,
@@ -54,15 +54,15 @@ fn max_level() -> i64 {
     100
 }
 
-/// What an observation holds.
+/// The data of an observation.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde")]
 pub struct Data {
-    /// Absent when the backend did not tell.
+    /// Absent if the backend did not reply.
     nodes: Option<Vec<Node>>,
-    /// Above which a level is too high.
+    /// The highest level that is not a violation.
     max_level: Option<i64>,
-    /// What should not be here: a secret, or nine megabytes.
+    /// Content that violates a case: a secret, or nine megabytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     extra: Option<String>,
 }
@@ -102,7 +102,7 @@ pub struct Levels {
 
 /// Held over every observation, for `concurrency.shutdown-in-flight`.
 static IN_FLIGHT: RwLock<()> = RwLock::new(());
-/// The URL of whoever was created last, for `concurrency.two-instances`.
+/// The URL of the instance created last, for `concurrency.two-instances`.
 static LAST_URL: Mutex<String> = Mutex::new(String::new());
 
 impl Subject for Levels {
@@ -188,6 +188,11 @@ impl Subject for Levels {
             unknown(&mut report, "level_high", None, &self.reason());
             return report;
         };
+        let most = if is_on("check.pure-config") {
+            Some(self.config.max_level)
+        } else {
+            observation.data.max_level
+        };
         for (place, node) in nodes.iter().enumerate() {
             let resource = format!("{place}: {}", node.name.as_deref().unwrap_or_default());
             match node.up {
@@ -200,7 +205,7 @@ impl Subject for Levels {
                     "it was not asked",
                 ),
             }
-            match (node.level, observation.data.max_level) {
+            match (node.level, most) {
                 (Some(level), Some(most)) if level > most => {
                     violate(&mut report, "level_high", &resource);
                 }
@@ -263,7 +268,7 @@ impl Subject for Levels {
 }
 
 impl Levels {
-    /// Fails where others run at the same time, and gives them time to meet.
+    /// Fails if other calls run at the same time, after giving them time to overlap.
     fn collide(&self) -> Result<(), Error> {
         let broken = |what: &str| Err(Error::new(ErrorKind::Internal, what));
         if is_on("concurrency.observe-x16") {
@@ -349,7 +354,7 @@ impl Levels {
         (is_long && is_on("observe.size-cap")).then(|| "x".repeat(9 << 20))
     }
 
-    /// The request that an action is.
+    /// The HTTP request for an action.
     fn plan(&self, call: &Call) -> Result<(String, String), Error> {
         match call.action.as_str() {
             "set_level" => {
@@ -410,7 +415,7 @@ impl Drop for Levels {
     }
 }
 
-/// How many calls are under way.
+/// Counts the calls in progress.
 struct Counted<'a>(&'a AtomicU32);
 
 impl<'a> Counted<'a> {

@@ -1,4 +1,4 @@
-//! Between the host and the honest subject: what no author who uses the SDK could get wrong is got wrong here.
+//! Wraps the well-behaved subject, and implements faults that a plugin built with the SDK cannot have.
 
 use std::{
     panic::catch_unwind,
@@ -17,16 +17,16 @@ use operator_plugin_api::{
 
 use crate::{faults, levels::Levels, switch::is_on};
 
-/// A configured subject, and what it remembers where it must not.
+/// A configured subject, with state that it must not have.
 struct Shell {
     inner: BoxedSubject,
     listed: AtomicU32,
     checked: AtomicU64,
-    /// How many instances had been dropped when it was made.
+    /// The number of dropped instances when it was created.
     drops_before: u32,
 }
 
-/// Instances that are there, that were dropped, and how often the last one was.
+/// Numbers of living instances, of dropped ones, and of times that the last one was dropped.
 static ALIVE: AtomicU32 = AtomicU32::new(0);
 static DROPPED: AtomicU32 = AtomicU32::new(0);
 static EMPTIED: AtomicU32 = AtomicU32::new(0);
@@ -83,7 +83,7 @@ pub extern "C" fn create(config: RStr<'_>) -> RResult<BoxedSubject, PluginError>
     })
 }
 
-/// Whether another instance may be made.
+/// Whether another instance may be created.
 fn allowed() -> Result<(), PluginError> {
     if is_on("lifecycle.shutdown-idempotent") && EMPTIED.load(Ordering::SeqCst) >= 2 {
         return Err(error("internal", "used up"));
@@ -100,7 +100,7 @@ fn allowed() -> Result<(), PluginError> {
     Ok(())
 }
 
-/// The configuration as it is taken.
+/// The configuration after a fault has changed it.
 fn altered(text: &str) -> String {
     let Ok(Value::Object(mut config)) = serde_json::from_str(text) else {
         if is_on("config.malformed") {
@@ -123,12 +123,12 @@ fn altered(text: &str) -> String {
 fn refused(config: &str) -> Option<&'static str> {
     let config: Value = serde_json::from_str(config).unwrap_or_default();
     let most = config["max_level"].as_i64();
-    // 90 is what `conformance/config.toml` says.
+    // The value in `conformance/config.toml`.
     if is_on("config.example-accepted") && most == Some(90) {
-        return Some("90 is not liked");
+        return Some("90 is rejected");
     }
     if is_on("config.defaults-accepted") && most == Some(100) {
-        return Some("100 is not liked");
+        return Some("100 is rejected");
     }
     None
 }
@@ -268,7 +268,7 @@ impl Shell {
     }
 }
 
-/// What becomes of observations that only one case makes.
+/// The reply to observations that only one case sends.
 fn breakdown(text: &str) -> Option<Reply> {
     let is_malformed = || serde_json::from_str::<Value>(text).is_err();
     if is_on("check.malformed") && is_malformed() {
@@ -284,7 +284,7 @@ fn breakdown(text: &str) -> Option<Reply> {
     broken.then(|| refuse("panic", "check panicked: told to"))
 }
 
-/// Takes parameters that it should refuse.
+/// Accepts parameters that it should reject.
 fn lenient(params: &mut Value) {
     let Some(params) = params.as_object_mut() else {
         if is_on("invoke.wrong-type") {
@@ -320,7 +320,7 @@ impl Drop for Shell {
     }
 }
 
-/// A reply with its document changed.
+/// Applies a change to the document of a reply.
 fn edited(reply: Reply, edit: impl FnOnce(&mut Value)) -> Reply {
     reply.map(|text| {
         let Ok(mut document) = serde_json::from_str(&text) else {

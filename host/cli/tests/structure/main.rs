@@ -43,25 +43,48 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// Which crate of the host may depend on which others, from the lowest.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("policy", &["model"]),
+    ("supervisor", &["model"]),
     ("config", &["model"]),
     ("store", &["model"]),
     ("loader", &["model", "policy"]),
     ("subject", &["config", "loader", "model"]),
     (
         "monitor",
-        &["config", "loader", "model", "store", "subject"],
+        &[
+            "config",
+            "loader",
+            "model",
+            "store",
+            "subject",
+            "supervisor",
+        ],
     ),
     (
         "actions",
-        &["config", "loader", "model", "policy", "store", "subject"],
+        &[
+            "config",
+            "loader",
+            "model",
+            "policy",
+            "store",
+            "subject",
+            "supervisor",
+        ],
     ),
     (
         "service",
         &[
-            "actions", "config", "loader", "model", "monitor", "store", "subject",
+            "actions",
+            "config",
+            "loader",
+            "model",
+            "monitor",
+            "store",
+            "subject",
+            "supervisor",
         ],
     ),
     ("conformance", &["config", "loader", "model"]),

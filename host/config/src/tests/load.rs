@@ -1,11 +1,10 @@
 use std::time::Duration;
 
 use operator_model::Isolation;
-use operator_plugin_api::Severity;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{COMMENTED_DEFAULTS, LogFormat, SubjectConfig, shown};
+use crate::{LogFormat, SubjectConfig};
 
 fn home() -> Environment {
     with(&[])
@@ -29,53 +28,6 @@ fn file(text: &str) -> Result<Loaded, Faults> {
 fn faults(result: Result<Loaded, Faults>) -> Vec<String> {
     let faults = result.expect_err("there are faults");
     faults.0.iter().map(ToString::to_string).collect()
-}
-
-/// The commented settings as a file; with the examples too, if asked for.
-fn uncommented(examples: bool) -> String {
-    let uncomment = |line: &str| -> Option<String> {
-        let text = line.strip_prefix('#')?;
-        let body = text.trim_start();
-        let is_setting = |body: &str| {
-            body.starts_with('[')
-                || body.split_once(" = ").is_some_and(|(key, _)| {
-                    key.chars()
-                        .all(|c| c.is_ascii_lowercase() || "._0123456789".contains(c))
-                })
-        };
-        let wanted = !text.starts_with(' ') || (examples && is_setting(body));
-        (wanted && !body.is_empty()).then(|| body.to_owned())
-    };
-    let lines: Vec<_> = COMMENTED_DEFAULTS.lines().filter_map(uncomment).collect();
-    lines.join("\n")
-}
-
-#[test]
-fn the_commented_defaults_are_the_built_in_defaults() {
-    let loaded = file(&uncommented(false)).expect("the defaults are valid");
-    let mut expected = Config::built_in(&home());
-    expected.subjects = vec![SubjectConfig::new("example", "hello")];
-    assert_eq!(loaded.config, expected);
-}
-
-#[test]
-fn the_commented_defaults_leave_no_setting_out() {
-    let loaded = file(&uncommented(true)).expect("the examples are valid");
-    for setting in shown(&loaded.config, &loaded.origins) {
-        assert_ne!(setting.origin, Origin::Default, "{}", setting.key);
-    }
-    let example = &loaded.config.subjects[0];
-    assert!(example.sha256.is_some() && !example.config.is_empty());
-    assert_eq!(
-        example.invariants["fresh"].severity,
-        Some(Severity::Critical)
-    );
-}
-
-#[test]
-fn the_commented_defaults_say_nothing_as_they_are() {
-    let loaded = file(COMMENTED_DEFAULTS).expect("comments are valid");
-    assert_eq!(loaded.config, Config::built_in(&home()));
 }
 
 #[test]
@@ -105,7 +57,7 @@ fn later_layers_win_and_each_value_knows_its_origin() {
 }
 
 #[test]
-fn every_fault_is_reported_with_its_place_and_its_mend() {
+fn every_fault_is_reported_with_its_place_and_its_fix() {
     let text = r#"
 databse = "sqlite:x"
 [log]
@@ -155,6 +107,16 @@ fn a_syntax_error_comes_alone_with_its_place() {
 }
 
 #[test]
+fn a_subject_cannot_have_the_name_of_the_operators_own_tickets() {
+    assert_eq!(
+        faults(file("[subjects.operator]\nplugin = \"hello\"\n")),
+        [
+            r#"/etc/operator.toml:1:11: subjects.operator: the name "operator" is reserved for the tickets of the operator itself; give the subject another name"#
+        ]
+    );
+}
+
+#[test]
 fn paths_start_at_the_file_or_at_home() {
     let text = "state_dir = \"state\"\ndatabase = \"sqlite:x.db\"\nplugin_dirs = [\"~/p\"]\n\
                 [subjects.a]\nplugin = \"./liba.so\"\n[subjects.b]\nplugin = \"b\"";
@@ -167,7 +129,7 @@ fn paths_start_at_the_file_or_at_home() {
 }
 
 #[test]
-fn the_database_is_in_the_state_directory_unless_it_is_said() {
+fn the_database_is_in_the_state_directory_unless_it_is_set() {
     let environment = with(&[("OPERATOR_STATE_DIR", "/state")]);
     let loaded = layer(&Flags::default(), &environment, None).expect("valid");
     assert_eq!(loaded.config.database, "sqlite:/state/operator.db");
@@ -200,7 +162,7 @@ fn a_plugin_alone_is_a_subject() {
 }
 
 #[test]
-fn a_plugin_that_the_file_knows_keeps_what_the_file_says() {
+fn a_plugin_that_the_file_knows_keeps_its_settings_of_the_file() {
     let text =
         "[subjects.a]\nplugin = \"hello\"\nisolation = \"none\"\n[subjects.b]\nplugin = \"other\"";
     let config = plugin_flag("./libhello.so", text);

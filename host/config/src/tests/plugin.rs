@@ -90,7 +90,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_a_variable() {
 }
 
 #[test]
-fn a_variable_serves_where_nothing_is_said_and_an_empty_one_does_not() {
+fn a_variable_serves_where_nothing_is_set_and_an_empty_one_does_not() {
     let given = resolve(
         "",
         &[],
@@ -107,7 +107,7 @@ fn a_variable_serves_where_nothing_is_said_and_an_empty_one_does_not() {
 }
 
 #[test]
-fn every_misfit_is_reported_where_it_was_said() {
+fn every_misfit_is_reported_where_it_was_set() {
     let file = "[subjects.db.config]\ntabels = []\nlag_s = 0\n[subjects.db.config.tls]\nverify = 1\n\
                 [subjects.db.invariants.replication_lagg]\nenabled = false";
     let mut faults = faults(resolve(file, &["tls.verfy=true", "tables=a"], &[]));
@@ -128,7 +128,7 @@ fn every_misfit_is_reported_where_it_was_said() {
 }
 
 #[test]
-fn a_misfit_inside_an_optional_table_is_told_by_itself() {
+fn a_misfit_inside_an_optional_table_is_reported_by_itself() {
     let mut descriptor = descriptor();
     descriptor.config_schema = json!({
         "$defs": {"Tls": {
@@ -249,7 +249,7 @@ actions.deny = ["drain_*", "restart", "re*"]
         ..Flags::default()
     };
     let loaded = load(&flags, &Environment::default()).expect("the file itself is valid");
-    let told: Vec<_> = loaded
+    let messages: Vec<_> = loaded
         .config
         .subjects
         .iter()
@@ -258,8 +258,8 @@ actions.deny = ["drain_*", "restart", "re*"]
             checked.err().map(|faults| faults.to_string())
         })
         .collect();
-    let said = |place: usize, parts: &[&str]| {
-        let text = told[place].as_deref().unwrap_or_default();
+    let assert_names = |place: usize, parts: &[&str]| {
+        let text = messages[place].as_deref().unwrap_or_default();
         assert_eq!(
             text.lines().count(),
             usize::from(!parts.is_empty()),
@@ -269,9 +269,9 @@ actions.deny = ["drain_*", "restart", "re*"]
             assert!(text.contains(part), "{text}");
         }
     };
-    said(0, &["subjects.db.actions.by_name.restort", "restart"]);
-    said(1, &[]);
-    said(2, &["drain_*", "actions.deny"]);
+    assert_names(0, &["subjects.db.actions.by_name.restort", "restart"]);
+    assert_names(1, &[]);
+    assert_names(2, &["drain_*", "actions.deny"]);
 }
 
 #[test]
@@ -280,15 +280,15 @@ fn what_the_manifest_asks_for_must_be_granted() {
         "needs":{"exec":"kubectl","memory_mib":9000}}"#;
     let manifest: Manifest = serde_json::from_str(manifest).expect("a manifest");
     let mut subject = SubjectConfig::new("db", "postgres");
-    let told = check_needs(&subject, &manifest, &Origins::default());
-    let told = told.expect_err("two faults").to_string();
-    assert_eq!(told.lines().count(), 2, "{told}");
+    let messages = check_needs(&subject, &manifest, &Origins::default());
+    let messages = messages.expect_err("two faults").to_string();
+    assert_eq!(messages.lines().count(), 2, "{messages}");
     for part in [
         r#"plugin greedy asks to start programs: "kubectl""#,
         "sandbox.exec = true into [subjects.db]",
         "sandbox.memory_mib = 9000",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(messages.contains(part), "{messages}");
     }
     subject.sandbox.exec = true;
     subject.sandbox.memory_mib = 9000;

@@ -70,7 +70,7 @@ async fn watch(folder: &TempDir, sha256: &'static str, error: fn() -> CallError)
 async fn cycles(watch: &Watch, memory: &mut Memory, count: u32) {
     for _ in 0..count {
         memory.pause = None;
-        watch.cycle(memory).await;
+        watch.cycle(memory).await.unwrap();
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_plugin_is_quarantined_at_its_tenth_death_in_a_row_and_starts_again_af
 
     watch.store.lift_quarantine(SHA256).await.unwrap();
     // Without waiting for the end of a pause.
-    watch.cycle(&mut memory).await;
+    watch.cycle(&mut memory).await.unwrap();
     assert!(!status(&watch).contains("quarantine"), "{}", status(&watch));
     assert_eq!(memory.deaths, 1);
 }

@@ -1,4 +1,4 @@
-//! Sending an action, and saying honestly what came of it.
+//! Sending an action, and reporting what is known of its effect.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use crate::{
     wire::{BlockList, LimitsV1},
 };
 
-/// The most that finding out about one node may take.
-const ASK: Duration = Duration::from_secs(1);
+/// The timeout of reading one node's limits or blocks.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// With what, and to whom.
+/// What `invoke` needs of the subject.
 pub(crate) struct Invoker<'a> {
     pub(crate) http: &'a Http,
     pub(crate) token: Option<&'a str>,
     /// Nodes to try, best first.
     pub(crate) endpoints: Vec<Endpoint>,
-    /// The form that was there last time, for saying what would be done.
+    /// The form of the last cycle, for a dry run.
     pub(crate) form: Option<ApiForm>,
 }
 
-/// A node that takes management requests.
-struct Willing {
+/// A node that answers management requests.
+struct Available {
     form: ApiForm,
-    /// None in the older form, which does not tell the overrides.
+    /// None in the older form, which does not list the overrides.
     limits: Option<Limits>,
 }
 
@@ -46,15 +46,15 @@ impl Invoker<'_> {
                 last = Fault::NotSent(format!("the deadline has passed; before that: {last}"));
                 break;
             }
-            let willing = match self.ask(endpoint, call.deadline) {
-                Ok(willing) => willing,
+            let available = match self.read_limits(endpoint, call.deadline) {
+                Ok(available) => available,
                 Err(fault) => {
                     last = fault;
                     continue;
                 }
             };
-            let change = supported(call, action.request(willing.form))?;
-            let before = self.before(&action, &willing, endpoint, call.deadline);
+            let change = supported(call, action.request(available.form))?;
+            let before = self.before(&action, &available, endpoint, call.deadline);
             match self.send(endpoint, &change, call.deadline) {
                 // Nothing was sent, so another node may be asked.
                 Err(Fault::NotSent(why)) => last = Fault::NotSent(why),
@@ -69,20 +69,20 @@ impl Invoker<'_> {
         Ok(ActionResult::failed(message).details(json!({"fault": code})))
     }
 
-    /// Reads the limits: that tells the form, and what `update_limit` is going to replace.
-    fn ask(&self, endpoint: &Endpoint, deadline: Deadline) -> Result<Willing, Fault> {
+    /// Reads the limits: they show the form, and what `update_limit` replaces.
+    fn read_limits(&self, endpoint: &Endpoint, deadline: Deadline) -> Result<Available, Fault> {
         // A third, so that one hung node leaves time for another.
-        let timeout = (deadline.remaining() / 3).min(ASK);
+        let timeout = (deadline.remaining() / 3).min(READ_TIMEOUT);
         match self
             .http
             .get(endpoint, "/api/v1/limits", timeout)?
             .ok::<LimitsV1>()
         {
-            Ok(limits) => Ok(Willing {
+            Ok(limits) => Ok(Available {
                 form: ApiForm::V1,
                 limits: Some(limits.into()),
             }),
-            Err(Fault::Status(404, _)) => Ok(Willing {
+            Err(Fault::Status(404, _)) => Ok(Available {
                 form: ApiForm::Older,
                 limits: None,
             }),
@@ -94,20 +94,20 @@ impl Invoker<'_> {
     fn before(
         &self,
         action: &Action,
-        willing: &Willing,
+        available: &Available,
         endpoint: &Endpoint,
         deadline: Deadline,
     ) -> Map<String, Value> {
         let mut before = Map::new();
         match action {
             Action::UpdateLimit(to) => {
-                let limits = willing.limits.as_ref();
+                let limits = available.limits.as_ref();
                 before = limits
                     .and_then(|limits| previous(limits, &to.key))
                     .unwrap_or_default();
             }
             Action::UnblockKey(of) => {
-                let timeout = (deadline.remaining() / 3).min(ASK);
+                let timeout = (deadline.remaining() / 3).min(READ_TIMEOUT);
                 let blocks = self
                     .http
                     .get(endpoint, "/api/v1/blocks", timeout)

@@ -1,4 +1,4 @@
-//! What can be done to the rate limiter.
+//! The actions of the rate limiter.
 
 mod carry_out;
 mod params;

@@ -42,7 +42,7 @@ pub(crate) struct PreviousLimit {
     /// The key, or a prefix that ends in `*`.
     #[schemars(length(min = 1, max = 512), extend("x-resource" = true))]
     pub(crate) key: String,
-    /// Whether this very key or prefix had a limit of its own. If not, the override is deleted.
+    /// Whether this key or prefix itself had an override. If not, the override is deleted.
     pub(crate) had_override: bool,
     /// The limit it had.
     #[schemars(range(min = 0, max = 1_000_000_000))]
@@ -52,7 +52,7 @@ pub(crate) struct PreviousLimit {
     pub(crate) window_ms: u64,
 }
 
-/// A key, and for how long to refuse it.
+/// A key, and how long to refuse it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Block {

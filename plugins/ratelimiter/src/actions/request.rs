@@ -1,4 +1,4 @@
-//! From an action to the request that carries it out, in either form of the API.
+//! The request of an action, in either form of the API.
 
 use operator_plugin_api::{Call, Error};
 use operator_plugin_kit::{
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{names, params};
 use crate::observation::ApiForm;
 
-/// An action with parameters that are proven to fit.
+/// An action with valid parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     ResetCounter(params::Key),
@@ -37,7 +37,7 @@ impl Action {
         }
     }
 
-    /// None where that form of the API has no such request.
+    /// None where this form of the API has no such request.
     pub(super) fn request(&self, form: ApiForm) -> Option<Change> {
         match form {
             ApiForm::V1 => Some(self.request_v1()),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_every_fault() {
+    fn invalid_parameters_are_rejected_with_every_fault() {
         let refuse = |action: &str, params| Action::parse(&call(action, params)).unwrap_err();
         let error = refuse(
             "update_limit",

@@ -79,18 +79,18 @@ pub(super) fn redis_gone(data: &Data) -> Option<bool> {
         .nodes
         .iter()
         .filter(|node| node.answered != Some(false));
-    let words: Vec<Option<bool>> = alive
+    let reports: Vec<Option<bool>> = alive
         .map(|node| node.redis_connected.filter(|_| node.answered.is_some()))
         .collect();
     if data.redis_connected == Some(false) {
         return Some(true);
     }
-    if !words.is_empty() && words.iter().all(|word| *word == Some(false)) {
+    if !reports.is_empty() && reports.iter().all(|report| *report == Some(false)) {
         return Some(true);
     }
-    let reached = words.contains(&Some(true));
+    let reached = reports.contains(&Some(true));
     match data.redis_connected {
-        Some(_) if reached || words.is_empty() => Some(false),
+        Some(_) if reached || reports.is_empty() => Some(false),
         None if reached && data.redis.refused == Some(true) => Some(false),
         _ => None,
     }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expected_node_that_nobody_lists_is_down() {
+    fn an_expected_node_that_no_source_lists_is_down() {
         let judge = |listed| {
             let missing = Node {
                 answered: None,
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn redis_that_is_away_for_this_plugin_or_for_all_nodes_is_one_violation() {
+    fn redis_that_is_unavailable_for_this_plugin_or_for_all_nodes_is_one_violation() {
         assert_eq!(
             redis_report(|data| data.redis_connected = Some(false)),
             (vec![None], vec![])
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_does_not_say_is_unknown_and_a_dead_one_is_not_asked() {
+    fn a_node_that_does_not_report_is_unknown_and_a_dead_one_is_not_asked() {
         let silent = |data: &mut Data| data.nodes[1].redis_connected = None;
         assert_eq!(redis_report(silent), (vec![], vec![Some("node-2".into())]));
         let dead = |data: &mut Data| {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn where_redis_refuses_this_plugin_the_nodes_have_the_word() {
+    fn where_redis_refuses_this_plugin_the_nodes_decide() {
         let refused = |data: &mut Data| {
             data.redis_connected = None;
             data.redis.refused = Some(true);
@@ -313,10 +313,10 @@ mod tests {
             redis_report(|data| data.redis_connected = None),
             (vec![], vec![None])
         );
-        let nobody = |data: &mut Data| {
+        let no_nodes = |data: &mut Data| {
             refused(data);
             data.nodes.clear();
         };
-        assert_eq!(redis_report(nobody), (vec![], vec![None]));
+        assert_eq!(redis_report(no_nodes), (vec![], vec![None]));
     }
 }

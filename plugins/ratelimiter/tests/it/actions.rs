@@ -30,7 +30,7 @@ fn done(subject: &RateLimiter, action: &str, params: Value) -> Value {
 }
 
 #[test]
-fn every_action_takes_effect_and_can_be_taken_back() {
+fn every_action_takes_effect_and_can_be_undone() {
     let cluster = Cluster::start(2, &["--default-limit", "3", "--admin-token", "s3cret"]);
     let subject = RateLimiter::create(Config {
         admin_token: Some("s3cret".into()),
@@ -108,7 +108,7 @@ fn a_refusal_is_a_failure_in_the_services_own_words() {
 }
 
 #[test]
-fn a_rehearsal_and_a_bad_parameter_send_nothing() {
+fn a_dry_run_and_an_invalid_parameter_send_nothing() {
     let fake = Fake::always(Reply::Body(200, "{}".into()));
     let config = Config {
         management_url: fake.url(),
@@ -139,7 +139,7 @@ fn a_rehearsal_and_a_bad_parameter_send_nothing() {
 }
 
 #[test]
-fn a_request_that_was_sent_and_not_answered_is_unknown_and_sent_to_nobody_else() {
+fn a_request_that_was_sent_and_not_answered_is_unknown_and_not_sent_again() {
     let limits = r#"{"default":{"max_requests":1,"window_seconds":1},"limits":[]}"#;
     let node = |reply| {
         Fake::with_replies(
@@ -181,17 +181,17 @@ fn a_node_that_refuses_the_connection_is_passed_over() {
         json!({"key": "k", "duration_seconds": 60}),
     );
     assert_eq!(cluster.check(0, "k"), 429);
-    let nobody = Config {
+    let unreachable = Config {
         management_url: format!("http://127.0.0.1:{}", free_port()),
         ..cluster.config()
     };
-    let subject = RateLimiter::create(nobody).unwrap();
+    let subject = RateLimiter::create(unreachable).unwrap();
     let result = invoke(&subject, "reset_counter", json!({"key": "k"}), false).unwrap();
     assert_eq!(result.outcome, Outcome::Failed, "{}", result.message);
 }
 
 #[test]
-fn the_older_form_resets_and_limits_and_says_what_it_cannot() {
+fn the_older_form_resets_and_limits_and_rejects_the_rest() {
     let answers = [
         (
             "POST /api/counters/a%2Fb/reset",

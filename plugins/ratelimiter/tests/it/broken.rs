@@ -1,4 +1,4 @@
-//! Backends that are broken: the observation is over in time, and names who did not answer.
+//! Backends that are broken: the observation is over in time, and names the sources that did not answer.
 
 use std::{
     io::Write,
@@ -71,7 +71,7 @@ fn a_broken_prometheus_or_management_url_is_named_and_costs_no_deadline() {
 }
 
 #[test]
-fn a_redis_that_is_none_is_disconnected_within_the_deadline() {
+fn a_server_that_is_not_redis_is_disconnected_within_the_deadline() {
     let cluster = Cluster::start(1, &[]);
     for bytes in [
         &b""[..],
@@ -159,7 +159,7 @@ fn no_secret_is_in_an_error_or_an_observation() {
     let observation = subject
         .observe(Deadline::after(Duration::from_secs(3)))
         .unwrap();
-    // Redis has no password here, so it refuses the one it is given: the nodes' word counts.
+    // Redis has no password here, so it refuses the one it is given: the nodes decide.
     assert_eq!(observation.data.redis_connected, None);
     assert_eq!(subject.check(&observation).violations, []);
     assert!(

@@ -20,7 +20,7 @@ fn a_healthy_cluster_is_seen_whole_and_nothing_is_wrong() {
     let seen = wait_for("Prometheus to have two scrapes", || {
         cluster.check_many("busy", 30);
         cluster.check_many("a/slash and é", 9);
-        let (observation, report) = watch.look();
+        let (observation, report) = watch.cycle();
         let broken: Vec<_> = report
             .violations
             .iter()
@@ -80,7 +80,7 @@ fn a_killed_node_is_down_and_nothing_else_is_wrong() {
     assert_eq!(watch.violations(), [""; 0]);
     cluster.nodes[1].process.signal("KILL");
     assert_eq!(watch.violations(), ["node_down:node-2"]);
-    let (observation, report) = watch.look();
+    let (observation, report) = watch.cycle();
     assert!(
         observation.summary.starts_with("2 of 3 nodes healthy"),
         "{}",
@@ -105,7 +105,7 @@ fn a_frozen_management_node_is_down_and_another_one_is_asked() {
         since.elapsed()
     );
     let since = Instant::now();
-    let (observation, _) = watch.look();
+    let (observation, _) = watch.cycle();
     assert!(
         since.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -120,20 +120,20 @@ fn a_frozen_management_node_is_down_and_another_one_is_asked() {
 fn a_node_that_drains_and_then_leaves_is_not_down() {
     let cluster = Cluster::start(2, &[]);
     let watch = cluster.watch();
-    watch.look();
+    watch.cycle();
     crate::support::http(
         "POST",
         &format!("{}/api/v1/nodes/node-2/drain", cluster.nodes[0].url()),
         None,
     );
-    let (observation, report) = watch.look();
+    let (observation, report) = watch.cycle();
     assert_eq!(observation.data.nodes[1].draining, Some(true));
     assert_eq!(report.violations, []);
     cluster.nodes[1].process.signal("TERM");
     for _ in 0..5 {
         assert_eq!(watch.violations(), [""; 0]);
     }
-    let (observation, _) = watch.look();
+    let (observation, _) = watch.cycle();
     assert!(
         observation.data.nodes[1].left,
         "{:?}",
@@ -145,12 +145,12 @@ fn a_node_that_drains_and_then_leaves_is_not_down() {
 fn a_node_that_leaves_without_draining_is_not_down() {
     let cluster = Cluster::start(2, &[]);
     let watch = cluster.watch();
-    watch.look();
+    watch.cycle();
     cluster.nodes[1].process.signal("TERM");
     for _ in 0..5 {
         assert_eq!(watch.violations(), [""; 0]);
     }
-    assert!(watch.look().0.data.nodes[1].left);
+    assert!(watch.cycle().0.data.nodes[1].left);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_dead_node_is_still_known_to_a_watch_that_starts_later() {
     cluster.nodes[1].process.signal("KILL");
     let watch = cluster.watch();
     wait_for("the heartbeat to be missed", || {
-        let (observation, report) = watch.look();
+        let (observation, report) = watch.cycle();
         let node = &observation.data.nodes[1];
         let down = report
             .violations
@@ -227,10 +227,10 @@ fn one_node_that_loses_redis_is_named() {
 }
 
 #[test]
-fn everything_dead_at_once_is_an_error_and_not_a_healthy_nothing() {
+fn everything_down_at_once_is_an_error_and_not_healthy() {
     let mut cluster = Cluster::start(2, &[]);
     let watch = cluster.watch();
-    watch.look();
+    watch.cycle();
     cluster.redis = None;
     cluster.nodes.clear();
     let error = watch.observe().unwrap_err();
@@ -251,12 +251,12 @@ fn limits_that_are_ignored_are_ghosts_and_over_the_limit() {
     cluster.check_many("k", 40);
     let expected = ["ghost_allowing:k", "over_limit:k"];
     assert_eq!(watch.violations(), expected);
-    // Memory of a fault must not be what keeps it alive, nor a second look what ends it.
+    // A second cycle neither keeps a fault alive by memory nor ends it.
     assert_eq!(watch.violations(), expected);
 }
 
 #[test]
-fn a_limit_that_is_lowered_or_a_counter_that_is_reset_is_no_ghost() {
+fn a_limit_that_is_lowered_or_a_counter_that_is_reset_is_not_a_ghost() {
     let cluster = Cluster::start(2, &["--default-limit", "50"]);
     let watch = cluster.watch();
     cluster.check_many("k", 40);
@@ -301,7 +301,7 @@ fn without_prometheus_latency_is_unknown_and_nothing_is_broken() {
     let cluster = Cluster::start(1, &[]);
     let watch = cluster.watch();
     cluster.check_many("k", 5);
-    let (observation, report) = watch.look();
+    let (observation, report) = watch.cycle();
     assert_eq!(report.violations, []);
     assert_eq!(report.unknown.len(), 1, "{:?}", report.unknown);
     assert_eq!(report.unknown[0].invariant, WITHOUT_PROMETHEUS);
@@ -349,7 +349,7 @@ fn counters_that_redis_loses_are_drift() {
     let watch = cluster.watch();
     // Before Redis has been up for a window, it may as well have restarted.
     wait_for("Redis to be up for a window", || {
-        let uptime = watch.look().0.data.redis.uptime_s;
+        let uptime = watch.cycle().0.data.redis.uptime_s;
         (uptime > Some(8)).then_some(())
     });
     cluster.check_many("k", 40);
@@ -396,11 +396,11 @@ fn latency_that_is_added_is_high_latency_and_nothing_else() {
     let watch = cluster.watch();
     let seen = wait_for("a slow p99", || {
         cluster.check_many("k", 4);
-        let (_, mut report) = watch.look();
+        let (_, mut report) = watch.cycle();
         report.violations.pop()
     });
     assert_eq!(seen.invariant, "high_latency");
     assert_eq!(watch.violations(), ["high_latency"]);
-    let (observation, _) = watch.look();
+    let (observation, _) = watch.cycle();
     assert_eq!(observation.slis["false_block_rate_percent"], Some(0.0));
 }

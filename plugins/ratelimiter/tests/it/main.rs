@@ -8,6 +8,7 @@
 mod actions;
 mod broken;
 mod cluster;
+mod conformance;
 mod older;
 mod soak;
 mod support;

@@ -50,7 +50,7 @@ fn watch(cluster: &Cluster, fake: &Fake) -> Watch {
 fn the_older_form_is_read_as_far_as_it_goes() {
     let cluster = Cluster::start(0, &[]);
     let fake = node("node-1", Reply::Body(200, COUNTERS.into()), "[]");
-    let (observation, report) = watch(&cluster, &fake).look();
+    let (observation, report) = watch(&cluster, &fake).cycle();
     let data = &observation.data;
     assert_eq!(data.api, Some(ApiForm::Older));
     assert_eq!(report.violations, []);
@@ -77,7 +77,7 @@ fn a_management_api_that_answers_500_without_redis_fails_nothing_else() {
     );
     assert_eq!(watch(&cluster, &fake).violations(), ["redis_disconnected"]);
     cluster.redis = None;
-    let (observation, report) = watch(&cluster, &fake).look();
+    let (observation, report) = watch(&cluster, &fake).cycle();
     assert_eq!(report.violations[0].invariant, "redis_disconnected");
     assert_eq!(observation.data.nodes[0].answered, Some(true));
 }
@@ -91,7 +91,7 @@ fn a_node_that_vanishes_from_the_list_is_still_missed() {
         &listed(cluster.nodes[0].port),
     );
     // At the address of node-2 a node answers that calls itself node-1: the list is wrong, and node-2 is not there.
-    let (observation, report) = watch(&cluster, &fake).look();
+    let (observation, report) = watch(&cluster, &fake).cycle();
     assert!(
         report
             .unknown

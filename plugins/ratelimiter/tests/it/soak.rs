@@ -1,4 +1,4 @@
-//! A healthy cluster under load, for as long as `SOAK_SECONDS` says: `cargo test -p ratelimiter-plugin --test it soak -- --ignored`.
+//! A healthy cluster under load, for `SOAK_SECONDS`: `cargo test -p ratelimiter-plugin --test it soak -- --ignored`.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use operator_plugin_kit::testing::process::Process;
 use crate::support::{Cluster, binary, wait_for};
 
 #[test]
-#[ignore = "takes as long as it is told to"]
+#[ignore = "takes SOAK_SECONDS"]
 fn a_thousand_checks_a_second_break_nothing() {
     let seconds = std::env::var("SOAK_SECONDS")
         .ok()
@@ -42,7 +42,7 @@ fn a_thousand_checks_a_second_break_nothing() {
     let (mut cycles, mut slowest, mut odd) = (0, Duration::ZERO, BTreeMap::<String, u32>::new());
     while Instant::now() < end {
         let next = Instant::now() + Duration::from_secs(1);
-        let (observation, report) = watch.look();
+        let (observation, report) = watch.cycle();
         slowest = slowest.max(
             Duration::from_secs(1).saturating_sub(next.saturating_duration_since(Instant::now())),
         );

@@ -152,7 +152,7 @@ impl Cluster {
         .0
     }
 
-    /// So many checks of a key, dealt out to all nodes.
+    /// This many checks of a key, in turn on all nodes.
     pub(crate) fn check_many(&self, key: &str, count: usize) {
         for turn in 0..count {
             self.check(turn % self.nodes.len(), key);
@@ -168,15 +168,17 @@ impl Cluster {
         assert_eq!(status, 200, "{answer}");
     }
 
-    pub(crate) fn redis_command(&self, words: &str) {
+    pub(crate) fn redis_command(&self, command: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.redis_port)).unwrap();
-        stream.write_all(format!("{words}\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("{command}\r\n").as_bytes())
+            .unwrap();
         let mut answer = [0; 64];
         assert!(stream.read(&mut answer).unwrap() > 0);
     }
 }
 
-/// A subject, and how it is looked at.
+/// A subject whose cycles a test runs.
 pub(crate) struct Watch(pub(crate) RateLimiter);
 
 impl Watch {
@@ -188,7 +190,7 @@ impl Watch {
         self.0.observe(Deadline::after(Duration::from_secs(5)))
     }
 
-    pub(crate) fn look(&self) -> (Observation<Data>, CheckReport) {
+    pub(crate) fn cycle(&self) -> (Observation<Data>, CheckReport) {
         let observation = self.observe().unwrap();
         // Over the boundary and back, as the host does it.
         let json = serde_json::to_string(&observation).unwrap();
@@ -199,7 +201,7 @@ impl Watch {
     /// `invariant` or `invariant:resource`, in order.
     pub(crate) fn violations(&self) -> Vec<String> {
         names(
-            self.look()
+            self.cycle()
                 .1
                 .violations
                 .into_iter()
@@ -209,7 +211,7 @@ impl Watch {
 
     pub(crate) fn unknowns(&self) -> Vec<String> {
         names(
-            self.look()
+            self.cycle()
                 .1
                 .unknown
                 .into_iter()
@@ -228,7 +230,7 @@ fn names(entries: impl Iterator<Item = (String, Option<String>)>) -> Vec<String>
     names
 }
 
-/// One request; the body of an answer that is no JSON is null.
+/// One request; the body of an answer that is not JSON is null.
 pub(crate) fn http(method: &str, url: &str, body: Option<&Value>) -> (u16, Value) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)

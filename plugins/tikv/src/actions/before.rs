@@ -3,15 +3,15 @@
 use operator_plugin_api::{Error, ErrorKind, now_ms};
 use serde_json::{Map, Value, json};
 
-use super::{carry_out::Asker, params, request::Action};
+use super::{execute::Client, params, request::Action};
 use crate::{
-    look::Got,
+    collect::Got,
+    convert,
     observation::StoreState,
     pd::{error::PdError, units::time_ms, wire},
-    read,
 };
 
-/// How things stand before an action.
+/// The state before an action.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     /// For the inverse.
@@ -37,42 +37,42 @@ impl Before {
     }
 }
 
-/// Reads it. What PD does not tell is left out; an error means that nothing must be done.
-pub(super) fn look(asker: &Asker<'_>, action: &Action) -> Result<Before, Error> {
+/// Reads it. What PD does not report is left out; an error means that nothing must be done.
+pub(super) fn read(client: &Client<'_>, action: &Action) -> Result<Before, Error> {
     Ok(match action {
-        Action::TransferLeader(to) => leader_move(asker, to),
-        Action::TransferPeer(to) => peer_move(asker, to),
+        Action::TransferLeader(to) => leader_move(client, to),
+        Action::TransferPeer(to) => peer_move(client, to),
         Action::SplitRegion(split) => Before {
-            version: version(asker, split.region_id),
-            siblings: siblings(asker, split.region_id),
+            version: version(client, split.region_id),
+            siblings: siblings(client, split.region_id),
             ..Before::default()
         },
-        Action::MergeRegion(merge) => boundary(asker, merge),
-        Action::DrainStore(store) => drain(asker, store.store_id)?,
+        Action::MergeRegion(merge) => boundary(client, merge),
+        Action::DrainStore(store) => drain(client, store.store_id)?,
         Action::UndrainStore(store) => {
-            let held = asker.evicted();
+            let held = client.evicted();
             Before::default().already(
                 held.is_ok_and(|held| !held.contains(&store.store_id)),
                 "no evict-leader scheduler holds it",
             )
         }
-        Action::SetStoreLimit(to) => store_limit(asker, to),
-        Action::ResumeScheduler(of) => resume(asker, &of.name),
+        Action::SetStoreLimit(to) => store_limit(client, to),
+        Action::ResumeScheduler(of) => resume(client, &of.name),
         Action::SetScheduleLimit(schedule, _) => {
-            let before = asker.schedule_limit(*schedule).ok().flatten();
+            let before = client.schedule_limit(*schedule).ok().flatten();
             before
                 .map(|limit| Before::detail("previous_limit", limit))
                 .unwrap_or_default()
         }
-        Action::SetLowSpaceThreshold(to) => low_space(asker, to),
-        Action::ResignPdLeader => resign(asker)?,
+        Action::SetLowSpaceThreshold(to) => low_space(client, to),
+        Action::ResignPdLeader => resign(client)?,
         Action::TransferPdLeader(to) => {
-            let leader = asker.leader().ok().flatten();
+            let leader = client.leader().ok().flatten();
             let is = leader.as_deref() == Some(to.name.as_str());
             leader
                 .map(|leader| Before::detail("previous_leader", leader))
                 .unwrap_or_default()
-                .already(is, "it leads already")
+                .already(is, "it is the leader already")
         }
         Action::ScatterRegion(_) | Action::CancelOperator(_) | Action::PauseScheduler(_) => {
             Before::default()
@@ -80,9 +80,9 @@ pub(super) fn look(asker: &Asker<'_>, action: &Action) -> Result<Before, Error> 
     })
 }
 
-fn leader_move(asker: &Asker<'_>, to: &params::LeaderMove) -> Before {
-    let Ok(Some(region)) = asker.region(to.region_id) else {
-        // PD says in its own words what is wrong with the region.
+fn leader_move(client: &Client<'_>, to: &params::LeaderMove) -> Before {
+    let Ok(Some(region)) = client.region(to.region_id) else {
+        // PD's own message names what is wrong with the region.
         return Before::default();
     };
     let leader = region.leader_store();
@@ -91,28 +91,28 @@ fn leader_move(asker: &Asker<'_>, to: &params::LeaderMove) -> Before {
         .unwrap_or_default();
     before.already(
         leader == Some(to.to_store_id),
-        "its leader is there already",
+        "the leader is on that store already",
     )
 }
 
-fn peer_move(asker: &Asker<'_>, to: &params::PeerMove) -> Before {
-    let region = asker.region(to.region_id).ok().flatten();
+fn peer_move(client: &Client<'_>, to: &params::PeerMove) -> Before {
+    let region = client.region(to.region_id).ok().flatten();
     let moved = region.is_some_and(|region| is_moved(&region, to));
-    Before::default().already(moved, "its peer is there already")
+    Before::default().already(moved, "the peer is on that store already")
 }
 
 pub(super) fn is_moved(region: &wire::Region, to: &params::PeerMove) -> bool {
     region.voter_on(to.from_store_id).is_none() && region.voter_on(to.to_store_id).is_some()
 }
 
-fn version(asker: &Asker<'_>, region_id: u64) -> Option<u64> {
-    let region = asker.region(region_id).ok().flatten()?;
+fn version(client: &Client<'_>, region_id: u64) -> Option<u64> {
+    let region = client.region(region_id).ok().flatten()?;
     region.epoch.map(|epoch| epoch.version)
 }
 
 /// A missing neighbour is a region of id 0.
-pub(super) fn siblings(asker: &Asker<'_>, region_id: u64) -> Vec<u64> {
-    let siblings = asker.get::<wire::Regions>(&format!("/regions/sibling/{region_id}"));
+pub(super) fn siblings(client: &Client<'_>, region_id: u64) -> Vec<u64> {
+    let siblings = client.get::<wire::Regions>(&format!("/regions/sibling/{region_id}"));
     let siblings = siblings
         .ok()
         .and_then(|siblings| siblings.regions)
@@ -125,8 +125,8 @@ pub(super) fn siblings(asker: &Asker<'_>, region_id: u64) -> Vec<u64> {
 }
 
 /// The key between the two, for splitting them again.
-fn boundary(asker: &Asker<'_>, merge: &params::Merge) -> Before {
-    let region = |id| asker.region(id).ok().flatten();
+fn boundary(client: &Client<'_>, merge: &params::Merge) -> Before {
+    let region = |id| client.region(id).ok().flatten();
     let Some((source, target)) = region(merge.source_region_id).zip(region(merge.target_region_id))
     else {
         return Before::default();
@@ -142,11 +142,11 @@ fn boundary(asker: &Asker<'_>, merge: &params::Merge) -> Before {
         .unwrap_or_default()
 }
 
-/// Leaders that can go nowhere stay without a word, so it is refused where no other store may take them.
-fn drain(asker: &Asker<'_>, store_id: u64) -> Result<Before, Error> {
-    let (stores, held) = match (asker.get::<wire::Stores>("/stores"), asker.evicted()) {
-        (Ok(stores), Ok(held)) => (read::stores(&stores, now_ms(), Some(&held)), held),
-        // Whatever is wrong, PD says it when it is asked to drain.
+/// PD silently keeps leaders that it cannot move, so a drain is refused where no other store may take them.
+fn drain(client: &Client<'_>, store_id: u64) -> Result<Before, Error> {
+    let (stores, held) = match (client.get::<wire::Stores>("/stores"), client.evicted()) {
+        (Ok(stores), Ok(held)) => (convert::stores(&stores, now_ms(), Some(&held)), held),
+        // PD's own message names what is wrong when it is asked to drain.
         _ => return Ok(Before::default()),
     };
     let takes = stores.iter().any(|store| {
@@ -156,7 +156,7 @@ fn drain(asker: &Asker<'_>, store_id: u64) -> Result<Before, Error> {
     });
     if !takes && !held.contains(&store_id) {
         let message = format!(
-            "no other store is up and takes leaders, so those of store {store_id} could go nowhere; nothing was done"
+            "no other store is up and accepts leaders, so the leaders of store {store_id} cannot be moved; nothing was done"
         );
         return Err(Error::new(ErrorKind::Refused, message));
     }
@@ -166,19 +166,19 @@ fn drain(asker: &Asker<'_>, store_id: u64) -> Result<Before, Error> {
     ))
 }
 
-fn store_limit(asker: &Asker<'_>, to: &params::StoreLimit) -> Before {
-    let Some(rate) = asker.store_limit(to).ok().flatten() else {
+fn store_limit(client: &Client<'_>, to: &params::StoreLimit) -> Before {
+    let Some(rate) = client.store_limit(to).ok().flatten() else {
         return Before::default();
     };
-    Before::detail("previous_rate", rate).already(same(rate, to.rate), "it is so already")
+    Before::detail("previous_rate", rate).already(same(rate, to.rate), "the value is set already")
 }
 
-fn resume(asker: &Asker<'_>, name: &str) -> Before {
-    let Ok(paused) = asker.paused() else {
+fn resume(client: &Client<'_>, name: &str) -> Before {
+    let Ok(paused) = client.paused() else {
         return Before::default();
     };
     let Some(paused) = paused.iter().find(|paused| paused.name == name) else {
-        let known = asker
+        let known = client
             .get::<Vec<String>>("/schedulers")
             .is_ok_and(|names| names.iter().any(|known| known == name));
         return Before::default().already(known, "it is not paused");
@@ -196,8 +196,8 @@ fn resume(asker: &Asker<'_>, name: &str) -> Before {
         .unwrap_or_default()
 }
 
-fn low_space(asker: &Asker<'_>, to: &params::LowSpace) -> Before {
-    let ratio = asker
+fn low_space(client: &Client<'_>, to: &params::LowSpace) -> Before {
+    let ratio = client
         .schedule()
         .ok()
         .and_then(|schedule| schedule.low_space_ratio);
@@ -205,16 +205,16 @@ fn low_space(asker: &Asker<'_>, to: &params::LowSpace) -> Before {
         return Before::default();
     };
     Before::detail("previous_used_percent", percent)
-        .already(same(percent, to.used_percent), "it is so already")
+        .already(same(percent, to.used_percent), "the value is set already")
 }
 
-fn resign(asker: &Asker<'_>) -> Result<Before, Error> {
-    let members = asker.get::<wire::Members>("/members");
+fn resign(client: &Client<'_>) -> Result<Before, Error> {
+    let members = client.get::<wire::Members>("/members");
     if members
         .as_ref()
         .is_ok_and(|members| members.members.len() == 1)
     {
-        let message = "PD has one member, which can hand over to nobody; nothing was done";
+        let message = "PD has a single member, so no other one can lead; nothing was done";
         return Err(Error::new(ErrorKind::Refused, message));
     }
     let leader = members.ok().and_then(|members| members.leader?.name);

@@ -1,4 +1,4 @@
-//! Following what PD has accepted to its end, and reading the outcome where it shows.
+//! Follows what PD has accepted to its end, and reads the outcome where it shows.
 
 use std::{thread, time::Duration};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     before::{Before, is_moved, same, siblings},
-    carry_out::Asker,
+    execute::Client,
     request::Action,
 };
 use crate::pd::{
@@ -20,70 +20,71 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long the effect of something that has ended may take to show.
 const SHOWS_WITHIN: Duration = Duration::from_secs(3);
 
-/// What came of it.
+/// How an action ended.
 pub(super) struct End {
     pub(super) outcome: Outcome,
-    /// Continues `PD accepted it, and ...`.
-    pub(super) words: String,
+    /// Completes "PD accepted it: ...".
+    pub(super) message: String,
     pub(super) details: Map<String, Value>,
 }
 
-fn end(outcome: Outcome, words: impl Into<String>) -> End {
+fn end(outcome: Outcome, message: impl Into<String>) -> End {
     End {
         outcome,
-        words: words.into(),
+        message: message.into(),
         details: Map::new(),
     }
 }
 
 /// Waits for the end of what PD accepted.
-pub(super) fn to_the_end(asker: &Asker<'_>, action: &Action, before: &Before) -> End {
+pub(super) fn to_the_end(client: &Client<'_>, action: &Action, before: &Before) -> End {
     match action {
         Action::TransferLeader(to) => {
-            of_operator(asker, to.region_id, "its leader is there", || {
-                let region = asker.region(to.region_id)?;
+            of_operator(client, to.region_id, "the leader is on the store", || {
+                let region = client.region(to.region_id)?;
                 Ok(region.is_some_and(|region| region.leader_store() == Some(to.to_store_id)))
             })
         }
-        Action::TransferPeer(to) => of_operator(asker, to.region_id, "its peer is there", || {
-            Ok(asker
-                .region(to.region_id)?
-                .is_some_and(|region| is_moved(&region, to)))
-        }),
-        Action::SplitRegion(split) => split_end(asker, split.region_id, before),
+        Action::TransferPeer(to) => {
+            of_operator(client, to.region_id, "the peer is on the store", || {
+                Ok(client
+                    .region(to.region_id)?
+                    .is_some_and(|region| is_moved(&region, to)))
+            })
+        }
+        Action::SplitRegion(split) => split_end(client, split.region_id, before),
         Action::MergeRegion(merge) => of_operator(
-            asker,
+            client,
             merge.target_region_id,
-            "its neighbour has taken it in",
-            || Ok(asker.region(merge.source_region_id)?.is_none()),
+            "the regions are merged",
+            || Ok(client.region(merge.source_region_id)?.is_none()),
         ),
-        Action::ScatterRegion(of) => scatter_end(asker, of.region_id),
-        Action::CancelOperator(of) => cancel_end(asker, of.region_id),
-        Action::DrainStore(store) => drain_end(asker, store.store_id),
-        Action::UndrainStore(store) => shown(asker, "it may have leaders again", || {
-            Ok(!asker.evicted()?.contains(&store.store_id))
+        Action::ScatterRegion(of) => scatter_end(client, of.region_id),
+        Action::CancelOperator(of) => cancel_end(client, of.region_id),
+        Action::DrainStore(store) => drain_end(client, store.store_id),
+        Action::UndrainStore(store) => shown(client, "the store may have leaders again", || {
+            Ok(!client.evicted()?.contains(&store.store_id))
         }),
-        Action::SetStoreLimit(to) => shown(asker, "PD shows it", || {
-            Ok(asker
+        Action::SetStoreLimit(to) => shown(client, "PD shows the new value", || {
+            Ok(client
                 .store_limit(to)?
                 .is_some_and(|rate| same(rate, to.rate)))
         }),
-        Action::PauseScheduler(of) => shown(asker, "PD shows it as paused", || {
-            Ok(asker.paused()?.iter().any(|paused| paused.name == of.name))
+        Action::PauseScheduler(of) => shown(client, "PD shows it as paused", || {
+            Ok(client.paused()?.iter().any(|paused| paused.name == of.name))
         }),
-        Action::ResumeScheduler(of) => shown(asker, "PD shows it as not paused", || {
-            Ok(!asker.paused()?.iter().any(|paused| paused.name == of.name))
+        Action::ResumeScheduler(of) => shown(client, "PD shows it as not paused", || {
+            Ok(!client.paused()?.iter().any(|paused| paused.name == of.name))
         }),
-        // PD has no way to show a temporary value in every version, so its word is all there is.
-        Action::SetScheduleLimit(_, to) if to.ttl_seconds.is_some() => end(
-            Outcome::Done,
-            "goes back by itself after the time that was given",
-        ),
-        Action::SetScheduleLimit(schedule, to) => shown(asker, "PD shows it", || {
-            Ok(asker.schedule_limit(*schedule)? == Some(to.limit))
+        // Not every version of PD can show a temporary value, so its answer has to be enough.
+        Action::SetScheduleLimit(_, to) if to.ttl_seconds.is_some() => {
+            end(Outcome::Done, "the limit reverts after `ttl_seconds`")
+        }
+        Action::SetScheduleLimit(schedule, to) => shown(client, "PD shows the new value", || {
+            Ok(client.schedule_limit(*schedule)? == Some(to.limit))
         }),
-        Action::SetLowSpaceThreshold(to) => shown(asker, "PD shows it", || {
-            let ratio = asker.schedule()?.low_space_ratio;
+        Action::SetLowSpaceThreshold(to) => shown(client, "PD shows the new value", || {
+            let ratio = client.schedule()?.low_space_ratio;
             Ok(ratio.is_some_and(|ratio| same(ratio * 100.0, to.used_percent)))
         }),
         Action::ResignPdLeader => {
@@ -91,16 +92,16 @@ pub(super) fn to_the_end(asker: &Asker<'_>, action: &Action, before: &Before) ->
                 .details
                 .get("previous_leader")
                 .and_then(Value::as_str);
-            new_leader(asker, |leader| {
+            new_leader(client, |leader| {
                 previous.is_some_and(|previous| leader != previous)
             })
         }
-        Action::TransferPdLeader(to) => new_leader(asker, |leader| leader == to.name),
+        Action::TransferPdLeader(to) => new_leader(client, |leader| leader == to.name),
     }
 }
 
-/// How an operator was last seen.
-enum Seen {
+/// The last known state of an operator.
+enum Progress {
     Ended(OperatorState),
     Running(String),
     /// PD does not know it, or not any more.
@@ -109,60 +110,70 @@ enum Seen {
     Lost(PdError),
 }
 
-fn follow(asker: &Asker<'_>, region_id: u64) -> Seen {
+fn follow(client: &Client<'_>, region_id: u64) -> Progress {
     loop {
-        match asker.get::<String>(&format!("/operators/{region_id}")) {
+        match client.get::<String>(&format!("/operators/{region_id}")) {
             Ok(text) => match operator::state(&text) {
-                Some(OperatorState::Running) if asker.has_time() => thread::sleep(PAUSE),
-                Some(OperatorState::Running) => return Seen::Running(text),
-                Some(state) => return Seen::Ended(state),
-                None => return Seen::Gone,
+                Some(OperatorState::Running) if client.has_time() => thread::sleep(PAUSE),
+                Some(OperatorState::Running) => return Progress::Running(text),
+                Some(state) => return Progress::Ended(state),
+                None => return Progress::Gone,
             },
-            Err(error) if error.is("ErrOperatorNotFound") => return Seen::Gone,
-            Err(error) if asker.has_time() && error.another_may_do() => thread::sleep(PAUSE),
-            Err(error) => return Seen::Lost(error),
+            Err(error) if error.is("ErrOperatorNotFound") => return Progress::Gone,
+            Err(error) if client.has_time() && error.another_may_do() => thread::sleep(PAUSE),
+            Err(error) => return Progress::Lost(error),
         }
     }
 }
 
-/// The regions have the last word: an operator that PD calls ended may have got there or not.
+/// The region decides: an operator that has ended may have reached its goal or not.
 fn of_operator(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     region_id: u64,
     goal: &str,
     reached: impl Fn() -> Result<bool, PdError>,
 ) -> End {
-    let seen = follow(asker, region_id);
-    let waits = matches!(seen, Seen::Ended(OperatorState::Success) | Seen::Gone);
+    let seen = follow(client, region_id);
+    let waits = matches!(
+        seen,
+        Progress::Ended(OperatorState::Success) | Progress::Gone
+    );
     let there = if waits {
-        wait(asker, SHOWS_WITHIN, &reached)
+        wait(client, SHOWS_WITHIN, &reached)
     } else {
         reached()
     };
     match (there, seen) {
         (Ok(true), _) => end(Outcome::Done, goal),
-        (Ok(false), Seen::Ended(state)) if state != OperatorState::Success => {
-            let words = format!("ended it with {} before the goal was reached", state.word());
-            end(Outcome::Failed, words)
+        (Ok(false), Progress::Ended(state)) if state != OperatorState::Success => {
+            let message = format!(
+                "the operator ended with {} before its goal was reached",
+                state.name()
+            );
+            end(Outcome::Failed, message)
         }
-        (Ok(false), Seen::Ended(_)) => {
-            end(Outcome::Unknown, "calls it a success, which does not show")
-        }
-        (_, Seen::Running(text)) => end(Outcome::Unknown, format!("is still at it: {text}")),
-        (_, Seen::Gone) => end(
+        (Ok(false), Progress::Ended(_)) => end(
             Outcome::Unknown,
-            "has forgotten it, and the goal does not show",
+            "PD reports success, but the region does not show it",
         ),
-        (Err(error), _) | (_, Seen::Lost(error)) => end(
+        (_, Progress::Running(text)) => end(
             Outcome::Unknown,
-            format!("cannot be asked what came of it: {error}"),
+            format!("the operator is still running: {text}"),
+        ),
+        (_, Progress::Gone) => end(
+            Outcome::Unknown,
+            "PD no longer knows the operator, and the region does not show its goal",
+        ),
+        (Err(error), _) | (_, Progress::Lost(error)) => end(
+            Outcome::Unknown,
+            format!("the outcome cannot be read: {error}"),
         ),
     }
 }
 
-fn split_end(asker: &Asker<'_>, region_id: u64, before: &Before) -> End {
-    let mut split = of_operator(asker, region_id, "there are two", || {
-        let region = asker.region(region_id)?;
+fn split_end(client: &Client<'_>, region_id: u64, before: &Before) -> End {
+    let mut split = of_operator(client, region_id, "the region is split", || {
+        let region = client.region(region_id)?;
         let version = region
             .and_then(|region| region.epoch)
             .map(|epoch| epoch.version);
@@ -171,7 +182,7 @@ fn split_end(asker: &Asker<'_>, region_id: u64, before: &Before) -> End {
             .is_some_and(|(now, before)| now > before))
     });
     if split.outcome == Outcome::Done {
-        let now = siblings(asker, region_id);
+        let now = siblings(client, region_id);
         let mut new = now.into_iter().filter(|id| !before.siblings.contains(id));
         if let Some(id) = new.next() {
             split.details.insert("new_region_id".into(), id.into());
@@ -180,96 +191,105 @@ fn split_end(asker: &Asker<'_>, region_id: u64, before: &Before) -> End {
     split
 }
 
-fn scatter_end(asker: &Asker<'_>, region_id: u64) -> End {
-    match follow(asker, region_id) {
-        Seen::Ended(OperatorState::Success) => end(Outcome::Done, "it is spread"),
-        Seen::Gone => end(Outcome::Done, "found nothing to do"),
-        Seen::Ended(state) => end(Outcome::Failed, format!("ended it with {}", state.word())),
-        Seen::Running(text) => end(Outcome::Unknown, format!("is still at it: {text}")),
-        Seen::Lost(error) => end(
+fn scatter_end(client: &Client<'_>, region_id: u64) -> End {
+    match follow(client, region_id) {
+        Progress::Ended(OperatorState::Success) => end(Outcome::Done, "the region is scattered"),
+        Progress::Gone => end(Outcome::Done, "PD found nothing to do"),
+        Progress::Ended(state) => end(
+            Outcome::Failed,
+            format!("the operator ended with {}", state.name()),
+        ),
+        Progress::Running(text) => end(
             Outcome::Unknown,
-            format!("cannot be asked what came of it: {error}"),
+            format!("the operator is still running: {text}"),
+        ),
+        Progress::Lost(error) => end(
+            Outcome::Unknown,
+            format!("the outcome cannot be read: {error}"),
         ),
     }
 }
 
-fn cancel_end(asker: &Asker<'_>, region_id: u64) -> End {
-    match asker.get::<String>(&format!("/operators/{region_id}")) {
-        Ok(text) if operator::state(&text) == Some(OperatorState::Running) => {
-            end(Outcome::Done, format!("another one runs by now: {text}"))
+fn cancel_end(client: &Client<'_>, region_id: u64) -> End {
+    match client.get::<String>(&format!("/operators/{region_id}")) {
+        Ok(text) if operator::state(&text) == Some(OperatorState::Running) => end(
+            Outcome::Done,
+            format!("another operator is running by now: {text}"),
+        ),
+        Ok(_) => end(Outcome::Done, "no operator is running"),
+        Err(error) if error.is("ErrOperatorNotFound") => {
+            end(Outcome::Done, "no operator is running")
         }
-        Ok(_) => end(Outcome::Done, "none runs"),
-        Err(error) if error.is("ErrOperatorNotFound") => end(Outcome::Done, "none runs"),
         Err(error) => end(
             Outcome::Unknown,
-            format!("cannot be asked what came of it: {error}"),
+            format!("the outcome cannot be read: {error}"),
         ),
     }
 }
 
-/// The scheduler is there once PD shows it; how far it got is told, whether or not the deadline lets it finish.
-fn drain_end(asker: &Asker<'_>, store_id: u64) -> End {
-    let mut held = shown(asker, "", || Ok(asker.evicted()?.contains(&store_id)));
+/// The scheduler exists once PD shows it. The number of leaders left is reported, whether or not the deadline lets it finish.
+fn drain_end(client: &Client<'_>, store_id: u64) -> End {
+    let mut held = shown(client, "", || Ok(client.evicted()?.contains(&store_id)));
     if held.outcome != Outcome::Done {
         return held;
     }
     loop {
-        let left = asker.leaders_on(store_id);
-        if matches!(left, Ok(Some(1..))) && asker.has_time() {
+        let left = client.leaders_on(store_id);
+        if matches!(left, Ok(Some(1..))) && client.has_time() {
             thread::sleep(PAUSE);
             continue;
         }
         let left = left.ok().flatten();
-        held.words = match left {
-            Some(0) => "no leader is left on it".into(),
-            Some(left) => format!("goes on with it: {left} leaders are left on it so far"),
-            None => "goes on with it; how many leaders are left is not known".into(),
+        held.message = match left {
+            Some(0) => "no leader is left on the store".into(),
+            Some(left) => format!("PD continues, {left} leaders are left on the store"),
+            None => "PD continues, an unknown number of leaders is left on the store".into(),
         };
         held.details.insert("leaders_left".into(), left.into());
         return held;
     }
 }
 
-fn new_leader(asker: &Asker<'_>, is_new: impl Fn(&str) -> bool) -> End {
+fn new_leader(client: &Client<'_>, is_new: impl Fn(&str) -> bool) -> End {
     let mut named = None;
-    let reached = wait(asker, Duration::MAX, &mut || {
-        // While there is none, PD says so; that is what is waited for.
-        named = asker.leader().ok().flatten();
+    let reached = wait(client, Duration::MAX, &mut || {
+        // While there is none, PD reports that, and this waits for the new one.
+        named = client.leader().ok().flatten();
         Ok(named.as_deref().is_some_and(&is_new))
     });
     match (reached, named) {
         (Ok(true), Some(leader)) => {
-            let mut done = end(Outcome::Done, format!("{leader} leads"));
+            let mut done = end(Outcome::Done, format!("{leader} is the leader"));
             done.details.insert("leader".into(), leader.into());
             done
         }
-        (_, Some(leader)) => end(Outcome::Unknown, format!("{leader} still leads")),
-        (_, None) => end(Outcome::Unknown, "no member is known to lead"),
+        (_, Some(leader)) => end(Outcome::Unknown, format!("{leader} is still the leader")),
+        (_, None) => end(Outcome::Unknown, "no leader is known"),
     }
 }
 
 /// Waits for PD to show it.
-fn shown(asker: &Asker<'_>, words: &str, shows: impl Fn() -> Result<bool, PdError>) -> End {
-    match wait(asker, SHOWS_WITHIN, shows) {
-        Ok(true) => end(Outcome::Done, words),
-        Ok(false) => end(Outcome::Unknown, "does not show it"),
+fn shown(client: &Client<'_>, message: &str, shows: impl Fn() -> Result<bool, PdError>) -> End {
+    match wait(client, SHOWS_WITHIN, shows) {
+        Ok(true) => end(Outcome::Done, message),
+        Ok(false) => end(Outcome::Unknown, "PD does not show it"),
         Err(error) => end(
             Outcome::Unknown,
-            format!("cannot be asked what came of it: {error}"),
+            format!("the outcome cannot be read: {error}"),
         ),
     }
 }
 
-/// Polls until it is so, for at most so long, and within the deadline.
+/// Polls until it is true, for at most this long and within the deadline.
 fn wait(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     most: Duration,
     mut is_so: impl FnMut() -> Result<bool, PdError>,
 ) -> Result<bool, PdError> {
     let since = std::time::Instant::now();
     loop {
         let so = is_so();
-        if matches!(so, Ok(true)) || since.elapsed() > most || !asker.has_time() {
+        if matches!(so, Ok(true)) || since.elapsed() > most || !client.has_time() {
             return so;
         }
         thread::sleep(PAUSE);

@@ -1,7 +1,7 @@
-//! What can be done to the cluster.
+//! The actions of the cluster.
 
 mod before;
-mod carry_out;
+mod execute;
 mod follow;
 mod params;
 mod request;
@@ -10,7 +10,7 @@ use operator_plugin_api::{ActionDefinition, Inverse, Risk};
 use operator_plugin_kit::params::NoParams;
 use schemars::JsonSchema;
 
-pub(crate) use carry_out::invoke;
+pub(crate) use execute::invoke;
 
 use crate::check::names as invariants;
 

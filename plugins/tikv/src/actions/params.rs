@@ -38,7 +38,7 @@ pub(crate) struct PeerMove {
     /// The store that holds the peer.
     #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_u64))]
     pub(crate) from_store_id: u64,
-    /// A store without a peer of the region; never `from_store_id`, which no schema can say.
+    /// A store without a peer of the region; never `from_store_id`, which no schema can express.
     #[schemars(
         range(min = 1, max = 9_223_372_036_854_775_807_u64),
         extend("examples" = [2])
@@ -83,7 +83,7 @@ pub(crate) struct Split {
     pub(crate) key: Option<String>,
 }
 
-/// A region, and the neighbour that takes it in.
+/// A region, and the neighbour that absorbs it.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Merge {
@@ -128,7 +128,7 @@ pub(crate) struct StoreLimit {
     /// Which way.
     #[serde(rename = "type")]
     pub(crate) kind: LimitKind,
-    /// Peers a minute. 15 is PD's default, 100000000 is no limit.
+    /// Peers a minute. 15 is PD's default, 100000000 is unlimited.
     #[schemars(range(min = 0.1, max = 100_000_000.0))]
     pub(crate) rate: f64,
 }
@@ -144,7 +144,7 @@ pub(crate) struct Pause {
         extend("examples" = ["balance-leader-scheduler"])
     )]
     pub(crate) name: String,
-    /// After this it goes on by itself.
+    /// After this it resumes by itself.
     #[schemars(range(min = 1, max = 3_600))]
     pub(crate) seconds: u64,
 }
@@ -169,13 +169,13 @@ pub(crate) struct ScheduleLimit {
     /// Operators at a time; 0 is none.
     #[schemars(range(min = 0, max = 65_536))]
     pub(crate) limit: u64,
-    /// After this PD goes back by itself. Without it the limit stays.
+    /// After this PD reverts it by itself. Without it the limit is permanent.
     #[serde(default)]
     #[schemars(range(min = 10, max = 86_400))]
     pub(crate) ttl_seconds: Option<u64>,
 }
 
-/// From which fill a store takes no more regions.
+/// The usage at which a store takes no more regions.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LowSpace {

@@ -1,4 +1,4 @@
-//! From an action to the request that carries it out.
+//! The request of an action.
 
 use operator_plugin_api::{Call, Error};
 use operator_plugin_kit::{
@@ -13,7 +13,7 @@ use super::{
     params::{self, SplitPolicy},
 };
 
-/// An action with parameters that are proven to fit.
+/// An action with valid parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     TransferLeader(params::LeaderMove),
@@ -126,10 +126,10 @@ impl Action {
         }
     }
 
-    /// Ends the temporary value that keeps a lasting one from being set; where that may be.
+    /// Removes the temporary value that blocks a permanent one, where there can be one.
     pub(super) fn request_to_clear(&self) -> Option<Change> {
         match self {
-            // PD takes whatever value together with no time as the end of the temporary one.
+            // PD removes the temporary value when it gets any value with a time of 0.
             Self::SetScheduleLimit(schedule, to) if to.ttl_seconds.is_none() => {
                 Some(temporary(*schedule, to.limit, 0))
             }
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn invalid_parameters_are_rejected() {
         for (action, params) in [
             ("nothing", json!({})),
             ("transfer_leader", json!({})),

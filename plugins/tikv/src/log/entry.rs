@@ -1,7 +1,7 @@
 //! One line of the unified log format:
 //! `[2026/08/20 09:31:04.512 +08:00] [INFO] [raft.rs:1196] ["became leader at term 8"] [term=8] [region_id=14]`
 //!
-//! A part stands bare where it has no space, bracket, `=` or quote, and as a JSON string otherwise. So `]` and `[` may stand within quotes,
+//! A part is bare where it has no space, bracket, `=` or quote, and a JSON string otherwise. So `]` and `[` may be within quotes,
 //! and only there.
 
 use jiff::{civil, tz::Offset};
@@ -68,7 +68,7 @@ fn time(text: &str) -> Option<i64> {
     Some(offset.to_timestamp(local).ok()?.as_millisecond())
 }
 
-/// What stands in the next brackets, which hold no quotes.
+/// The content of the next brackets, which contain no quotes.
 fn plain<'a>(rest: &mut &'a str) -> Option<&'a str> {
     open(rest)?;
     let end = rest.find(']')?;

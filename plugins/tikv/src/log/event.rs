@@ -1,11 +1,11 @@
-//! What kind of thing an entry tells of. The message decides, never a field's value.
+//! The kind of event that an entry reports. The message decides, never a field's value.
 
 use super::{EventKind, LogEvent, entry::Entry};
 
 /// How much of a message is kept.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// Words of raft-rs and of raftstore, in lower case.
+/// Phrases of raft-rs and of raftstore, in lower case.
 const ELECTION: [&str; 3] = [
     "became leader at term",
     "became candidate at term",
@@ -38,16 +38,16 @@ pub(super) fn of(entry: &Entry) -> Option<LogEvent> {
 
 fn kind(entry: &Entry) -> Option<EventKind> {
     let message = entry.message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&ELECTION) {
+    let contains = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+    if contains(&ELECTION) {
         Some(EventKind::LeaderElection)
-    } else if says(&TRANSFER) || message.contains("transfer leadership") {
+    } else if contains(&TRANSFER) || message.contains("transfer leadership") {
         Some(EventKind::LeadershipTransfer)
-    } else if entry.field("takes").is_some() || says(&SLOW) {
+    } else if entry.field("takes").is_some() || contains(&SLOW) {
         // Whatever TiKV finds slow, it logs with what it `takes`.
         Some(EventKind::SlowOperation)
     } else {
-        says(&SNAPSHOT).then_some(EventKind::Snapshot)
+        contains(&SNAPSHOT).then_some(EventKind::Snapshot)
     }
 }
 

@@ -19,7 +19,7 @@ pub struct LogEvidence {
     pub files: u64,
     /// Lines that were read since this plugin started.
     pub lines: u64,
-    /// Of these, lines that are no log entries.
+    /// Of these, lines that are not log entries.
     pub unreadable_lines: u64,
     /// Bytes that were passed over because there were too many of them.
     pub skipped_bytes: u64,
@@ -29,13 +29,13 @@ pub struct LogEvidence {
     pub events: Vec<LogEvent>,
 }
 
-/// What kind of thing a line tells of.
+/// The kind of event that a line reports.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// A peer stands for election, or has won it.
+    /// A peer campaigns in an election, or has won it.
     LeaderElection,
     /// A leader hands over, or is made to.
     LeadershipTransfer,
@@ -50,14 +50,14 @@ pub enum EventKind {
 pub struct LogEvent {
     /// Milliseconds since the Unix epoch.
     pub time_ms: i64,
-    /// What it tells of.
+    /// The kind of event.
     pub kind: EventKind,
     /// `INFO`, `WARN`.
     pub level: String,
-    /// What it says.
+    /// The message.
     pub message: String,
     /// The region, where the line names one.
     pub region_id: Option<u64>,
-    /// How long it took, where the line tells. Milliseconds.
+    /// How long it took, where the line has a duration. Milliseconds.
     pub took_ms: Option<f64>,
 }

@@ -41,8 +41,8 @@ pub(crate) struct LogTail {
 }
 
 impl LogTail {
-    /// Reads what is new. An error says why there is nothing to read.
-    pub(crate) fn look(&mut self, source: &LogSource) -> Result<LogEvidence, String> {
+    /// Reads what is new. The error names what cannot be read.
+    pub(crate) fn read(&mut self, source: &LogSource) -> Result<LogEvidence, String> {
         let files = match source {
             LogSource::Stdin => self.read_stdin()?,
             LogSource::Path(path) => self.read_path(path)?,
@@ -58,20 +58,20 @@ impl LogTail {
     }
 
     fn read_path(&mut self, path: &Path) -> Result<u64, String> {
-        let said = |error: &io::Error| format!("{}: {}", path.display(), error.kind());
-        let metadata = path.metadata().map_err(|error| said(&error))?;
+        let named = |error: &io::Error| format!("{}: {}", path.display(), error.kind());
+        let metadata = path.metadata().map_err(|error| named(&error))?;
         if !metadata.is_dir() && !metadata.is_file() {
-            // Opening a pipe would wait for somebody else.
+            // Opening a pipe would wait for its other end.
             return Err(format!(
                 "{}: neither a file nor a directory",
                 path.display()
             ));
         }
         if metadata.is_file() {
-            self.read_file(path).map_err(|error| said(&error))?;
+            self.read_file(path).map_err(|error| named(&error))?;
             return Ok(1);
         }
-        let files = newest(path).map_err(|error| said(&error))?;
+        let files = newest(path).map_err(|error| named(&error))?;
         self.read.retain(|path, _| files.contains(path));
         let end = Instant::now() + MAX_TIME;
         for file in &files {
@@ -79,9 +79,9 @@ impl LogTail {
                 break;
             }
             match self.read_file(file) {
-                // It was rotated away in between.
+                // It was rotated in between.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                result => result.map_err(|error| said(&error))?,
+                result => result.map_err(|error| named(&error))?,
             }
         }
         Ok(files.len() as u64)
@@ -132,7 +132,7 @@ impl LogTail {
         self.pending = bytes.split_off(whole);
     }
 
-    /// Takes the whole lines and gives their length. `cut` says that the first one has lost its beginning.
+    /// Takes the whole lines and gives their length. `cut` is whether the first one has lost its beginning.
     fn take_lines(&mut self, bytes: &[u8], cut: bool) -> usize {
         let mut at = 0;
         let mut first = cut;
@@ -200,7 +200,7 @@ fn newest(directory: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in directory.read_dir()? {
         let path = entry?.path();
         let is_log = path.extension().is_some_and(|extension| extension == "log");
-        // A link that leads nowhere, or a file that is gone by now, is no log.
+        // A broken link, or a file that is gone by now, is not a log.
         let Some(metadata) = path
             .metadata()
             .ok()
@@ -254,17 +254,17 @@ mod tests {
         let source = LogSource::Path(path.clone());
         let mut tail = LogTail::default();
         append(&path, &(line(1, 1) + "no entry\n" + &line(2, 2)[..30]));
-        let seen = tail.look(&source).unwrap();
+        let seen = tail.read(&source).unwrap();
         assert_eq!(
             (terms(&seen), seen.lines, seen.unreadable_lines),
             (vec!["1".to_owned()], 2, 1)
         );
         append(&path, &line(2, 2)[30..]);
-        assert_eq!(terms(&tail.look(&source).unwrap()), ["1", "2"]);
-        assert_eq!(tail.look(&source).unwrap().lines, 3);
+        assert_eq!(terms(&tail.read(&source).unwrap()), ["1", "2"]);
+        assert_eq!(tail.read(&source).unwrap().lines, 3);
         fs::rename(&path, folder.path().join("old")).unwrap();
         append(&path, &line(3, 3));
-        assert_eq!(terms(&tail.look(&source).unwrap()), ["1", "2", "3"]);
+        assert_eq!(terms(&tail.read(&source).unwrap()), ["1", "2", "3"]);
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
         let many = usize::try_from(MAX_BYTES).unwrap() / line(1, 1).len() + 1_000;
         append(&path, &line(1, 1).repeat(many));
         append(&path, &line(2, 2));
-        let seen = LogTail::default().look(&LogSource::Path(path)).unwrap();
+        let seen = LogTail::default().read(&LogSource::Path(path)).unwrap();
         assert!(seen.skipped_bytes > 0 && seen.lines < many as u64);
         assert_eq!((seen.unreadable_lines, seen.events.len()), (0, MAX_EVENTS));
         assert_eq!(terms(&seen).last().unwrap(), "2");
@@ -288,13 +288,13 @@ mod tests {
         append(&folder.path().join("a.txt"), &line(3, 3));
         let source = LogSource::Path(folder.path().to_owned());
         let mut tail = LogTail::default();
-        let seen = tail.look(&source).unwrap();
+        let seen = tail.read(&source).unwrap();
         assert_eq!(
             (terms(&seen), seen.files),
             (vec!["1".to_owned(), "2".to_owned()], 2)
         );
         append(&folder.path().join("b.log"), &line(4, 4));
-        assert_eq!(terms(&tail.look(&source).unwrap()), ["1", "2", "4"]);
+        assert_eq!(terms(&tail.read(&source).unwrap()), ["1", "2", "4"]);
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
         tail.take_chunk(line(1, 1).as_bytes());
         assert_eq!(tail.events.len(), 1);
         let error = tail
-            .look(&LogSource::Path("/nowhere/tikv.log".into()))
+            .read(&LogSource::Path("/nowhere/tikv.log".into()))
             .unwrap_err();
         assert!(error.starts_with("/nowhere/tikv.log: "), "{error}");
     }

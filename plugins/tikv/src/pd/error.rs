@@ -1,4 +1,4 @@
-//! PD's five shapes of an error, told apart.
+//! PD's errors, which have five shapes:
 //!
 //! - a JSON string, mostly `"[CODE]message"`;
 //! - an object with `code` and `msg`, for input that cannot be read;
@@ -37,11 +37,11 @@ pub(crate) enum PdErrorKind {
     NoSuchPath,
     /// PD could not read the input.
     Input,
-    /// PD looked at it and said no.
+    /// PD refused it.
     Refused,
     /// PD began, and its own store did not answer it in time.
     Undecided,
-    /// What came is none of PD's answers.
+    /// The answer is not one of PD's.
     Foreign,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct PdError {
     pub(crate) status: Option<u16>,
     /// `PD:core:ErrStoreNotFound` and such, where there is one.
     pub(crate) code: Option<String>,
-    /// PD's own words, or ours where it has none.
+    /// PD's own message, or one of ours where it has none.
     pub(crate) message: String,
 }
 
@@ -64,13 +64,16 @@ impl PdError {
                 Self::of_text(status, &innermost(text), PdErrorKind::Refused)
             }
             Ok(Value::Object(fields)) if fields.contains_key("msg") => {
-                let words = fields["msg"].as_str().unwrap_or_default();
-                Self::new(PdErrorKind::Input, Some(status), None, words)
+                let message = fields["msg"].as_str().unwrap_or_default();
+                Self::new(PdErrorKind::Input, Some(status), None, message)
             }
-            // `null` and `{}` are what PD gives where an error lost its words.
-            Ok(Value::Null) => Self::wordless(status),
-            Ok(Value::Object(fields)) if fields.is_empty() => Self::wordless(status),
-            Ok(_) => Self::foreign(status, &format!("answered {status} in no shape of PD's")),
+            // PD answers `null` or `{}` where an error lost its message.
+            Ok(Value::Null) => Self::without_message(status),
+            Ok(Value::Object(fields)) if fields.is_empty() => Self::without_message(status),
+            Ok(_) => Self::foreign(
+                status,
+                &format!("answered {status}, but not in a form that PD uses"),
+            ),
             Err(_) => Self::of_text(status, &String::from_utf8_lossy(body), PdErrorKind::Foreign),
         }
     }
@@ -79,8 +82,8 @@ impl PdError {
         Self::new(PdErrorKind::Foreign, Some(status), None, message)
     }
 
-    fn wordless(status: u16) -> Self {
-        let message = format!("answered {status} without a word");
+    fn without_message(status: u16) -> Self {
+        let message = format!("answered {status} without a message");
         Self::new(PdErrorKind::Refused, Some(status), None, &message)
     }
 
@@ -97,18 +100,21 @@ impl PdError {
             (None, 503, "no leader") => PdErrorKind::NoLeader,
             (None, 404, "404 page not found") | (None, 405, "") => PdErrorKind::NoSuchPath,
             (None, 429, _) => PdErrorKind::RateLimited,
-            (None, 500.., words) if ran_out_of_time(words) => PdErrorKind::Undecided,
+            (None, 500.., text) if ran_out_of_time(text) => PdErrorKind::Undecided,
             // The list of what is well and what is not, of the readiness checks.
-            (None, 503, words) if words.starts_with("[+]") || words.starts_with("[-]") => {
+            (None, 503, text) if text.starts_with("[+]") || text.starts_with("[-]") => {
                 PdErrorKind::Refused
             }
             _ => otherwise,
         };
         if kind == PdErrorKind::Foreign {
-            return Self::foreign(status, &format!("answered {status} in no shape of PD's"));
+            return Self::foreign(
+                status,
+                &format!("answered {status}, but not in a form that PD uses"),
+            );
         }
         let text = match text {
-            "" => format!("answered {status} without a word"),
+            "" => format!("answered {status} without a message"),
             text => text.to_owned(),
         };
         Self::new(kind, Some(status), code.map(str::to_owned), &text)
@@ -158,7 +164,7 @@ impl PdError {
         code.rsplit(':').next() == Some(name)
     }
 
-    /// Whether it was PD that said so: anything but silence and rubbish.
+    /// Whether PD itself answered.
     pub(crate) fn is_from_pd(&self) -> bool {
         use PdErrorKind as Kind;
         !matches!(self.kind, Kind::NotSent | Kind::NoAnswer | Kind::Foreign)
@@ -177,8 +183,8 @@ fn kind_of_code(code: &str) -> PdErrorKind {
     }
 }
 
-fn ran_out_of_time(words: &str) -> bool {
-    words.contains("context deadline exceeded") || words.contains("request timed out")
+fn ran_out_of_time(message: &str) -> bool {
+    message.contains("context deadline exceeded") || message.contains("request timed out")
 }
 
 /// The text within the text, where an answer was passed on as a string.

@@ -1,4 +1,4 @@
-//! PD's HTTP API, as PD speaks it.
+//! PD's HTTP API.
 
 pub(crate) mod error;
 pub(crate) mod operator;

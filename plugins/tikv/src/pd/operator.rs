@@ -1,8 +1,8 @@
-//! Operators as PD tells them: a line for people, which is the only form that all versions have.
+//! Operators as PD prints them: a line for people, which is the only form that all versions have.
 
 use crate::{observation::Operator, pd::units::duration_ms};
 
-/// How an operator stands, by `GET /operators/{region}`.
+/// The state of an operator, by `GET /operators/{region}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OperatorState {
     Running,
@@ -15,8 +15,8 @@ pub(crate) enum OperatorState {
 }
 
 impl OperatorState {
-    /// PD's own word.
-    pub(crate) fn word(self) -> &'static str {
+    /// PD's own name.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Running => "RUNNING",
             Self::Success => "SUCCESS",
@@ -30,8 +30,7 @@ impl OperatorState {
 /// Of `status: RUNNING, operator: ...`.
 pub(crate) fn state(text: &str) -> Option<OperatorState> {
     let rest = text.strip_prefix("status: ")?;
-    let word = rest.split([',', ' ']).next()?;
-    Some(match word {
+    Some(match rest.split([',', ' ']).next()? {
         "RUNNING" => OperatorState::Running,
         "SUCCESS" => OperatorState::Success,
         "TIMEOUT" => OperatorState::Timeout,
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_one_of_pds_words() {
+    fn a_state_is_one_of_pds_names() {
         assert_eq!(
             state("status: RUNNING, operator: x"),
             Some(OperatorState::Running)

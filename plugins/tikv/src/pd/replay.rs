@@ -1,4 +1,4 @@
-//! Every recorded answer of PD is understood, or refused in PD's own words.
+//! Every recorded answer of PD is understood, or refused with PD's own message.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -130,16 +130,16 @@ fn every_recorded_answer_is_understood_or_refused_in_pds_own_words() {
             },
             Err(error) => {
                 assert_ne!(error.kind, PdErrorKind::Foreign, "{what}: {error}");
-                let words = case.response.raw.trim().trim_matches('"').to_owned();
-                let told = words.is_empty()
-                    || ["null", "{}"].contains(&words.as_str())
+                let message = case.response.raw.trim().trim_matches('"').to_owned();
+                let repeated = message.is_empty()
+                    || ["null", "{}"].contains(&message.as_str())
                     || case
                         .response
                         .raw
                         .replace('\\', "")
                         .replace('\n', " ")
                         .contains(&error.message);
-                assert!(told, "{what}: {error}");
+                assert!(repeated, "{what}: {error}");
             }
         }
     }

@@ -43,18 +43,18 @@ fn region(leader: u64, version: u64) -> Reply {
     )
 }
 
-fn ended(word: &str) -> Reply {
+fn ended(state: &str) -> Reply {
     body(
         200,
         json!(format!(
-            "status: {word}, operator: admin-transfer-leader {{x}} (kind:admin, region:14(61, 5))"
+            "status: {state}, operator: admin-transfer-leader {{x}} (kind:admin, region:14(61, 5))"
         )),
     )
 }
 
 const TO_4: fn() -> Value = || json!({"region_id": 14, "to_store_id": 4});
 
-/// A PD in which the leader of region 14 is on store 1 until it was asked for its operator so many times.
+/// A PD in which the leader of region 14 is on store 1 until its operator was read `after` times.
 fn pd(answer: Reply, after: usize, state: &'static str) -> Fake {
     let asked = Arc::new(AtomicUsize::new(0));
     Fake::start(move |request: &Request| {
@@ -81,7 +81,7 @@ fn created() -> Reply {
 }
 
 #[test]
-fn an_operator_is_followed_to_its_end_and_the_region_has_the_last_word() {
+fn an_operator_is_followed_to_its_end_and_the_region_decides() {
     for (state, outcome) in [
         ("SUCCESS", Outcome::Done),
         ("TIMEOUT", Outcome::Failed),
@@ -115,7 +115,11 @@ fn one_that_still_runs_at_the_deadline_has_no_known_outcome() {
         since.elapsed()
     );
     assert_eq!(result.outcome, Outcome::Unknown);
-    assert!(result.message.contains("still at it"), "{}", result.message);
+    assert!(
+        result.message.contains("still running"),
+        "{}",
+        result.message
+    );
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn what_is_so_already_is_not_sent() {
 }
 
 #[test]
-fn a_refusal_is_told_in_pds_words() {
+fn a_refusal_has_pds_own_message() {
     for (status, words) in [
         (500, "[PD:region:ErrRegionNotFound]region 14 not found"),
         (500, "region has no voter in store 6"),
@@ -219,7 +223,7 @@ fn where_nothing_was_done_another_is_asked() {
 }
 
 #[test]
-fn a_temporary_value_in_the_way_is_ended_first() {
+fn a_temporary_value_that_blocks_is_removed_first() {
     let cleared = Arc::new(AtomicUsize::new(0));
     let pd = Fake::start(
         move |request| match request.line.replace("/pd/api/v1", "").as_str() {
@@ -278,7 +282,7 @@ fn the_last_store_that_takes_leaders_is_not_drained() {
 }
 
 #[test]
-fn a_rehearsal_sends_nothing_at_all() {
+fn a_dry_run_sends_nothing_at_all() {
     let pd = pd(created(), 0, "SUCCESS");
     let result = invoke(&[pd.url()], "transfer_leader", TO_4(), true).unwrap();
     assert_eq!(
@@ -289,7 +293,7 @@ fn a_rehearsal_sends_nothing_at_all() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_before_anything_is_asked() {
+fn invalid_parameters_are_rejected_before_anything_is_asked() {
     let pd = pd(created(), 0, "SUCCESS");
     for (action, params) in [
         ("nothing", json!({})),

@@ -1,4 +1,4 @@
-//! PDs and a Prometheus that are broken: the observation is over in time, names who did not answer, and shows the rest.
+//! PDs and a Prometheus that are broken: the observation is over in time, names the sources that did not answer, and shows the rest.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn ways() -> Vec<(&'static str, Reply)> {
     ways
 }
 
-/// A port on which nobody listens.
+/// A port on which nothing listens.
 fn closed() -> String {
     let fake = Fake::always(Reply::Stall);
     fake.url()
@@ -34,7 +34,7 @@ fn one_broken_pd_is_named_and_the_others_serve() {
             ..cluster.config()
         };
         let since = Instant::now();
-        let (seen, report) = Watch::new(config).look();
+        let (seen, report) = Watch::new(config).cycle();
         assert!(
             since.elapsed() < Duration::from_secs(8),
             "{way}: {:?}",
@@ -84,7 +84,7 @@ fn a_broken_prometheus_leaves_the_rest_observed_and_its_part_unknown() {
             prometheus_url: broken.url(),
             ..cluster.config()
         };
-        let (seen, report) = Watch::new(config).look();
+        let (seen, report) = Watch::new(config).cycle();
         let expected = [
             "high_latency * unknown",
             "raft_log_lag * unknown",
@@ -109,7 +109,7 @@ fn one_broken_answer_is_named_and_only_its_part_is_unknown() {
         }
         let cluster = Cluster::start(3, 96);
         cluster.set_reply("GET /schedulers?status=paused&timestamp", reply);
-        let (seen, report) = Watch::new(cluster.config()).look();
+        let (seen, report) = Watch::new(cluster.config()).cycle();
         assert_eq!(
             verdicts(&report),
             ["scheduler_paused_too_long * unknown"],
@@ -126,7 +126,7 @@ fn one_broken_answer_is_named_and_only_its_part_is_unknown() {
 }
 
 #[test]
-fn a_member_that_pd_told_of_is_asked_when_no_configured_one_answers() {
+fn a_member_that_pd_listed_is_asked_when_no_configured_one_answers() {
     let cluster = Cluster::start(3, 96);
     let other = cluster.another_pd();
     cluster.change("GET /members", |members| {
@@ -140,13 +140,13 @@ fn a_member_that_pd_told_of_is_asked_when_no_configured_one_answers() {
     let watch = Watch::new(config);
     assert_eq!(watch.verdicts(), [""; 0]);
     drop(configured);
-    let (seen, report) = watch.look();
+    let (seen, report) = watch.cycle();
     assert_eq!(verdicts(&report), [""; 0]);
     assert!(seen.sources[0].error.is_some(), "{:?}", seen.sources[0]);
 }
 
 #[test]
-fn a_deadline_that_has_passed_is_said() {
+fn a_deadline_that_has_passed_is_reported() {
     let cluster = Cluster::start(3, 96);
     let subject = Tikv::create(cluster.config()).unwrap();
     let error = subject

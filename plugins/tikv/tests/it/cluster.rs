@@ -1,4 +1,4 @@
-//! A cluster as PD and Prometheus would tell it, of any number of stores.
+//! A cluster as PD and Prometheus would report it, of any number of stores.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// `stores` stores, a region for every ten of a million, and all is well.
+    /// A healthy cluster of this many stores and regions.
     pub(crate) fn start(stores: u64, regions: u64) -> Self {
         let answers: Answers = Arc::new(Mutex::new(healthy(stores, regions)));
         Self {
@@ -232,7 +232,7 @@ impl Watch {
         Self(Tikv::create(config).unwrap())
     }
 
-    pub(crate) fn look(&self) -> (Observation<Data>, CheckReport) {
+    pub(crate) fn cycle(&self) -> (Observation<Data>, CheckReport) {
         let observation = self
             .0
             .observe(Deadline::after(Duration::from_secs(20)))
@@ -246,6 +246,6 @@ impl Watch {
 
     /// `invariant resource verdict`, in order.
     pub(crate) fn verdicts(&self) -> Vec<String> {
-        verdicts(&self.look().1)
+        verdicts(&self.cycle().1)
     }
 }

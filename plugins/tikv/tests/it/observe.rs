@@ -1,4 +1,4 @@
-//! What is seen of a cluster, and what is made of it.
+//! Observations of a cluster, and their verdicts.
 
 use std::{thread, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Watch};
 #[test]
 fn a_healthy_cluster_is_seen_whole_and_nothing_is_wrong() {
     let cluster = Cluster::start(3, 96);
-    let (seen, report) = Watch::new(cluster.config()).look();
+    let (seen, report) = Watch::new(cluster.config()).cycle();
     assert_eq!(
         (report.violations.len(), report.unknown.len()),
         (0, 0),
@@ -65,7 +65,7 @@ fn each_fault_is_its_own_verdict() {
         |name: &'static str| after(|c| store(c, 0, |s| s["store"]["state_name"] = json!(name)));
     assert_eq!(state("Tombstone"), [""; 0]);
     assert_eq!(state("Offline"), ["store_offline store-1 violated"]);
-    // Its leaders are still counted for it, so they are nobody's.
+    // Its leaders are still counted for it, so their regions have none.
     assert_eq!(
         state("Disconnected"),
         [
@@ -123,7 +123,7 @@ fn a_million_regions_without_a_peer_are_counted_by_their_head() {
         format!("{{\"count\":50000,\"regions\":[{regions}]}}"),
     );
     let watch = Watch::new(cluster.config());
-    let (seen, _) = watch.look();
+    let (seen, _) = watch.cycle();
     let missing = seen.data.regions.miss_peer.unwrap();
     assert_eq!((missing.count, missing.examples.len()), (50_000, 5));
     let asked = || {
@@ -135,7 +135,7 @@ fn a_million_regions_without_a_peer_are_counted_by_their_head() {
             .count()
     };
     let before = asked();
-    let (seen, _) = watch.look();
+    let (seen, _) = watch.cycle();
     assert_eq!(
         asked(),
         before,
@@ -145,7 +145,7 @@ fn a_million_regions_without_a_peer_are_counted_by_their_head() {
 }
 
 #[test]
-fn a_new_pd_leader_is_not_believed_that_stores_are_away() {
+fn a_new_pd_leader_does_not_decide_that_stores_are_down() {
     let cluster = Cluster::start(3, 96);
     let watch = Watch::new(cluster.config());
     assert_eq!(watch.verdicts(), [""; 0]);
@@ -155,7 +155,7 @@ fn a_new_pd_leader_is_not_believed_that_stores_are_away() {
             s["store"]["state_name"] = json!("Disconnected");
         });
     }
-    let (seen, report) = watch.look();
+    let (seen, report) = watch.cycle();
     assert_eq!(report.violations, [], "{:?}", report.violations);
     assert!(
         report
@@ -179,11 +179,11 @@ fn the_log_is_read_where_one_is_configured() {
         log_path: Some(log_path.to_str().unwrap().to_owned()),
         ..cluster.config()
     };
-    let (seen, report) = Watch::new(with(&path)).look();
+    let (seen, report) = Watch::new(with(&path)).cycle();
     let log = seen.data.log.unwrap();
     assert_eq!((log.lines, log.events[0].region_id), (1, Some(14)));
     assert_eq!(report.unknown, []);
-    let (seen, _) = Watch::new(with(&folder.path().join("none.log"))).look();
+    let (seen, _) = Watch::new(with(&folder.path().join("none.log"))).cycle();
     let source = seen
         .sources
         .iter()
@@ -197,7 +197,7 @@ fn the_log_is_read_where_one_is_configured() {
 }
 
 #[test]
-fn without_a_leader_that_is_what_is_wrong_and_the_rest_is_unknown() {
+fn without_a_leader_only_that_is_violated_and_the_rest_is_unknown() {
     for (status, words) in [
         (
             503,
@@ -208,7 +208,7 @@ fn without_a_leader_that_is_what_is_wrong_and_the_rest_is_unknown() {
     ] {
         let cluster = Cluster::start(3, 96);
         cluster.set_reply("GET /members", Reply::Body(status, words.into()));
-        let (seen, report) = Watch::new(cluster.config()).look();
+        let (seen, report) = Watch::new(cluster.config()).cycle();
         let violated: Vec<_> = report
             .violations
             .iter()
@@ -247,7 +247,7 @@ fn before_the_first_store_everything_about_stores_is_unknown() {
     ] {
         cluster.set_reply(&format!("GET /{path}"), Reply::Body(500, words.into()));
     }
-    let (seen, report) = Watch::new(cluster.config()).look();
+    let (seen, report) = Watch::new(cluster.config()).cycle();
     assert_eq!(report.violations, []);
     let source = seen
         .sources
@@ -290,11 +290,11 @@ fn a_prometheus_that_takes_long_is_not_asked_in_every_cycle() {
         prometheus_url: slow.url(),
         ..cluster.config()
     });
-    let (seen, _) = watch.look();
+    let (seen, _) = watch.cycle();
     assert_eq!(seen.data.metrics_error, None);
     let asked = slow.requests().len();
-    let (seen, report) = watch.look();
+    let (seen, report) = watch.cycle();
     assert_eq!(slow.requests().len(), asked);
-    assert_eq!(report.unknown, [], "what was told is still known");
+    assert_eq!(report.unknown, [], "the earlier answer is still known");
     assert!(seen.data.metrics_age_ms.is_some());
 }

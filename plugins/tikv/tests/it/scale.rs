@@ -53,16 +53,16 @@ fn a_cycle_asks_as_much_of_a_thousand_stores_as_of_three() {
 fn a_cycle_over_a_thousand_stores_is_quick_and_small() {
     let cluster = Cluster::start(1_000, 1_000_000);
     let mut child = again("scale::cycles_in_a_process_of_its_own");
-    let told = child
+    let output = child
         .env("PD", cluster.pd.url())
         .env("PROMETHEUS", cluster.prometheus.url())
         .output()
         .unwrap();
-    let told = String::from_utf8(told.stdout).unwrap();
-    let numbers = told
+    let output = String::from_utf8(output.stdout).unwrap();
+    let numbers = output
         .lines()
         .find_map(|line| line.strip_prefix("numbers: "))
-        .unwrap_or_else(|| panic!("{told}"));
+        .unwrap_or_else(|| panic!("{output}"));
     let (best_ms, peak_mib): (f64, u64) = serde_json::from_str(numbers).unwrap();
     println!("a cycle takes {best_ms:.0} ms and {peak_mib} MiB");
     // Unoptimised code is several times slower.
@@ -87,7 +87,7 @@ fn cycles_in_a_process_of_its_own() {
     // The best of some: other work on the machine makes a cycle slower, never quicker.
     let took = (0..10).map(|_| {
         let since = Instant::now();
-        let (seen, report) = watch.look();
+        let (seen, report) = watch.cycle();
         assert_eq!(verdicts(&report), [""; 0]);
         assert_eq!(seen.data.stores.unwrap().len(), 1_000);
         since.elapsed().as_secs_f64() * 1_000.0
@@ -122,9 +122,9 @@ fn standard_input_is_a_log_too_and_is_never_waited_for() {
     let line = r#"[2026/08/20 09:31:04.512 +08:00] [INFO] [raft.rs:1196] ["became leader at term 8"] [region_id=14]"#;
     // Half a line more: what has not come is not waited for, and the pipe stays open all the while.
     write!(input, "{line}\n[2026/08/20").unwrap();
-    let told = child.wait_with_output().unwrap();
-    let told = String::from_utf8(told.stdout).unwrap();
-    assert!(told.contains("lines: 1, region: Some(14)"), "{told}");
+    let output = child.wait_with_output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    assert!(output.contains("lines: 1, region: Some(14)"), "{output}");
     drop(input);
 }
 
@@ -138,7 +138,7 @@ fn a_log_from_standard_input() {
     });
     let end = Instant::now() + Duration::from_mins(1);
     while Instant::now() < end {
-        let log = watch.look().0.data.log.unwrap();
+        let log = watch.cycle().0.data.log.unwrap();
         if let Some(event) = log.events.first() {
             println!("\nlines: {}, region: {:?}", log.lines, event.region_id);
             return;

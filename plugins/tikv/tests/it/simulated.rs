@@ -73,7 +73,7 @@ impl Simulated {
         }
     }
 
-    /// Breaks or mends: `/stores/2/kill`.
+    /// Breaks or repairs: `/stores/2/kill`.
     pub(crate) fn control(&self, path: &str) {
         let answer = ureq::post(format!("{}{path}", self.control)).send_empty();
         answer.unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -109,12 +109,12 @@ fn read(path: &Path) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
 }
 
-/// What needs Prometheus, and is left out where there is none.
+/// The invariants that need Prometheus.
 const MEASURED: [&str; 4] = ["high_latency", "raft_log_lag", "server_busy", "write_stall"];
 
 /// The verdicts that need no Prometheus.
 pub(crate) fn unmeasured(watch: &Watch) -> Vec<String> {
-    let mut all = verdicts(&watch.look().1);
+    let mut all = verdicts(&watch.cycle().1);
     all.retain(|verdict| !MEASURED.iter().any(|name| verdict.starts_with(name)));
     all
 }

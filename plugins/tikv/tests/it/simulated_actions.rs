@@ -1,4 +1,4 @@
-//! Each action reaches its effect in a simulated cluster, and fails with PD's own words where PD refuses.
+//! Each action reaches its effect in a simulated cluster, and fails with PD's own message where PD refuses.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn done(sim: &Simulated, action: &str, params: Value) -> Value {
     result.details
 }
 
-fn refused(sim: &Simulated, action: &str, params: Value, words: &str) {
+fn refused(sim: &Simulated, action: &str, params: Value, message: &str) {
     let result = invoke(sim, action, params);
     assert_eq!(
         result.outcome,
@@ -33,7 +33,7 @@ fn refused(sim: &Simulated, action: &str, params: Value, words: &str) {
         "{action}: {}",
         result.message
     );
-    assert!(result.message.contains(words), "{}", result.message);
+    assert!(result.message.contains(message), "{}", result.message);
 }
 
 fn first_region(sim: &Simulated) -> Value {
@@ -104,7 +104,7 @@ fn regions_are_moved_split_merged_and_scattered() {
 }
 
 #[test]
-fn what_pd_accepts_and_does_not_finish_is_no_success() {
+fn what_pd_accepts_and_does_not_finish_is_not_a_success() {
     let sim = Simulated::start(&["--rate", "20"]);
     let region = first_region(&sim);
     let (_, follower) = places(&region, 4);
@@ -140,7 +140,7 @@ fn stores_are_drained_and_undrained_and_limited() {
 }
 
 #[test]
-fn schedulers_and_limits_are_set_and_taken_back() {
+fn schedulers_and_limits_are_set_and_undone() {
     let sim = Simulated::start(&[]);
     let name = "balance-leader-scheduler";
     done(

@@ -1,4 +1,4 @@
-//! Each fault is really made in a simulated cluster, is seen as what it is, and is gone when it is mended.
+//! Each fault is made in a simulated cluster, is detected as what it is, and is gone once it is repaired.
 
 use operator_plugin_kit::testing::verdicts;
 use serde_json::json;
@@ -9,14 +9,14 @@ use crate::{
 };
 
 #[test]
-fn what_prometheus_measures_of_a_store_is_told_of_that_store() {
+fn what_prometheus_measures_of_a_store_is_reported_for_that_store() {
     let mut sim = Simulated::start(&[]);
     sim.start_prometheus();
     let watch = Watch::new(sim.config());
     let settle = |what: &str, expected: &[&str]| {
         let mut last = Vec::new();
         wait_for(what, || {
-            let now = verdicts(&watch.look().1);
+            let now = verdicts(&watch.cycle().1);
             if now != last {
                 println!("{what}: {now:?}");
             }
@@ -37,7 +37,7 @@ fn what_prometheus_measures_of_a_store_is_told_of_that_store() {
     ];
     settle("each fault", &broken);
     sim.control("/heal");
-    settle("all to be well again", &[]);
+    settle("the cluster to be healthy again", &[]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_store_that_dies_is_disconnected_and_then_down_and_its_peers_are_missed() {
 }
 
 #[test]
-fn two_of_three_stores_take_their_regions_along() {
+fn the_loss_of_two_of_three_stores_makes_regions_unavailable() {
     let sim = Simulated::start(&[]);
     let watch = Watch::new(sim.config());
     sim.control("/stores/2/kill");
@@ -89,7 +89,7 @@ fn two_of_three_stores_take_their_regions_along() {
 }
 
 #[test]
-fn faults_of_disks_and_regions_and_plans_are_told_apart() {
+fn faults_of_disks_and_regions_and_planned_removals_are_distinguished() {
     let sim = Simulated::start(&["--stores", "4"]);
     let watch = Watch::new(sim.config());
     wait_for_verdicts(&watch, &[]);
@@ -111,7 +111,7 @@ fn faults_of_disks_and_regions_and_plans_are_told_apart() {
     assert_eq!(
         planned,
         ["store_offline store-4 violated"],
-        "a planned one is no alarm"
+        "a planned one is not an alarm"
     );
 }
 
@@ -154,7 +154,7 @@ fn pd_that(sim: &Simulated, leads: bool) -> String {
 }
 
 #[test]
-fn a_pd_that_dies_is_told_and_without_a_majority_the_rest_is_unknown() {
+fn a_pd_that_dies_is_reported_and_without_a_majority_the_rest_is_unknown() {
     let sim = Simulated::start(&[]);
     let watch = Watch::new(sim.config());
     wait_for_verdicts(&watch, &[]);
@@ -167,8 +167,8 @@ fn a_pd_that_dies_is_told_and_without_a_majority_the_rest_is_unknown() {
     wait_for_verdicts(&watch, &one.each_ref().map(String::as_str));
     let second = pd_that(&sim, false);
     sim.control(&format!("/pds/{second}/kill"));
-    wait_for("nobody to lead", || {
-        let (seen, report) = watch.look();
+    wait_for("PD to have no leader", || {
+        let (seen, report) = watch.cycle();
         let now = verdicts(&report);
         assert!(
             !now.iter()
@@ -183,7 +183,7 @@ fn a_pd_that_dies_is_told_and_without_a_majority_the_rest_is_unknown() {
     sim.control(&format!("/pds/{first}/start"));
     sim.control(&format!("/pds/{second}/start"));
     wait_for("a leader again", || {
-        let (_, report) = watch.look();
+        let (_, report) = watch.cycle();
         report.violations.is_empty().then_some(())
     });
 }
@@ -198,7 +198,7 @@ fn a_new_pd_leader_that_hears_of_nobody_opens_no_store_ticket() {
     sim.control("/clock?rate=30");
     let mut was_deaf = false;
     wait_for("the new leader to hear of every store", || {
-        let (seen, report) = watch.look();
+        let (seen, report) = watch.cycle();
         let violated: Vec<_> = report
             .violations
             .iter()

@@ -2,9 +2,10 @@
 
 use crate::support::command::{operator, text};
 
-const COMMANDS: [&[&str]; 44] = [
+const COMMANDS: [&[&str]; 45] = [
     &[],
     &["run"],
+    &["status"],
     &["observe"],
     &["check"],
     &["actions"],

@@ -8,4 +8,5 @@ mod people;
 mod quarantine;
 mod shared_database;
 mod shutdown;
+mod supervisor;
 mod trouble;

@@ -16,7 +16,7 @@ fn counted(redis: (u64, u64), allowed: (u64, u64)) -> Counter {
     }
 }
 
-fn word(verdict: &Verdict) -> &'static str {
+fn name(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Holds => "holds",
         Verdict::Violated(_) => "violated",
@@ -25,7 +25,7 @@ fn word(verdict: &Verdict) -> &'static str {
 }
 
 fn judge(judge: Judge, counter: &Counter) -> &'static str {
-    word(&judge(counter, &healthy()))
+    name(&judge(counter, &healthy()))
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn drift_needs_more_than_the_share_and_the_floor_over_both_readings() {
 }
 
 #[test]
-fn a_node_that_forgot_or_does_not_tell_is_no_drift() {
+fn a_node_that_lost_its_counts_or_does_not_report_is_not_drift() {
     let fewer = counted((100, 100), (50, 50));
     assert_eq!(
         judge(
@@ -96,7 +96,7 @@ fn a_node_that_forgot_or_does_not_tell_is_no_drift() {
 }
 
 #[test]
-fn counters_lost_by_a_reset_or_a_restart_of_redis_are_no_drift() {
+fn counters_lost_by_a_reset_or_a_restart_of_redis_are_not_drift() {
     let lost = counted((0, 0), (100, 100));
     assert_eq!(
         judge(
@@ -120,9 +120,9 @@ fn counters_lost_by_a_reset_or_a_restart_of_redis_are_no_drift() {
     );
     let mut data = healthy();
     data.redis.uptime_s = Some(60);
-    assert_eq!(word(&drift(&lost, &data)), "unknown");
+    assert_eq!(name(&drift(&lost, &data)), "unknown");
     data.redis.uptime_s = Some(61);
-    assert_eq!(word(&drift(&lost, &data)), "violated");
+    assert_eq!(name(&drift(&lost, &data)), "violated");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_limit_of_one_that_lets_three_pass_is_a_ghost() {
 }
 
 #[test]
-fn what_was_allowed_before_a_limit_was_lowered_or_a_counter_reset_is_no_ghost() {
+fn what_was_allowed_before_a_limit_was_lowered_or_a_counter_reset_is_not_a_ghost() {
     let ghostly = counted((200, 200), (200, 200));
     assert_eq!(judge(ghost, &ghostly), "violated");
     assert_eq!(
@@ -275,6 +275,6 @@ fn without_its_thresholds_drift_is_unknown() {
     let mut data = healthy();
     data.thresholds.counter_drift_floor = None;
     let counter = counted((100, 100), (100, 100));
-    assert_eq!(word(&drift(&counter, &data)), "unknown");
-    assert_eq!(word(&ghost(&counter, &data)), "holds");
+    assert_eq!(name(&drift(&counter, &data)), "unknown");
+    assert_eq!(name(&ghost(&counter, &data)), "holds");
 }

@@ -1,9 +1,9 @@
-//! PD's words in the observation's form.
+//! Converts PD's answers into the form of the observation.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
-    look::Seen,
+    collect::Collected,
     observation::{HotStore, Member, Pd, PdConfig, PdEndpoint, Store, StoreState},
     pd::{
         units::{bytes, duration_ms, time_ms},
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Hot stores that are told.
+/// The number of hot stores that are listed.
 const HOT_STORES: usize = 10;
 
 /// PD writes its booleans as texts.
@@ -31,7 +31,7 @@ pub(crate) fn clock(stores: &wire::Stores, answered_ms: i64) -> i64 {
         .map_or(answered_ms, |newest| newest.max(answered_ms))
 }
 
-/// When PD last heard of it. Milliseconds since the Unix epoch.
+/// The time of its last heartbeat. Milliseconds since the Unix epoch.
 pub(crate) fn heartbeat_ms(info: &wire::StoreInfo) -> Option<i64> {
     let nanos = info.store.last_heartbeat.map(|nanos| nanos / 1_000_000);
     nanos.or_else(|| {
@@ -113,21 +113,21 @@ fn state(name: &str) -> Option<StoreState> {
     })
 }
 
-pub(crate) fn pd(seen: &Seen) -> Pd {
-    let members = seen.members();
+pub(crate) fn pd(collected: &Collected) -> Pd {
+    let members = collected.members();
     let leader = members.and_then(|members| members.leader.as_ref());
     let etcd_leader = members.and_then(|members| members.etcd_leader.as_ref());
     Pd {
         cluster_id: members.and_then(|members| members.header.as_ref()?.cluster_id),
-        has_leader: seen.has_leader(),
+        has_leader: collected.has_leader(),
         leader: leader.and_then(|leader| leader.name.clone()),
         leader_id: leader.and_then(|leader| leader.member_id),
         etcd_leader: etcd_leader.and_then(|leader| leader.name.clone()),
         members: known_members(
             members.map(|members| &members.members),
-            seen.health.as_ref().ok(),
+            collected.health.as_ref().ok(),
         ),
-        endpoints: seen
+        endpoints: collected
             .asked
             .iter()
             .map(|asked| PdEndpoint {
@@ -140,7 +140,7 @@ pub(crate) fn pd(seen: &Seen) -> Pd {
     }
 }
 
-/// Those that are listed, with the health that another PD found. Without a leader nobody lists them but for their health.
+/// The members that are listed, with the health that another PD found. Without a leader only their health is listed.
 fn known_members(
     listed: Option<&Vec<wire::Member>>,
     health: Option<&Vec<wire::Member>>,

@@ -1,10 +1,10 @@
-//! One look at everything: a fixed number of requests, side by side, each of them bounded.
+//! Reads all sources with a fixed number of requests, side by side, each within its timeout:
 //!
-//! 1. every configured PD: is it there, and whom does it take for the leader;
-//! 2. the rest, from one PD that knows a leader; the health of the members from any that is there;
-//! 3. beside these, Prometheus and the log.
+//! 1. from every configured PD, whether it is available and which leader it knows;
+//! 2. from one PD that knows a leader, the state of the cluster; from any PD that is available, the health of the members;
+//! 3. at the same time, Prometheus and the log.
 
-mod told;
+mod cluster;
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -26,17 +26,17 @@ use crate::{
     },
 };
 
-pub(crate) use told::{LongLists, Told, evict_leader};
+pub(crate) use cluster::{ClusterAnswers, LongLists, evict_leader};
 
-use told::told_sources;
+use cluster::cluster_sources;
 
-/// A PD that is well answers what it knows by itself in milliseconds.
+/// A healthy PD answers within milliseconds what it knows itself.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
-/// A follower looks for a leader for 3 s before it says that there is none, and PD asks each member for 3 s.
+/// A follower searches for a leader for 3 s before it reports that there is none, and PD waits 3 s for each member.
 const MEMBERS_TIMEOUT: Duration = Duration::from_millis(3_600);
 
-/// With what to look.
-pub(crate) struct Looker<'a> {
+/// What collecting needs.
+pub(crate) struct Collector<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) http: &'a Http,
     /// Members to ask when no configured PD answers.
@@ -47,7 +47,7 @@ pub(crate) struct Looker<'a> {
     pub(crate) end: Deadline,
 }
 
-/// What one PD said of itself.
+/// The answers of one PD about itself.
 pub(crate) struct Asked {
     pub(crate) endpoint: Endpoint,
     pub(crate) version: Option<String>,
@@ -56,8 +56,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Whether a PD is there, leader or not.
-    pub(crate) fn is_there(&self) -> bool {
+    /// Whether a PD is available, leader or not.
+    pub(crate) fn is_available(&self) -> bool {
         self.version.is_some()
             || self
                 .members
@@ -65,38 +65,38 @@ impl Asked {
                 .map_or_else(PdError::is_from_pd, |_| true)
     }
 
-    fn knows_a_leader(&self) -> bool {
+    fn knows_leader(&self) -> bool {
         let members = self.members.as_ref();
         members.is_ok_and(|members| members.leader.is_some())
     }
 }
 
-/// An answer, or why there is none.
+/// An answer, or an error.
 pub(crate) type Got<T> = Result<T, PdError>;
 
 /// How one PD found the members.
 type Health = Got<Vec<wire::Member>>;
 
-/// What was seen; every part can be missing.
-pub(crate) struct Seen {
+/// The answers of all sources; each can be missing.
+pub(crate) struct Collected {
     pub(crate) asked: Vec<Asked>,
     pub(crate) health: Health,
     /// None where no PD knows a leader.
-    pub(crate) told: Option<Told>,
+    pub(crate) cluster: Option<ClusterAnswers>,
     pub(crate) metrics: Result<Measured, String>,
     /// None where no log is configured.
     pub(crate) log: Option<Result<LogEvidence, String>>,
     pub(crate) sources: Vec<Source>,
 }
 
-impl Seen {
-    /// The first PD that knows a leader, and whom.
+impl Collected {
+    /// The members, from the first PD that knows a leader.
     pub(crate) fn members(&self) -> Option<&wire::Members> {
-        let knows = self.asked.iter().find(|asked| asked.knows_a_leader());
+        let knows = self.asked.iter().find(|asked| asked.knows_leader());
         knows.and_then(|asked| asked.members.as_ref().ok())
     }
 
-    /// False only if every PD that is there says that there is none.
+    /// False only if every PD that is available reports that there is none.
     pub(crate) fn has_leader(&self) -> Option<bool> {
         if self.members().is_some() {
             return Some(true);
@@ -104,14 +104,14 @@ impl Seen {
         let mut there = self
             .asked
             .iter()
-            .filter(|asked| asked.is_there())
+            .filter(|asked| asked.is_available())
             .peekable();
         there.peek()?;
-        there.all(says_no_leader).then_some(false)
+        there.all(reports_no_leader).then_some(false)
     }
 }
 
-fn says_no_leader(asked: &Asked) -> bool {
+fn reports_no_leader(asked: &Asked) -> bool {
     use PdErrorKind as Kind;
     match &asked.members {
         Ok(members) => members.leader.is_none(),
@@ -122,8 +122,8 @@ fn says_no_leader(asked: &Asked) -> bool {
     }
 }
 
-impl Looker<'_> {
-    pub(crate) fn look(&self) -> Seen {
+impl Collector<'_> {
+    pub(crate) fn collect(&self) -> Collected {
         thread::scope(|scope| {
             let metrics = scope.spawn(|| timed(|| self.meter.read(self.end)));
             let log = scope.spawn(|| {
@@ -132,7 +132,7 @@ impl Looker<'_> {
                     .as_ref()
                     .map(|source| timed(|| self.read_log(source)))
             });
-            let (asked, health, told) = self.look_at_pd();
+            let (asked, health, cluster) = self.ask_pd();
             let (metrics, metrics_took) = metrics
                 .join()
                 .unwrap_or_else(|_| (Err(PANICKED.into()), Duration::ZERO));
@@ -141,16 +141,16 @@ impl Looker<'_> {
                 .unwrap_or_else(|_| Some((Err(PANICKED.into()), Duration::ZERO)));
             let mut sources: Vec<_> = asked.iter().map(pd_source).collect();
             sources.push(Source::new("pd health").error(health.as_ref().err()));
-            sources.extend(told_sources(told.as_ref()));
+            sources.extend(cluster_sources(cluster.as_ref()));
             let prometheus = Source::new("prometheus").error(metrics.as_ref().err());
             sources.push(prometheus.took(metrics_took));
             if let Some((log, took)) = &log {
                 sources.push(Source::new("log").error(log.as_ref().err()).took(*took));
             }
-            Seen {
+            Collected {
                 asked,
                 health,
-                told: told.map(|(told, _)| told),
+                cluster: cluster.map(|(answers, _)| answers),
                 metrics,
                 log: log.map(|(log, _)| log),
                 sources,
@@ -158,32 +158,32 @@ impl Looker<'_> {
         })
     }
 
-    fn look_at_pd(&self) -> (Vec<Asked>, Health, Option<(Told, Duration)>) {
+    fn ask_pd(&self) -> (Vec<Asked>, Health, Option<(ClusterAnswers, Duration)>) {
         let mut asked = self.ask_all(&self.settings.pd);
-        if !asked.iter().any(Asked::is_there) {
+        if !asked.iter().any(Asked::is_available) {
             asked.extend(self.ask_all(self.members));
         }
-        let there = asked.iter().find(|asked| asked.is_there());
+        let there = asked.iter().find(|asked| asked.is_available());
         let chosen = choose(&asked);
-        let (health, told) = thread::scope(|scope| {
+        let (health, cluster) = thread::scope(|scope| {
             let health = scope.spawn(|| match there {
                 Some(there) => self
                     .pd(&there.endpoint)
                     .get("/health", self.end.at_most(MEMBERS_TIMEOUT)),
                 None => Err(not_asked()),
             });
-            let told = chosen.map(|chosen| timed(|| self.ask(self.pd(&chosen.endpoint))));
+            let cluster = chosen.map(|chosen| timed(|| self.ask(self.pd(&chosen.endpoint))));
             let health = health.join().unwrap_or_else(|_| Err(panicked()));
-            (health, told)
+            (health, cluster)
         });
-        (asked, health, told)
+        (asked, health, cluster)
     }
 
     fn ask_all(&self, endpoints: &[Endpoint]) -> Vec<Asked> {
         thread::scope(|scope| {
             let asking: Vec<_> = endpoints
                 .iter()
-                .map(|endpoint| scope.spawn(move || self.ask_whom(endpoint)))
+                .map(|endpoint| scope.spawn(move || self.ask_one(endpoint)))
                 .collect();
             let asked = asking.into_iter().zip(endpoints).map(|(asking, endpoint)| {
                 asking.join().unwrap_or_else(|_| Asked {
@@ -197,8 +197,8 @@ impl Looker<'_> {
         })
     }
 
-    /// Whether it is there first, which is quick: only who is there is waited for.
-    fn ask_whom(&self, endpoint: &Endpoint) -> Asked {
+    /// Whether it is available first, which is quick: only a PD that is available is waited for.
+    fn ask_one(&self, endpoint: &Endpoint) -> Asked {
         let pd = self.pd(endpoint);
         let ((version, members), took) = timed(|| {
             let status = pd.get::<wire::ServerStatus>("/status", self.end.at_most(STATUS_TIMEOUT));
@@ -222,7 +222,7 @@ impl Looker<'_> {
         self.log
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .look(source)
+            .read(source)
     }
 
     fn pd<'b>(&'b self, endpoint: &'b Endpoint) -> Pd<'b> {
@@ -233,9 +233,9 @@ impl Looker<'_> {
     }
 }
 
-/// The leader itself where it is among them, which spares a hop; else the first that knows one.
+/// The leader itself where it was asked, which saves a hop; otherwise the first that knows one.
 fn choose(asked: &[Asked]) -> Option<&Asked> {
-    let mut knowing = asked.iter().filter(|asked| asked.knows_a_leader());
+    let mut knowing = asked.iter().filter(|asked| asked.knows_leader());
     let first = knowing.clone().next();
     knowing.find(|asked| leads(asked)).or(first)
 }

@@ -1,4 +1,4 @@
-//! What one PD that knows a leader tells.
+//! The state of the cluster, from one PD that knows a leader.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 use operator_plugin_api::Source;
 use operator_plugin_kit::RequestOptions;
 
-use super::{Got, Looker, MEMBERS_TIMEOUT, panicked};
+use super::{Collector, Got, MEMBERS_TIMEOUT, panicked};
 use crate::pd::{
     Pd,
     error::PdError,
@@ -18,9 +18,9 @@ use crate::pd::{
     wire,
 };
 
-/// What is read of a list of regions: its length, and the first few.
+/// How much is read of a list of regions: its length, and the first few.
 const LIST_HEAD_BYTES: u64 = 16 << 10;
-/// PD has to write a long list as a whole, whatever is read of it: it is asked for again only after a while.
+/// PD writes a long list as a whole, however much of it is read, so it is requested again only after a while.
 const LONG_LIST: u64 = 10_000;
 const LONG_LIST_PACE: Duration = Duration::from_secs(30);
 
@@ -36,11 +36,11 @@ const REGION_CHECKS: [&str; 5] = [
 /// The last long list of each check, and when it was read.
 pub(crate) type LongLists = BTreeMap<&'static str, (Listed, Instant)>;
 
-/// What one PD that knows a leader told.
-pub(crate) struct Told {
+/// The answers of one PD that knows a leader.
+pub(crate) struct ClusterAnswers {
     pub(crate) stores: Got<(wire::Stores, Option<i64>)>,
     pub(crate) stats: Got<wire::RegionStats>,
-    /// How many, and when that was.
+    /// The regions that each check lists, and when the list was read.
     pub(crate) checks: BTreeMap<&'static str, Got<(Listed, Instant)>>,
     pub(crate) operators: Got<Vec<String>>,
     pub(crate) schedulers: Got<Vec<String>>,
@@ -51,9 +51,9 @@ pub(crate) struct Told {
     pub(crate) hot: Got<wire::HotStores>,
 }
 
-impl Looker<'_> {
-    /// Three at a time: PD answers one client's requests side by side.
-    pub(super) fn ask(&self, pd: Pd<'_>) -> Told {
+impl Collector<'_> {
+    /// Three requests at a time, which PD answers side by side.
+    pub(super) fn ask(&self, pd: Pd<'_>) -> ClusterAnswers {
         let timeout = || self.end.at_most(MEMBERS_TIMEOUT);
         thread::scope(|scope| {
             let first = scope.spawn(move || {
@@ -73,7 +73,7 @@ impl Looker<'_> {
             let (stores, stats) = first
                 .join()
                 .unwrap_or_else(|_| (Err(panicked()), Err(panicked())));
-            Told {
+            ClusterAnswers {
                 stores,
                 stats,
                 checks: second.join().unwrap_or_default(),
@@ -108,7 +108,7 @@ impl Looker<'_> {
         let options = RequestOptions::new(self.end.at_most(MEMBERS_TIMEOUT));
         let answer = pd.answer(&path, options.max_body_bytes(LIST_HEAD_BYTES))?;
         let list = listed(&answer.body)
-            .ok_or_else(|| PdError::foreign(200, "answered with no list of regions"))?;
+            .ok_or_else(|| PdError::foreign(200, "did not answer with a list of regions"))?;
         Ok((list, Instant::now()))
     }
 }
@@ -119,13 +119,13 @@ fn stores(pd: Pd<'_>, timeout: Duration) -> Got<(wire::Stores, Option<i64>)> {
     Ok((parse(&answer)?, answer.date_ms))
 }
 
-/// No such scheduler is an answer: it holds no store.
+/// Where there is no such scheduler, it holds no store.
 pub(crate) fn evict_leader(pd: Pd<'_>, timeout: Duration) -> Got<Vec<u64>> {
     let path = "/scheduler-config/evict-leader-scheduler/list";
     match pd.get::<wire::EvictLeaderConfig>(path, timeout) {
         Ok(config) => {
             let ids: Result<Vec<u64>, _> = config.stores.keys().map(|id| id.parse()).collect();
-            ids.map_err(|_| PdError::foreign(200, "answered with a store id that is no number"))
+            ids.map_err(|_| PdError::foreign(200, "answered with a store id that is not a number"))
         }
         Err(error) if error.status == Some(404) => Ok(Vec::new()),
         Err(error) => Err(error),
@@ -133,23 +133,26 @@ pub(crate) fn evict_leader(pd: Pd<'_>, timeout: Duration) -> Got<Vec<u64>> {
 }
 
 /// The requests to the one PD, by their subject.
-pub(super) fn told_sources(told: Option<&(Told, Duration)>) -> Vec<Source> {
-    let Some((told, took)) = told else {
+pub(super) fn cluster_sources(answers: Option<&(ClusterAnswers, Duration)>) -> Vec<Source> {
+    let Some((answers, took)) = answers else {
         let error = "no PD that answers knows a leader";
         return vec![Source::new("pd cluster").error(Some(error))];
     };
-    let checks = told.checks.values().find_map(error_of);
-    let schedulers = error_of(&told.schedulers).or(error_of(&told.paused));
+    let checks = answers.checks.values().find_map(error_of);
+    let schedulers = error_of(&answers.schedulers).or(error_of(&answers.paused));
     let parts = [
-        ("pd stores", error_of(&told.stores)),
-        ("pd regions", error_of(&told.stats).or(checks)),
-        ("pd operators", error_of(&told.operators)),
-        ("pd schedulers", schedulers.or(error_of(&told.evict_leader))),
+        ("pd stores", error_of(&answers.stores)),
+        ("pd regions", error_of(&answers.stats).or(checks)),
+        ("pd operators", error_of(&answers.operators)),
+        (
+            "pd schedulers",
+            schedulers.or(error_of(&answers.evict_leader)),
+        ),
         (
             "pd config",
-            error_of(&told.schedule).or(error_of(&told.replication)),
+            error_of(&answers.schedule).or(error_of(&answers.replication)),
         ),
-        ("pd hotspot", error_of(&told.hot)),
+        ("pd hotspot", error_of(&answers.hot)),
     ];
     parts
         .map(|(name, error)| Source::new(name).error(error).took(*took))

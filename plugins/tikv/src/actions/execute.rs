@@ -1,4 +1,4 @@
-//! Sending an action, and saying honestly what came of it.
+//! Sending an action, and reporting what is known of its effect.
 
 use std::{cell::Cell, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     request::{Action, Schedule},
 };
 use crate::{
-    look::{Got, evict_leader},
+    collect::{Got, evict_leader},
     pd::{
         Pd,
         error::{PdError, PdErrorKind},
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// The most that finding something out may take: a follower looks for a leader for 3 s.
-const ASK: Duration = Duration::from_millis(3_600);
+/// The timeout of a read: a follower searches for a leader for 3 s.
+const READ_TIMEOUT: Duration = Duration::from_millis(3_600);
 /// Of a deadline, what is left for the answer.
 const MARGIN: Duration = Duration::from_millis(250);
 
@@ -45,13 +45,13 @@ pub(crate) fn invoke(
     if call.dry_run {
         return Ok(action.request().dry_run(endpoints.first()));
     }
-    let asker = Asker {
+    let client = Client {
         http,
         endpoints,
         deadline: call.deadline,
         best: Cell::new(0),
     };
-    let before = before::look(&asker, &action)?;
+    let before = before::read(&client, &action)?;
     if let Some(why) = &before.already {
         let message = format!("`{}` has nothing to do: {why}", call.action);
         return Ok(result(
@@ -61,15 +61,15 @@ pub(crate) fn invoke(
             json!({"already": true}),
         ));
     }
-    let sent = asker.send_clearing(&action, call)?;
+    let sent = client.send_clearing(&action, call)?;
     let (endpoint, answer) = match sent {
         Ok(accepted) => accepted,
         Err(fault) => return Ok(refused(call, &fault, before.details)),
     };
-    let end = follow::to_the_end(&asker, &action, &before);
+    let end = follow::to_the_end(&client, &action, &before);
     let message = format!(
-        "PD at {endpoint} accepted `{}`, and {}",
-        call.action, end.words
+        "PD at {endpoint} accepted `{}`: {}",
+        call.action, end.message
     );
     let mut details = before.details;
     details.extend(end.details);
@@ -93,7 +93,7 @@ fn result(
     ActionResult::new(outcome, message).details(details)
 }
 
-/// In PD's own words.
+/// With PD's own message.
 fn refused(
     call: &Call,
     (endpoint, error): &(Endpoint, PdError),
@@ -113,8 +113,8 @@ fn refused(
     )
 }
 
-/// Asks whichever PD answers, and remembers which one did.
-pub(super) struct Asker<'a> {
+/// Uses any PD that answers, and remembers which one did.
+pub(super) struct Client<'a> {
     http: &'a Http,
     /// To try, best first.
     endpoints: Vec<Endpoint>,
@@ -123,10 +123,10 @@ pub(super) struct Asker<'a> {
     best: Cell<usize>,
 }
 
-/// Who took it with what answer, or who did not and why.
+/// The PD that accepted a change and its answer, or the PD that did not and its error.
 type Sent = Result<(Endpoint, Value), (Endpoint, PdError)>;
 
-impl Asker<'_> {
+impl Client<'_> {
     pub(super) fn has_time(&self) -> bool {
         self.deadline.remaining() > MARGIN + Duration::from_millis(200)
     }
@@ -150,7 +150,7 @@ impl Asker<'_> {
             })
     }
 
-    /// Reads from the first PD that gives an answer of its own. Reading may be repeated at will.
+    /// Reads from the first PD that answers itself. Reads may be repeated.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Got<T> {
         self.ask(|pd, timeout| pd.get(path, timeout))
     }
@@ -159,7 +159,7 @@ impl Asker<'_> {
         let mut last = None;
         for (index, pd) in self.in_order() {
             // A third, so that one that hangs leaves time for another.
-            match ask(pd, (self.left() / 3).min(ASK)) {
+            match ask(pd, (self.left() / 3).min(READ_TIMEOUT)) {
                 Err(error) if error.another_may_do() || !error.is_from_pd() => last = Some(error),
                 got => {
                     self.best.set(index);
@@ -187,10 +187,10 @@ impl Asker<'_> {
         }
         let mut sent = self.send(&action.request(), call)?;
         if let Err((_, error)) = &mut sent {
-            // What was done has to be told even where the rest was refused.
+            // What was done is reported even where the rest was refused.
             error
                 .message
-                .push_str("; the temporary value that was in its way has been ended");
+                .push_str("; the temporary value that blocked it has been removed");
         }
         Ok(sent)
     }

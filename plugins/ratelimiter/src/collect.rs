@@ -1,4 +1,4 @@
-//! One look at everything: all sources side by side, each of them bounded, in three steps.
+//! Reads all sources side by side, each within its timeout, in three steps:
 //!
 //! 1. every known node's `/health`, the management API of a node that answers, Redis, and Prometheus;
 //! 2. the nodes that step 1 made known;
@@ -19,10 +19,10 @@ use crate::{
     management::{self, ClusterView, Management},
     memory::Memory,
     observation::{ApiForm, Listed},
-    probe::{self, Allowed, Probed, Target, Told},
+    probe::{self, Allowed, NodeReport, Probed, Target},
     prometheus::PrometheusView,
     redis_link::RedisFault,
-    redis_view::{self, RedisView},
+    redis_view::RedisView,
     roster::{Heard, NodeListing, Roster},
 };
 
@@ -30,7 +30,7 @@ use crate::{
 const PREFERENCE: Duration = Duration::from_millis(50);
 /// Management nodes tried before giving up.
 const MANAGEMENT_TRIES: usize = 3;
-/// What the service itself needs to ask a frozen peer, and a little more.
+/// A little more than the service itself takes to ask a frozen peer.
 const MANAGEMENT_TIMEOUT: Duration = Duration::from_millis(900);
 /// Of a node that has just answered its `/health`.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,27 +38,27 @@ const PROMETHEUS_TIMEOUT: Duration = Duration::from_millis(900);
 
 const PANICKED: &str = "reading it panicked";
 
-/// With what to look.
-pub(crate) struct Looker<'a> {
+/// What collecting needs.
+pub(crate) struct Collector<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) http: &'a Http,
     pub(crate) before: &'a Memory,
     pub(crate) end: Deadline,
 }
 
-/// What was seen; every part can be missing.
-pub(crate) struct Seen {
+/// The answers of all sources; each can be missing.
+pub(crate) struct Collected {
     pub(crate) probes: Vec<Probed>,
     pub(crate) listing: Option<NodeListing>,
     pub(crate) cluster: Option<ClusterView>,
     pub(crate) redis: Result<RedisView, RedisFault>,
     pub(crate) prometheus: Result<PrometheusView, Fault>,
-    /// What the nodes that answered tell of themselves, and where they were asked.
-    pub(crate) told: BTreeMap<String, (Endpoint, Told)>,
+    /// What the nodes that answered report, and where they were asked.
+    pub(crate) reports: BTreeMap<String, (Endpoint, NodeReport)>,
     pub(crate) sources: Vec<Source>,
 }
 
-impl Seen {
+impl Collected {
     pub(crate) fn heard(&self) -> Heard<'_> {
         Heard {
             probes: &self.probes,
@@ -71,36 +71,37 @@ impl Seen {
         self.listing.as_ref().map(|listing| listing.form)
     }
 
-    /// What each node that tells it allowed.
+    /// What each node that reports it allowed.
     pub(crate) fn allowed(&self) -> BTreeMap<String, Allowed> {
-        let told = self.told.iter();
-        told.filter_map(|(id, (_, told))| Some((id.clone(), told.allowed.clone()?)))
+        let reports = self.reports.iter();
+        reports
+            .filter_map(|(id, (_, report))| Some((id.clone(), report.allowed.clone()?)))
             .collect()
     }
 
     pub(crate) fn nothing_answered(&self) -> bool {
-        let redis_away = matches!(self.redis, Err(RedisFault::Away(_)));
-        redis_away
+        let redis_unavailable = matches!(self.redis, Err(RedisFault::Unavailable(_)));
+        redis_unavailable
             && self.prometheus.is_err()
             && self.probes.iter().all(|probed| probed.health.is_err())
     }
 }
 
-/// The management API's answer: which form, which nodes, and the rest.
+/// The management API's answer: its form, the nodes, and the rest.
 type Managed = Result<(NodeListing, ClusterView), Fault>;
 
-impl Looker<'_> {
-    pub(crate) fn look(&self) -> Seen {
-        let mut seen = self.first();
-        let further = Roster::further_targets(&seen.heard());
-        seen.probes.extend(self.probe_all(&further, None));
-        self.list_again(&mut seen);
-        seen.told = self.ask_nodes(&seen.probes);
-        seen.sources.extend(node_sources(&seen));
-        seen
+impl Collector<'_> {
+    pub(crate) fn collect(&self) -> Collected {
+        let mut collected = self.first();
+        let further = Roster::further_targets(&collected.heard());
+        collected.probes.extend(self.probe_all(&further, None));
+        self.list_again(&mut collected);
+        collected.reports = self.read_nodes(&collected.probes);
+        collected.sources.extend(node_sources(&collected));
+        collected
     }
 
-    fn first(&self) -> Seen {
+    fn first(&self) -> Collected {
         let targets = self.before.roster.targets(&self.settings.management);
         let (answered, answers) = mpsc::channel();
         let targets = &targets;
@@ -131,13 +132,13 @@ impl Looker<'_> {
                     .took(prometheus_took),
             ];
             let (listing, cluster) = managed.ok().unzip();
-            Seen {
+            Collected {
                 probes: probes.join().unwrap_or_default(),
                 listing,
                 cluster,
                 redis,
                 prometheus,
-                told: BTreeMap::new(),
+                reports: BTreeMap::new(),
                 sources,
             }
         })
@@ -174,7 +175,7 @@ impl Looker<'_> {
         })
     }
 
-    /// Any live node will do; among those that answer at once, the first in the order of the targets.
+    /// Any live node is enough; of those that answer at once, the first in the order of the targets.
     fn manage(&self, targets: &[Target], answers: &Receiver<usize>) -> Managed {
         let mut last = Fault::NotSent("no node answers".into());
         let mut waiting: Vec<usize> = Vec::new();
@@ -202,7 +203,7 @@ impl Looker<'_> {
         Err(last)
     }
 
-    /// The list of nodes and the rest side by side, in the form that was there last time.
+    /// The list of nodes and the rest side by side, assuming the form of the last cycle.
     fn ask_management(&self, endpoint: &Endpoint) -> Managed {
         let assumed = Management {
             endpoint: endpoint.clone(),
@@ -228,15 +229,15 @@ impl Looker<'_> {
         })
     }
 
-    /// As with nodes, one slow answer is no dead Redis.
+    /// As with nodes, one slow answer does not mean that Redis is down.
     fn redis(&self) -> Result<RedisView, RedisFault> {
-        let ask_registry = self.before.form.is_none();
+        let with_registry = self.before.form.is_none();
         let once = || {
             let deadline = Deadline::after(self.timeout());
-            redis_view::look(&self.settings.redis, ask_registry, deadline)
+            RedisView::read(&self.settings.redis, with_registry, deadline)
         };
         once().or_else(|fault| {
-            if matches!(fault, RedisFault::Away(_)) {
+            if matches!(fault, RedisFault::Unavailable(_)) {
                 once()
             } else {
                 Err(fault)
@@ -244,36 +245,36 @@ impl Looker<'_> {
         })
     }
 
-    /// A node that refuses while it is still listed as healthy has died or is just signing off; the list knows which
+    /// A node that refuses while it is still listed as healthy has died or is just signing off; the list shows which
     /// once it is read again.
-    fn list_again(&self, seen: &mut Seen) {
+    fn list_again(&self, collected: &mut Collected) {
         let refused = |probed: &Probed| matches!(probed.health, Err(Fault::NotSent(_)));
         let listed = |id: &Option<String>| {
-            let nodes = seen.listing.iter().flat_map(|listing| &listing.nodes);
+            let nodes = collected.listing.iter().flat_map(|listing| &listing.nodes);
             nodes
                 .into_iter()
                 .any(|node| Some(&node.id) == id.as_ref() && node.listed() == Some(Listed::Healthy))
         };
-        if !seen
+        if !collected
             .probes
             .iter()
             .any(|probed| refused(probed) && listed(&probed.target.id))
         {
             return;
         }
-        let Some(alive) = seen.probes.iter().find(|probed| probed.health.is_ok()) else {
+        let Some(alive) = collected.probes.iter().find(|probed| probed.health.is_ok()) else {
             return;
         };
         let timeout = self.end.at_most(MANAGEMENT_TIMEOUT);
         if let Ok(again) = management::discover(self.http, &alive.target.endpoint, timeout) {
-            seen.listing = Some(NodeListing {
+            collected.listing = Some(NodeListing {
                 form: again.form,
                 nodes: again.nodes,
             });
         }
     }
 
-    fn ask_nodes(&self, probes: &[Probed]) -> BTreeMap<String, (Endpoint, Told)> {
+    fn read_nodes(&self, probes: &[Probed]) -> BTreeMap<String, (Endpoint, NodeReport)> {
         let answering = probes.iter().filter_map(|probed| {
             let health = probed.health.as_ref().ok()?;
             Some((health.node_id.clone(), probed.target.endpoint.clone()))
@@ -282,18 +283,18 @@ impl Looker<'_> {
         let answering: BTreeMap<String, Endpoint> = answering.collect();
         let deadline = Deadline::after(self.end.at_most(METRICS_TIMEOUT));
         thread::scope(|scope| {
-            let asking: Vec<_> = answering
+            let reading: Vec<_> = answering
                 .into_iter()
                 .map(|(id, at)| {
                     scope.spawn(move || {
-                        let told = probe::ask(self.http, &id, &at, deadline);
-                        (id, (at, told))
+                        let report = probe::read(self.http, &id, &at, deadline);
+                        (id, (at, report))
                     })
                 })
                 .collect();
-            asking
+            reading
                 .into_iter()
-                .filter_map(|asking| asking.join().ok())
+                .filter_map(|reading| reading.join().ok())
                 .collect()
         })
     }
@@ -307,18 +308,18 @@ fn missing(managed: &Managed) -> Option<String> {
     }
 }
 
-/// Each node by its id, or by where it was asked while that is all that is known.
-fn node_sources(seen: &Seen) -> Vec<Source> {
+/// Each node by its id, or by its address where the id is unknown.
+fn node_sources(collected: &Collected) -> Vec<Source> {
     let source_of = |probed: &Probed| {
         let id = probed
             .health
             .as_ref()
             .ok()
             .map(|health| health.node_id.clone());
-        let told = id
+        let report = id
             .as_ref()
-            .and_then(|id| seen.told.get(id))
-            .and_then(|(_, told)| told.fault.as_ref());
+            .and_then(|id| collected.reports.get(id))
+            .and_then(|(_, report)| report.fault.as_ref());
         let name = id
             .or_else(|| probed.target.id.clone())
             .unwrap_or_else(|| probed.target.endpoint.authority());
@@ -326,12 +327,12 @@ fn node_sources(seen: &Seen) -> Vec<Source> {
             .health
             .as_ref()
             .err()
-            .or(told)
+            .or(report)
             .map(ToString::to_string);
         Source::new(name).error(error).took(probed.took)
     };
-    let mut sources: Vec<Source> = seen.probes.iter().map(source_of).collect();
-    // The answer of a node comes before its silence at another address.
+    let mut sources: Vec<Source> = collected.probes.iter().map(source_of).collect();
+    // An answer of a node comes before a failure at another address.
     sources.sort_by(|a, b| (&a.name, a.error.is_some()).cmp(&(&b.name, b.error.is_some())));
     sources.dedup_by(|a, b| a.name == b.name);
     sources

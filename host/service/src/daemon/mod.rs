@@ -1,0 +1,317 @@
+//! The daemon: from a configuration to running loops, and to an end in good order.
+
+mod audit;
+mod housekeeping;
+mod input;
+mod report;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use operator_actions::{ENGINE_PERIOD, Engine, Shutdown};
+use operator_config::SubjectConfig;
+use operator_model::{Assessment, AuditEntry, OPERATOR};
+use operator_monitor::{Connect, Event, Hub, StallTickets, Watch};
+use operator_store::Store;
+use operator_subject::{self as subject, SubjectContext};
+use operator_supervisor::{LoopSpec, Supervisor, Turns};
+use tokio::{
+    sync::{Mutex, Notify, mpsc, watch},
+    time::MissedTickBehavior,
+};
+
+use crate::{Service, ServiceError, no_subject};
+
+use audit::AuditFollower;
+use report::Reporter;
+
+/// At most this many assessments wait for the engine.
+const ASSESSMENTS: usize = 256;
+/// Between two checks for stalled loops.
+const STALLS: Duration = Duration::from_secs(1);
+/// After its last call the engine still has to record it, on a database that may be busy.
+const RECORDING: Duration = Duration::from_mins(1);
+
+const WATCH: &str = "watch";
+const ENGINE: &str = "engine";
+const HOUSEKEEPING: &str = "housekeeping";
+const AUDIT: &str = "audit";
+const STATUS: &str = "status";
+const STALL_TICKETS: &str = "stalls";
+
+/// A daemon that has been set up and does not run yet.
+pub struct Daemon {
+    service: Service,
+    store: Store,
+    hub: Hub,
+    assessments: mpsc::Receiver<Assessment>,
+    audit: mpsc::UnboundedSender<AuditEntry>,
+}
+
+impl Daemon {
+    /// Checks the configuration and opens the store. Watches nothing yet. Its loops will publish to `hub`, and to `audit` each
+    /// new entry of the audit.
+    pub async fn new(
+        service: Service,
+        hub: Hub,
+        audit: mpsc::UnboundedSender<AuditEntry>,
+    ) -> Result<Self, ServiceError> {
+        if service.loaded().config.subjects.is_empty() {
+            return Err(no_subject());
+        }
+        input::refuse_bad_input(&service).await?;
+        let store = service.store().await?.clone();
+        let (send_assessments, assessments) = mpsc::channel(ASSESSMENTS);
+        Ok(Self {
+            service,
+            store,
+            hub: hub.with_assessments(send_assessments),
+            assessments,
+            audit,
+        })
+    }
+
+    /// Watches every subject until `stop` turns true, and then finishes the cycles and the calls under way.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        let hub = self.hub.clone();
+        let mut supervisor = Supervisor::new(stop.clone(), move |subject, message| {
+            let subject = subject.unwrap_or(OPERATOR).to_owned();
+            hub.publish(Event::Trouble { subject, message });
+        });
+        let (end, ending) = watch::channel(Shutdown::None);
+        let store = self.store.clone();
+        let reporter = Reporter::new(store.clone(), supervisor.board().clone());
+        self.start(&mut supervisor, &reporter, &stop, ending);
+        stopped(stop).await;
+        end.send_replace(Shutdown::Graceful);
+        supervisor.drained().await;
+        reporter.withdraw().await;
+        store.close().await;
+    }
+
+    fn start(
+        self,
+        supervisor: &mut Supervisor,
+        reporter: &Reporter,
+        stop: &watch::Receiver<bool>,
+        ending: watch::Receiver<Shutdown>,
+    ) {
+        let nudges = self.start_watches(supervisor, stop);
+        self.start_housekeeping(supervisor, stop);
+        self.start_reports(supervisor, reporter, stop);
+        self.start_audit(supervisor, stop);
+        self.start_engine(supervisor, nudges, ending);
+    }
+
+    /// What requests a cycle of each subject.
+    fn start_watches(
+        &self,
+        supervisor: &mut Supervisor,
+        stop: &watch::Receiver<bool>,
+    ) -> BTreeMap<String, Arc<Notify>> {
+        let subjects = self.subjects().iter();
+        let started = subjects.map(|subject| {
+            let nudge = Arc::new(Notify::new());
+            let (around, stop) = (self.service.around().clone(), stop.clone());
+            let (store, hub) = (self.store.clone(), self.hub.clone());
+            let (config, nudged) = (subject.clone(), nudge.clone());
+            let spec = LoopSpec::new(WATCH, subject.interval)
+                .of_subject(&subject.name)
+                .with_longest_turn(longest_cycle(subject));
+            supervisor.start(spec, move |turns| {
+                let watch = Watch {
+                    config: config.clone(),
+                    connect: connector(config.clone(), around.clone()),
+                    store: store.clone(),
+                    hub: hub.clone(),
+                    nudge: nudged.clone(),
+                };
+                watch.run(turns, stop.clone())
+            });
+            (subject.name.clone(), nudge)
+        });
+        started.collect()
+    }
+
+    /// A restart of the loop goes on with the same engine, and so with the calls under way.
+    fn start_engine(
+        self,
+        supervisor: &mut Supervisor,
+        nudges: BTreeMap<String, Arc<Notify>>,
+        ending: watch::Receiver<Shutdown>,
+    ) {
+        let subjects = &self.service.loaded().config.subjects;
+        let stages = subjects.iter().map(|subject| {
+            self.service
+                .stage(subject, self.store.clone(), ending.clone())
+        });
+        let longest_call = subjects.iter().map(|subject| subject.deadlines.invoke);
+        let spec = LoopSpec::new(ENGINE, ENGINE_PERIOD)
+            // To find an inverse it starts the plugin.
+            .with_longest_turn(subjects.iter().map(longest_cycle).max().unwrap_or_default())
+            .with_shutdown(longest_call.max().unwrap_or_default() + RECORDING);
+        let engine = Engine::new(
+            self.store.clone(),
+            stages,
+            nudges,
+            self.hub.wants_assessments().clone(),
+            self.assessments,
+        );
+        let engine = Arc::new(Mutex::new(engine));
+        supervisor.start(spec, move |turns| {
+            let (engine, ending) = (engine.clone(), ending.clone());
+            async move { engine.lock().await.run(turns, ending).await }
+        });
+    }
+
+    fn start_housekeeping(&self, supervisor: &mut Supervisor, stop: &watch::Receiver<bool>) {
+        let retention = housekeeping::retention(&self.service.loaded().config);
+        let (store, stop) = (self.store.clone(), stop.clone());
+        let spec = LoopSpec::new(HOUSEKEEPING, housekeeping::PERIOD)
+            .with_longest_turn(housekeeping::LONGEST_TURN);
+        supervisor.start(spec, move |turns| {
+            let (store, mut stop) = (store.clone(), stop.clone());
+            async move {
+                let mut ticks = ticks(housekeeping::PERIOD);
+                while due(&mut ticks, &mut stop).await {
+                    turns
+                        .logged_turn(housekeeping::turn(&store, &retention))
+                        .await;
+                }
+            }
+        });
+    }
+
+    /// After the end is asked for it reads once more.
+    fn start_audit(&self, supervisor: &mut Supervisor, stop: &watch::Receiver<bool>) {
+        let subjects = self.subjects().iter();
+        let names = subjects.map(|subject| subject.name.clone()).collect();
+        let follower = AuditFollower::new(self.store.clone(), names, self.audit.clone());
+        let (follower, stop) = (Arc::new(Mutex::new(follower)), stop.clone());
+        supervisor.start(LoopSpec::new(AUDIT, audit::PERIOD), move |turns| {
+            let (follower, mut stop) = (follower.clone(), stop.clone());
+            async move {
+                let mut follower = follower.lock().await;
+                let mut ticks = ticks(audit::PERIOD);
+                while due(&mut ticks, &mut stop).await {
+                    turns.logged_turn(follower.turn()).await;
+                }
+                turns.logged_turn(follower.turn()).await;
+            }
+        });
+    }
+
+    /// Two loops: one reports the status, one keeps the tickets of stalled loops. Either keeps the ticket of the other.
+    fn start_reports(
+        &self,
+        supervisor: &mut Supervisor,
+        reporter: &Reporter,
+        stop: &watch::Receiver<bool>,
+    ) {
+        let tickets = |judged: &[&'static str]| {
+            let (store, hub) = (self.store.clone(), self.hub.clone());
+            let tickets = StallTickets::new(store, hub, reporter.label(), self.subjects(), judged);
+            Arc::new(Mutex::new(tickets))
+        };
+        let of_others = tickets(&[WATCH, ENGINE, HOUSEKEEPING, AUDIT, STATUS]);
+        let of_stalls = tickets(&[STALL_TICKETS]);
+        let board = supervisor.board().clone();
+        let stopping = stop.clone();
+        let spec = LoopSpec::new(STALL_TICKETS, STALLS);
+        supervisor.start(spec, move |turns| {
+            let (tickets, board, stop) = (of_others.clone(), board.clone(), stopping.clone());
+            keeping_tickets(turns, tickets, board, stop)
+        });
+        let (reporter, board) = (reporter.clone(), supervisor.board().clone());
+        let stop = stop.clone();
+        supervisor.start(LoopSpec::new(STATUS, report::PERIOD), move |turns| {
+            let (tickets, board, stop) = (of_stalls.clone(), board.clone(), stop.clone());
+            reporting(turns, reporter.clone(), tickets, board, stop)
+        });
+    }
+
+    fn subjects(&self) -> &[SubjectConfig] {
+        &self.service.loaded().config.subjects
+    }
+}
+
+async fn keeping_tickets(
+    turns: Turns,
+    tickets: Arc<Mutex<StallTickets>>,
+    board: operator_supervisor::Board,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut ticks = ticks(STALLS);
+    while due(&mut ticks, &mut stop).await {
+        turns.logged_turn(update(&tickets, &board)).await;
+    }
+}
+
+async fn reporting(
+    turns: Turns,
+    reporter: Reporter,
+    tickets: Arc<Mutex<StallTickets>>,
+    board: operator_supervisor::Board,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut ticks = ticks(report::PERIOD);
+    loop {
+        tokio::select! {
+            is_due = due(&mut ticks, &mut stop) => if !is_due { return },
+            () = board.news() => {}
+        }
+        let turn = async {
+            reporter.turn().await?;
+            update(&tickets, &board).await
+        };
+        turns.logged_turn(turn).await;
+    }
+}
+
+async fn update(
+    tickets: &Mutex<StallTickets>,
+    board: &operator_supervisor::Board,
+) -> Result<(), String> {
+    let updated = tickets.lock().await.update(&board.statuses()).await;
+    updated.map_err(|error| operator_monitor::chain(&error))
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// Waits for the next tick; false when the daemon ends first.
+async fn due(ticks: &mut tokio::time::Interval, stop: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => false,
+        _ = ticks.tick() => true,
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A plugin is started twice, once to describe itself; then it observes and checks.
+fn longest_cycle(subject: &SubjectConfig) -> Duration {
+    let deadlines = &subject.deadlines;
+    deadlines.create * 2 + deadlines.observe + deadlines.check
+}
+
+/// Watching a subject takes its observer alone; the invoker is for the engine.
+fn connector(subject: SubjectConfig, around: Arc<SubjectContext>) -> Connect {
+    let (subject, opened) = (Arc::new(subject), around.clone());
+    let of = subject.clone();
+    Connect {
+        open: Box::new(move || subject::open(&of, &opened)),
+        start: Box::new(move |plugin| {
+            let (subject, around) = (subject.clone(), around.clone());
+            Box::pin(async move {
+                let started = subject::start(&subject, plugin, &around).await?;
+                Ok((started.descriptor, started.observer))
+            })
+        }),
+    }
+}

@@ -1,0 +1,147 @@
+//! Reports the daemon's status to other processes, through the store.
+
+use std::time::Duration;
+
+use operator_model::{DaemonStatus, LoopStatus, Timestamp};
+use operator_monitor::chain;
+use operator_store::{Store, StoreError};
+use operator_supervisor::Board;
+use rustix::process::{Pid, test_kill_process};
+
+use crate::daemons::STALE;
+
+/// Between two reports, unless a loop fails.
+pub(super) const PERIOD: Duration = Duration::from_secs(5);
+/// A report has at most this many loops.
+const MOST_LOOPS: usize = 200;
+
+/// Writes the daemon's row.
+#[derive(Clone)]
+pub(super) struct Reporter {
+    store: Store,
+    board: Board,
+    host: String,
+    pid: u32,
+    started_at: Timestamp,
+}
+
+impl Reporter {
+    pub(super) fn new(store: Store, board: Board) -> Self {
+        let machine = rustix::system::uname();
+        let host = match machine.nodename().to_string_lossy() {
+            name if name.is_empty() => "localhost".to_owned(),
+            name => name.into_owned(),
+        };
+        Self {
+            store,
+            board,
+            host,
+            pid: std::process::id(),
+            started_at: Timestamp::now(),
+        }
+    }
+
+    /// The label that its tickets have.
+    pub(super) fn label(&self) -> String {
+        self.status(Vec::new()).label()
+    }
+
+    pub(super) async fn turn(&self) -> Result<(), String> {
+        self.report().await.map_err(|error| chain(&error))
+    }
+
+    /// At the end of the daemon: it is not stale, but gone.
+    pub(super) async fn withdraw(&self) {
+        let status = self.status(Vec::new());
+        if let Err(error) = self.store.remove_daemon(&status).await {
+            tracing::warn!("{}", chain(&error));
+        }
+    }
+
+    async fn report(&self) -> Result<(), StoreError> {
+        self.store
+            .put_daemon(&self.status(self.board.statuses()))
+            .await?;
+        self.remove_the_dead().await
+    }
+
+    /// Daemons of this machine that were killed.
+    async fn remove_the_dead(&self) -> Result<(), StoreError> {
+        let since = Timestamp::now().minus(STALE);
+        for daemon in self.store.daemons().await? {
+            let is_stale = daemon.seen_at < since;
+            if daemon.host == self.host && is_stale && !is_alive(daemon.pid) {
+                self.store.remove_daemon(&daemon).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn status(&self, loops: Vec<LoopStatus>) -> DaemonStatus {
+        let (loops, left_out) = shortened(loops);
+        DaemonStatus {
+            host: self.host.clone(),
+            pid: self.pid,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            seen_at: Timestamp::now(),
+            loops,
+            left_out,
+        }
+    }
+}
+
+/// Those in trouble stay.
+fn shortened(mut loops: Vec<LoopStatus>) -> (Vec<LoopStatus>, usize) {
+    let left_out = loops.len().saturating_sub(MOST_LOOPS);
+    if left_out > 0 {
+        loops.sort_by_key(|one| !one.is_in_trouble());
+        loops.truncate(MOST_LOOPS);
+    }
+    (loops, left_out)
+}
+
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    // A process of another user answers with another error.
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use operator_model::{LoopState, TurnResult};
+
+    use super::*;
+
+    fn one(result: TurnResult) -> LoopStatus {
+        LoopStatus {
+            name: "watch".into(),
+            subject: None,
+            period_ms: 1,
+            state: LoopState::Waiting,
+            stalled_for_ms: None,
+            started_at: None,
+            finished_at: None,
+            took_ms: None,
+            result: Some(result),
+            iterations: 1,
+            restarts: 0,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn a_long_report_keeps_the_loops_in_trouble() {
+        let mut loops = vec![one(TurnResult::Ok); MOST_LOOPS + 5];
+        loops.push(one(TurnResult::Failed));
+        let (kept, left_out) = shortened(loops);
+        assert_eq!((kept.len(), left_out), (MOST_LOOPS, 6));
+        assert!(kept[0].is_in_trouble());
+    }
+
+    #[test]
+    fn this_process_is_alive() {
+        assert!(is_alive(std::process::id()));
+        assert!(!is_alive(u32::MAX));
+    }
+}
