@@ -27,6 +27,7 @@ use operator_loader::{self as loader, Plugin};
 use operator_model::Isolation;
 use operator_monitor::{Connect, Hub, Watch};
 use operator_store::Store;
+use operator_supervisor::{LoopSpec, Supervisor};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 
@@ -153,7 +154,12 @@ async fn cycles(site: &Site, plugin: &std::path::Path, violations: u32) {
         nudge: Arc::new(Notify::new()),
     };
     let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(watch.run(stopped));
+    let mut supervisor = Supervisor::new(stopped.clone(), |_, why| panic!("{why}"));
+    let mut watch = Some(watch);
+    supervisor.start(LoopSpec::new("watch", SPAN), move |turns| {
+        let watch = watch.take().expect("it is started once");
+        watch.run(turns, stopped.clone())
+    });
     let count = || {
         hub.statuses()
             .get("subject")
@@ -170,5 +176,5 @@ async fn cycles(site: &Site, plugin: &std::path::Path, violations: u32) {
     assert_eq!(tally.violated > 0, violations > 0, "{tally:?}");
     println!("cycles per second, {violations:>3} standing violations {per_second:>10.0}");
     stop.send_replace(true);
-    running.await.unwrap();
+    supervisor.drained().await;
 }
