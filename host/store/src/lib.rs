@@ -5,6 +5,7 @@
 mod audit;
 mod control;
 mod daemons;
+mod descriptors;
 mod executions;
 mod observations;
 mod proposals;
@@ -27,6 +28,7 @@ use sqlx::{
 
 pub use audit::AuditFilter;
 pub use control::Engaged;
+pub use descriptors::KeptDescriptor;
 pub use observations::ObservationRow;
 pub use proposals::{Cancelled, Change, Draft, ProposalFilter};
 pub use quarantine::Quarantined;
@@ -258,6 +260,11 @@ fn migrator(dialect: Dialect) -> Migrator {
         (1, "tickets", include_str!("../migrations/0001_tickets.sql")),
         (2, "actions", include_str!("../migrations/0002_actions.sql")),
         (3, "daemons", include_str!("../migrations/0003_daemons.sql")),
+        (
+            4,
+            "descriptors",
+            include_str!("../migrations/0004_descriptors.sql"),
+        ),
     ];
     let migrations = migrations.map(|(version, description, sql)| {
         let sql = match dialect {

@@ -1,5 +1,6 @@
 //! The command by itself.
 
+mod documents;
 mod help;
 mod input;
 mod interrupt;
