@@ -114,7 +114,7 @@ impl Operator {
 
     /// All proposals, including finished ones; the latest first.
     pub fn proposals(&self) -> Result<Vec<Value>> {
-        self.list(&["actions", "list", "--all", "--json"])
+        self.list(&["proposals", "list", "--all", "--json"])
     }
 
     /// Runs a command of the operator with the daemon's configuration and state.

@@ -58,7 +58,11 @@ impl ActionContext {
             isolation: Isolation::Worker,
             ..self.subject.clone()
         };
-        let connected = subject::start(&subject, plugin, &self.around).await?;
+        let kept = self.store.descriptor(&subject.name).await?;
+        let connected = match kept.filter(|kept| kept.sha256 == plugin.sha256) {
+            Some(kept) => subject::prepare(&subject, plugin, kept.descriptor, &self.around)?,
+            None => Box::pin(subject::start(&subject, plugin, &self.around)).await?,
+        };
         match connected.observer.list_actions().await {
             Ok(list) => Ok((connected, Registry::new(&self.subject.name, list))),
             Err(error) => {

@@ -17,7 +17,7 @@ use super::{Exit, Failure, Json, Output, printable::printable, table::Table};
 pub(super) enum Audit {
     /// List the latest entries, the oldest of them first
     List(List),
-    /// Show one entry with all that it says
+    /// Show one entry with its whole body
     Show(Show),
     /// Prove that no entry was changed, removed or put elsewhere
     Verify(Verify),
@@ -27,14 +27,14 @@ pub(super) enum Audit {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// At most so many
+    /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
     /// Only about this ticket: 12 or #12
-    #[arg(long, value_name = "TICKET", value_parser = super::ticket::ticket_id)]
+    #[arg(long, value_name = "TICKET", value_parser = super::ids::ticket_id)]
     ticket: Option<TicketId>,
     /// Only about this proposal: 7 or @7
-    #[arg(long, value_name = "PROPOSAL", value_parser = super::proposals::proposal_id)]
+    #[arg(long, value_name = "PROPOSAL", value_parser = super::ids::proposal_id)]
     proposal: Option<ProposalId>,
     #[command(flatten)]
     json: Json,
@@ -270,7 +270,7 @@ fn read(path: &PathBuf) -> Result<Vec<AuditEntry>, Failure> {
         let line = line.map_err(cannot)?;
         let entry = serde_json::from_str(&line).map_err(|error| {
             Failure::bad_input(format!(
-                "{}:{}: this is no entry of an audit: {error}",
+                "{}:{}: this is not an audit entry: {error}",
                 path.display(),
                 number + 1
             ))
@@ -284,9 +284,7 @@ fn read(path: &PathBuf) -> Result<Vec<AuditEntry>, Failure> {
 fn verify_file(path: &PathBuf) -> Result<Result<AuditHead, String>, Failure> {
     let entries = read(path)?;
     if entries.is_empty() {
-        return Ok(Err(
-            "there is no entry in it, and so nothing is proven".to_owned()
-        ));
+        return Ok(Err("it has no entries, so nothing is proven".to_owned()));
     }
     let mut check = ChainCheck::default();
     for entry in &entries {

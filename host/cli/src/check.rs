@@ -1,12 +1,14 @@
 //! `operator check`
 
-use operator_service::{Checked, Service, SubjectHealth, no_subject};
+use operator_plugin_api::{Objective, Slo};
+use operator_service::{Checked, Service, SloResult, SubjectHealth, no_subject};
 use owo_colors::Style;
 use serde_json::{Value, json};
 
 use super::{
     Exit, Failure, Json, Output,
     each::each,
+    guidance,
     printable::printable,
     style,
     table::{Cell, Table},
@@ -19,11 +21,11 @@ pub(super) async fn run(json: Json, service: &Service, out: &Output) -> Result<E
     }
     let mut documents = Vec::new();
     let mut exits = Vec::new();
-    let looks = each(service, |service, subject| async move {
+    let checks = each(service, |service, subject| async move {
         service.check(&subject).await
     });
-    for (subject, looked) in looks.await {
-        match looked {
+    for (subject, checked) in checks.await {
+        match checked {
             Ok(checked) => {
                 exits.push(Exit::from(checked.health));
                 if json.json {
@@ -46,7 +48,7 @@ pub(super) async fn run(json: Json, service: &Service, out: &Output) -> Result<E
     Ok(Exit::worst(exits))
 }
 
-/// A subject of which nothing is known is not left out.
+/// A subject that could not be checked is listed all the same.
 fn failed(subject: &str, failure: &Failure) -> Value {
     json!({
         "subject": subject,
@@ -61,13 +63,51 @@ fn draw(checked: &Checked, out: &Output) -> Result<(), Failure> {
     if !findings.is_empty() {
         out.table(&findings)?;
     }
+    for (invariant, guidance) in &checked.guidance {
+        let invariant = printable(invariant);
+        out.text(&format!("\n{invariant}\n{}", guidance::shown(guidance)))?;
+    }
+    if !checked.slos.is_empty() {
+        out.text("\n")?;
+        out.table(&slos(&checked.slos))?;
+    }
     Ok(())
+}
+
+fn slos(results: &[SloResult]) -> Table<5> {
+    let mut table = Table::new(["SLO", "TARGET", "VALUE", "MET", "DESCRIPTION"]);
+    for result in results {
+        let slo = &result.slo;
+        let met = match result.met {
+            Some(true) => Cell::styled("yes", Style::new().green()),
+            Some(false) => Cell::styled("no", Style::new().red()),
+            None => Cell::styled("unknown", Style::new().magenta()),
+        };
+        let value = result.value.map(|value| format!("{value} {}", slo.unit));
+        table.row([
+            slo.name.as_str().into(),
+            target(slo).into(),
+            value.unwrap_or_default().into(),
+            met,
+            slo.description.as_str().into(),
+        ]);
+    }
+    table
+}
+
+/// `at most 20 ms`.
+pub(super) fn target(slo: &Slo) -> String {
+    let side = match slo.objective {
+        Objective::AtMost => "at most",
+        Objective::AtLeast => "at least",
+    };
+    format!("{side} {} {}", slo.target, slo.unit)
 }
 
 /// The verdict in one line.
 fn headline(checked: &Checked) -> String {
     let tally = &checked.tally;
-    let told = match (&checked.unobservable, &checked.observed) {
+    let text = match (&checked.unobservable, &checked.observed) {
         (Some(why), _) => why.as_str(),
         (None, Some(observed)) => observed.summary.as_str(),
         (None, None) => "",
@@ -79,7 +119,7 @@ fn headline(checked: &Checked) -> String {
         tally.holding,
         tally.violated,
         tally.unknown,
-        printable(told),
+        printable(text),
     )
 }
 
@@ -142,7 +182,37 @@ mod tests {
                 unknown: 1,
             },
             health: SubjectHealth::Violated,
+            guidance: std::collections::BTreeMap::new(),
+            slos: Vec::new(),
         }
+    }
+
+    #[test]
+    fn an_objective_is_met_missed_or_unknown() {
+        let result = |name: &str, value, met| SloResult {
+            slo: Slo {
+                name: name.to_owned(),
+                description: "It is fast.".to_owned(),
+                sli: name.to_owned(),
+                objective: Objective::AtMost,
+                target: 20.0,
+                unit: "ms".to_owned(),
+            },
+            value,
+            met,
+        };
+        let results = [
+            result("a", Some(7.5), Some(true)),
+            result("b", Some(21.0), Some(false)),
+            result("c", None, None),
+        ];
+        assert_eq!(
+            plain(&slos(&results).render(None)),
+            "SLO  TARGET         VALUE   MET      DESCRIPTION\n\
+             a    at most 20 ms  7.5 ms  yes      It is fast.\n\
+             b    at most 20 ms  21 ms   no       It is fast.\n\
+             c    at most 20 ms  -       unknown  It is fast.\n"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{Exit, Failure, Json, Output, table::Table};
 pub(super) enum ConfigCommand {
     /// Find every mistake; the plugins are asked what they need, and no subject is contacted
     Check,
-    /// Show every setting in effect and where it was said, without secrets
+    /// Show every setting in effect and where it comes from, without secrets
     Show(Json),
     /// Print every setting with its default, commented: a file to start from
     Default,
@@ -91,7 +91,7 @@ async fn plugin_settings(
     Ok(service.prove(subject).await?.shown)
 }
 
-/// What the file says for a plugin that cannot be asked which of it is secret.
+/// The settings of a plugin that cannot be asked which of them are secret.
 fn masked(subject: &SubjectConfig, service: &Service) -> Vec<Shown> {
     let masked = subject.config.keys().map(|name| {
         let key = KeyPath::new(["subjects", &subject.name, "config", name]);

@@ -17,20 +17,21 @@ use super::{Exit, Failure, Output, flags::Global, junit, printable::printable};
 
 /// For the end of `--help`.
 pub(super) const HELP: &str = "\
-Every case runs the plugin in a process of its own, points it at fake backends on this machine, and ends with one of:
+Every case runs the plugin in a separate process, points it at fake backends on this machine, and ends with one of:
   pass   the plugin did what is expected
   fail   it did something else
   crash  its process ended
   hang   it did not come back in time
-  skip   it was not asked; the report says why
+  skip   it was not run; the report gives the reason
   error  the suite itself failed, so that nothing is known
 
 The suite finds faults, not malice: a plugin that recognises it can behave. It asks for actions only against its own fakes.
 
-Golden files, in `conformance/` beside the plugin or in the folder of its crate:
+Golden files, in `conformance/` next to the plugin or in the folder of its crate:
   config.toml                   a configuration that create accepts; it must not name anything real
   healthy/*.json                observations without any violation or unknown
   violations/<invariant>.json   an observation that violates this invariant, for each one that the plugin declares
+An observation can be a patch of another one: {\"base\": \"healthy/a.json\", \"patch\": [...]}, with a JSON Patch (RFC 6902).
 
 Exit codes:
   0    every case passed or was skipped
@@ -239,7 +240,7 @@ fn summary(report: &Report) -> String {
     format!("\n{cases} cases in {seconds:.1} s: {}\n", counts.join(", "))
 }
 
-/// A line on the terminal that says how far it is.
+/// A progress line on the terminal.
 struct Progress {
     is_shown: bool,
 }
@@ -252,7 +253,7 @@ impl Progress {
 
     fn show(&mut self, id: &str, done: usize, all: usize) {
         if self.is_shown {
-            // Nobody is left to be told that standard error is closed.
+            // There is nowhere left to report that standard error is closed.
             let _ = write!(io::stderr(), "\r\u{1b}[K{done} of {all}: {id}");
         }
     }

@@ -5,11 +5,11 @@ use operator_model::Mode;
 use operator_service::{Engaged, Service};
 use serde_json::json;
 
-use super::{Exit, Failure, Json, Output, table::Table, ticket::said};
+use super::{Exit, Failure, Json, Output, ids::signed, table::Table};
 
 #[derive(Debug, Args)]
 pub(super) struct ModeCommand {
-    /// What counts from now on; without it, what counts is shown
+    /// The mode from now on; without it, the modes in effect are shown
     mode: Option<Choice>,
     /// Why, for those who read it later
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -22,9 +22,9 @@ pub(super) struct ModeCommand {
 enum Choice {
     /// Proposals are recorded and shown, and nothing runs
     Observe,
-    /// What passes the rules runs
+    /// What the rules allow runs
     Execute,
-    /// Forget what was chosen: for one subject, what was chosen for all counts; else the configuration
+    /// Withdraw the choice: one subject then has the mode chosen for all, or else that of the configuration
     Configured,
 }
 
@@ -64,11 +64,11 @@ async fn show(service: &Service, json: Json, out: &Output) -> Result<Exit, Failu
         return Ok(Exit::Fine);
     }
     if let Some(mark) = kill_switch {
-        out.warn(&format!("the kill switch was engaged {}", said(&mark)));
+        out.warn(&format!("the kill switch was engaged {}", signed(&mark)));
     }
     let mut table = Table::new(["SUBJECT", "MODE", "CHOSEN"]);
     for of in modes {
-        let chosen = of.chosen.as_ref().map(said);
+        let chosen = of.chosen.as_ref().map(signed);
         table.row([
             of.subject.into(),
             of.mode.as_str().into(),
@@ -81,7 +81,7 @@ async fn show(service: &Service, json: Json, out: &Output) -> Result<Exit, Failu
     Ok(Exit::Fine)
 }
 
-fn said_of(engaged: &Engaged) -> String {
+fn shown(engaged: &Engaged) -> String {
     let listed = |word: &str, ids: Vec<String>| match ids.as_slice() {
         [] => String::new(),
         ids => format!("  {word}: {}\n", ids.join(", ")),
@@ -138,7 +138,7 @@ impl KillSwitch {
                 out.json(&engaged)?;
                 return Ok(Exit::Fine);
             }
-            said_of(&engaged)
+            shown(&engaged)
         };
         out.text(&text)?;
         Ok(Exit::Fine)

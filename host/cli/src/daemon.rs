@@ -1,12 +1,11 @@
-//! The daemon in the foreground: it tells what happens until a signal ends it.
+//! `operator run`: the daemon in the foreground, which prints what happens until a signal ends it.
 
 use std::{collections::BTreeSet, io, time::Duration};
 
 use jiff::tz::TimeZone;
 use operator_config::{Config, LogConfig, LogFormat};
-use operator_model::{AuditEntry, Timestamp};
-use operator_service::{Daemon, Event, Hub, Service};
-use tokio::sync::{broadcast::error::RecvError, mpsc, watch};
+use operator_model::Timestamp;
+use operator_service::{Daemon, Service, Stop, Update};
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Output, printer::Printer, report::Reporter, signals::Signals};
@@ -32,45 +31,39 @@ pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure>
     // Before all else: from here on, no signal ends it but in good order.
     let mut signals = Signals::new()?;
     let config = service.loaded().config.clone();
-    let hub = Hub::default();
-    let mut events = hub.listen();
-    let mut face = Face::new(&config, hub.clone(), out)?;
-    let (tell_acts, mut acts) = mpsc::unbounded_channel();
+    let mut updates = service.subscribe();
+    let mut console = Console::new(&config, service.clone(), out)?;
     let daemon = tokio::select! {
-        daemon = Daemon::new(service, hub, tell_acts) => daemon?,
+        daemon = Daemon::new(service) => daemon?,
         _ = signals.next() => {
-            face.stopped(EndedHow::BeforeItsStart);
+            console.stopped(EndedHow::BeforeItsStart);
             return Ok(Exit::Fine);
         }
     };
-    face.greet(&config);
+    console.greet(&config);
     let mut heartbeat = tokio::time::interval(config.log.heartbeat);
     let mut first = tokio::time::interval(FIRST_HEARTBEAT);
-    let (stop, stopped) = watch::channel(false);
-    let running = daemon.run(stopped);
+    let stop = Stop::default();
+    let running = daemon.run(stop.clone());
     tokio::pin!(running);
     let ending = loop {
         tokio::select! {
             () = &mut running => break EndedHow::InGoodOrder,
             name = signals.next() => {
-                if stop.send_replace(true) {
+                if stop.request() {
                     break EndedHow::AtOnce;
                 }
-                face.stopping(name);
+                console.stopping(name);
             }
-            event = events.recv() => face.event(event),
-            Some(entry) = acts.recv() => face.act(&entry),
-            _ = heartbeat.tick() => face.heartbeats(true),
-            _ = first.tick() => face.heartbeats(false),
+            Some(update) = updates.next() => console.update(&update),
+            _ = heartbeat.tick() => console.heartbeats(true),
+            _ = first.tick() => console.heartbeats(false),
         }
     };
-    while let Ok(event) = events.try_recv() {
-        face.event(Ok(event));
+    while let Some(update) = updates.try_next() {
+        console.update(&update);
     }
-    while let Ok(entry) = acts.try_recv() {
-        face.act(&entry);
-    }
-    face.stopped(ending);
+    console.stopped(ending);
     match ending {
         EndedHow::BeforeItsStart | EndedHow::InGoodOrder => Ok(Exit::Fine),
         // Nothing is waited for, not even what the runtime would wait for.
@@ -79,16 +72,16 @@ pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure>
 }
 
 /// What is printed, and where.
-struct Face {
+struct Console {
     reporter: Reporter,
     printer: Printer,
-    hub: Hub,
-    /// The subjects whose first heartbeat was told.
+    service: Service,
+    /// The subjects whose first heartbeat was printed.
     met: BTreeSet<String>,
 }
 
-impl Face {
-    fn new(config: &Config, hub: Hub, out: &Output) -> Result<Self, Failure> {
+impl Console {
+    fn new(config: &Config, service: Service, out: &Output) -> Result<Self, Failure> {
         let names = config.subjects.iter().map(|subject| subject.name.as_str());
         let out = out.clone();
         let printer = Printer::new(move |line| out.log_line(line)).map_err(|error| {
@@ -97,7 +90,7 @@ impl Face {
         Ok(Self {
             reporter: Reporter::new(config.log.format, TimeZone::system(), names),
             printer,
-            hub,
+            service,
             met: BTreeSet::new(),
         })
     }
@@ -108,11 +101,6 @@ impl Face {
             let how = format!("plugin {}, every {interval}", subject.plugin);
             self.note("watching", &subject.name, &how);
         }
-    }
-
-    fn act(&mut self, entry: &AuditEntry) {
-        let line = self.reporter.act(entry);
-        self.print(line);
     }
 
     fn stopping(&mut self, signal: &str) {
@@ -130,26 +118,29 @@ impl Face {
         self.printer.finish(LAST_LINES);
     }
 
-    fn event(&mut self, event: Result<Event, RecvError>) {
-        match event {
-            Ok(event) => {
-                for line in self.reporter.event(&event, Timestamp::now()) {
+    fn update(&mut self, update: &Update) {
+        match update {
+            Update::Event(event) => {
+                for line in self.reporter.event(event, Timestamp::now()) {
                     self.print(line);
                 }
             }
-            Err(RecvError::Lagged(missed)) => {
+            Update::Action(entry) => {
+                let line = self.reporter.act(entry);
+                self.print(line);
+            }
+            Update::Missed(missed) => {
                 let text = format!(
                     "{missed} events were not printed; `operator tickets list` has them all"
                 );
                 self.note("missed", "", &text);
             }
-            Err(RecvError::Closed) => {}
         }
     }
 
     /// The latest status of every subject, or of those alone that have had their first cycle since.
     fn heartbeats(&mut self, all: bool) {
-        for status in self.hub.statuses().into_values() {
+        for status in self.service.statuses() {
             let line = self.reporter.heartbeat(&status, Timestamp::now());
             if self.met.insert(status.subject) || all {
                 self.print(line);

@@ -1,4 +1,4 @@
-//! The same question to several subjects at once: one that is slow must not keep the others waiting.
+//! One request to several subjects at once: a slow one must not delay the others.
 
 use operator_config::SubjectConfig;
 use operator_service::{Service, ServiceError};

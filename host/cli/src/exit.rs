@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use operator_service::SubjectHealth;
 
-/// What the shell is told.
+/// The exit code of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done; with `check`: every invariant holds.

@@ -18,9 +18,7 @@ pub enum Failure {
     Failed(anyhow::Error),
     /// A rule of the gate refused it.
     Refused(String),
-    /// A signal came before anything was done.
-    Interrupted(String),
-    /// Whoever reads the output has had enough.
+    /// The reader of the output has closed it.
     ClosedPipe,
 }
 
@@ -40,7 +38,9 @@ impl Failure {
     pub fn about(self, subject: &str) -> Self {
         match self {
             Self::BadInput(messages) => {
-                let named = messages.iter().map(|said| format!("{subject}: {said}"));
+                let named = messages
+                    .iter()
+                    .map(|message| format!("{subject}: {message}"));
                 Self::BadInput(named.collect())
             }
             Self::Failed(error) => Self::Failed(error.context(subject.to_owned())),
@@ -54,18 +54,17 @@ impl Failure {
             Self::Faults(_) | Self::BadInput(_) => Exit::BadInput,
             Self::Failed(_) => Exit::Failed,
             Self::Refused(_) => Exit::Refused,
-            Self::Interrupted(_) => Exit::Interrupted,
             Self::ClosedPipe => Exit::Fine,
         }
     }
 
-    /// What the person is told: a line for each fault; an error with its whole chain of causes, once.
+    /// What is printed: a line for each fault; an error with its whole chain of causes, once.
     pub fn messages(&self) -> Vec<String> {
         match self {
             Self::Faults(faults) => faults.0.iter().map(ToString::to_string).collect(),
             Self::BadInput(messages) => messages.clone(),
             Self::Failed(error) => vec![format!("{error:#}")],
-            Self::Refused(message) | Self::Interrupted(message) => vec![message.clone()],
+            Self::Refused(message) => vec![message.clone()],
             Self::ClosedPipe => Vec::new(),
         }
     }
@@ -90,14 +89,13 @@ impl From<ServiceError> for Failure {
                 Self::Refused(refused.to_string())
             }
             ServiceError::Refused(refused) => Self::bad_input(refused.to_string()),
-            error @ ServiceError::Interrupted(_) => Self::Interrupted(error.to_string()),
             error => Self::failed(error),
         }
     }
 }
 
 impl From<io::Error> for Failure {
-    /// Of writing output; any other I/O error has a context of its own.
+    /// For errors of writing output; any other I/O error has its own context.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::ClosedPipe
@@ -112,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chain_is_told_once() {
+    fn a_chain_of_causes_is_printed_once() {
         let error = anyhow::anyhow!("no such host")
             .context("cannot reach db-1")
             .context("cannot open the store");

@@ -12,7 +12,7 @@ pub(super) struct Global {
     /// Configuration file (else `$OPERATOR_CONFIG`, else `~/.config/operator/operator.toml` if it is there)
     #[arg(long, global = true, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// Where state is kept
+    /// Folder of the database and of the plugins' copies
     #[arg(long, global = true, value_name = "PATH")]
     state_dir: Option<String>,
     /// Watch the subject of this plugin, a path or a name; no configuration file is needed
@@ -27,7 +27,7 @@ pub(super) struct Global {
     /// Only this subject; may be repeated
     #[arg(long = "subject", global = true, value_name = "NAME")]
     subjects: Vec<String>,
-    /// How often every subject is looked at, such as 10s
+    /// How often every subject is observed, such as 10s
     #[arg(long, global = true, value_name = "DURATION")]
     interval: Option<String>,
     /// How the daemon reports: text or json

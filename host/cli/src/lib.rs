@@ -1,7 +1,8 @@
-//! The command line: parse, call the service, draw. No decisions.
+//! The command line: parse, call the service, print. No decisions.
+//!
+//! One file for each noun: `operator tickets` is `tickets.rs`.
 
 mod actions;
-mod approve;
 mod audit;
 mod check;
 mod completions;
@@ -9,10 +10,13 @@ mod config;
 mod conformance;
 mod control;
 mod daemon;
+mod definition;
 mod each;
 mod exit;
 mod failure;
 mod flags;
+mod guidance;
+mod ids;
 mod junit;
 mod observe;
 mod output;
@@ -21,10 +25,9 @@ mod plugins;
 mod printable;
 mod printer;
 mod proposals;
-mod propose;
 mod quarantine;
+mod removed;
 mod report;
-mod run;
 mod signals;
 mod status;
 mod style;
@@ -35,6 +38,7 @@ mod workflows;
 
 use std::{ffi::OsString, process::ExitCode};
 
+use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use operator_config::{Loaded, load, load_leniently};
 use operator_model::shown_database;
@@ -67,14 +71,16 @@ enum Command {
     Status(Json),
     /// Observe the subjects once, and show what was seen
     Observe(Json),
-    /// Observe and check the subjects once; the exit code tells the verdict
+    /// Observe and check the subjects once; the exit code is the verdict
     #[command(after_help = exit::HELP)]
     Check(Json),
-    /// List what can be done to the subjects; propose, approve and run it
+    /// List proposals, create them and decide about them
+    #[command(subcommand)]
+    Proposals(proposals::Proposals),
+    /// List what can be done to the subjects, and do it at once
+    #[command(subcommand)]
     Actions(actions::Actions),
-    /// Run one of a subject's actions, after asking; the same as `actions run`
-    Invoke(run::Run),
-    /// List, propose and run workflows: several actions that are approved as one
+    /// List, show and run workflows: several actions that are approved as one
     #[command(subcommand)]
     Workflows(workflows::Workflows),
     /// Show or choose whether anything runs
@@ -84,13 +90,13 @@ enum Command {
     /// Show what was done and by whom, and prove that nothing of it was changed
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// List tickets, follow them, and say what you know of them
+    /// List tickets, follow them, and decide about them
     #[command(subcommand)]
     Tickets(tickets::Tickets),
-    /// List plugins, look into one, and keep bad ones from running
+    /// List plugins, inspect one, and keep bad ones from running
     #[command(subcommand)]
     Plugins(plugins::Plugins),
-    /// Judge a plugin: whether it is safe to run
+    /// Test whether a plugin is safe to run
     #[command(after_help = conformance::HELP)]
     Conformance(conformance::Conformance),
     /// Check and show the configuration
@@ -110,9 +116,10 @@ struct Json {
 
 /// The whole life of the `operator` command.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return explained(&error).into(),
+        Err(error) => return explained(&error, &arguments).into(),
     };
     let out = Output::new(cli.global.color());
     let exit = run(cli, environment, &out).unwrap_or_else(|failure| {
@@ -123,13 +130,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
 }
 
 /// `--help` and `--version` are answers, everything else is a mistake; clap prints each where it belongs.
-fn explained(error: &clap::Error) -> Exit {
-    // Nobody is left to be told that the output is closed.
+fn explained(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    // There is nowhere left to report that the output is closed.
     let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Fine,
-        _ => Exit::BadInput,
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        return Exit::Fine;
     }
+    if let Some(hint) = removed::hint(arguments) {
+        Output::new(ColorChoice::Auto).hint(&hint);
+    }
+    Exit::BadInput
 }
 
 fn run(cli: Cli, environment: &Environment, out: &Output) -> Result<Exit, Failure> {
@@ -155,7 +168,7 @@ fn loaded(cli: &Cli, environment: &Environment, out: &Output) -> Result<Loaded, 
         cli.command,
         Some(Command::Tickets(_) | Command::Audit(_) | Command::Status(_))
     ) {
-        // There a subject is a filter, and what is kept outlives the subjects of the configuration.
+        // There --subject is a filter, and records outlive the subjects of the configuration.
         flags.subjects.clear();
     }
     if let Some(Command::KillSwitch(_)) = &cli.command {
@@ -193,11 +206,11 @@ async fn dispatch(
         Some(Command::Status(json)) => status::run(json, &service, out).await,
         Some(Command::Observe(json)) => observe::run(json, &service, out).await,
         Some(Command::Check(json)) => check::run(json, &service, out).await,
-        Some(Command::Actions(actions)) => {
+        Some(Command::Proposals(proposals)) => {
             let subjects = cli.global.subjects();
-            actions.run(&service, subjects, person, out).await
+            proposals.run(&service, subjects, person, out).await
         }
-        Some(Command::Invoke(run)) => run.run(&service, person, out).await,
+        Some(Command::Actions(actions)) => actions.run(&service, person, out).await,
         Some(Command::Workflows(workflows)) => workflows.run(&service, person, out).await,
         Some(Command::Mode(mode)) => {
             let subjects = cli.global.subjects();

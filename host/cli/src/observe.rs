@@ -1,8 +1,7 @@
 //! `operator observe`
 
-use operator_loader::Observed;
 use operator_model::Timestamp;
-use operator_service::{Service, no_subject};
+use operator_service::{Observed, Service, no_subject};
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Json, Output, each::each, printable::printable, table::Table};
@@ -14,11 +13,11 @@ pub(super) async fn run(json: Json, service: &Service, out: &Output) -> Result<E
     }
     let mut documents = Vec::new();
     let mut exits = Vec::new();
-    let looks = each(service, |service, subject| async move {
+    let observations = each(service, |service, subject| async move {
         service.observe(&subject).await
     });
-    for (subject, looked) in looks.await {
-        match looked {
+    for (subject, observed) in observations.await {
+        match observed {
             Ok(observed) if json.json => documents.push(document(&subject, &observed)),
             Ok(observed) => draw(&subject, &observed, out)?,
             Err(error) => {
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_did_not_answer_and_what_is_unknown_is_said() {
+    fn what_did_not_answer_and_what_is_unknown_is_listed() {
         let source = |name: &str, error: Option<&str>| Source {
             name: name.to_owned(),
             error: error.map(str::to_owned),

@@ -26,7 +26,7 @@ impl Output {
         out.flush()
     }
 
-    /// One line, on a terminal or into a log. A reader that has gone away is no reason to end.
+    /// One line, on a terminal or into a log. A reader that has gone away ends nothing.
     pub(super) fn log_line(&self, line: &str) {
         let _ = self.text(&format!("{line}\n"));
     }
@@ -52,6 +52,11 @@ impl Output {
         self.complain("warning", owo_colors::Style::new().yellow().bold(), message);
     }
 
+    /// What to type instead.
+    pub(super) fn hint(&self, message: &str) {
+        self.complain("hint", owo_colors::Style::new().green().bold(), message);
+    }
+
     /// Why the command failed.
     pub fn failure(&self, failure: &Failure) {
         for message in failure.messages() {
@@ -59,19 +64,19 @@ impl Output {
         }
     }
 
-    /// Asks, and waits for a line.
-    pub fn ask(&self, question: &str) -> io::Result<String> {
+    /// Asks a question that only `y` and `yes` agree to.
+    pub(super) fn confirm(&self, question: &str) -> io::Result<bool> {
         let mut err = AutoStream::new(io::stderr(), self.choice);
-        write!(err, "{question} ")?;
+        write!(err, "{question} [y/N] ")?;
         err.flush()?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;
-        Ok(answer.trim().to_owned())
+        Ok(is_yes(&answer))
     }
 
     fn complain(&self, kind: &str, style: owo_colors::Style, message: &str) {
         let mut err = AutoStream::new(io::stderr(), self.choice);
-        // Nobody is left to be told that standard error is closed.
+        // There is nowhere left to report that standard error is closed.
         let _ = writeln!(err, "{}: {}", style.style(kind), printable(message));
     }
 }
@@ -81,7 +86,22 @@ pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
 fn width() -> Option<usize> {
     let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
     Some(width.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        assert!(is_yes("y\n") && is_yes("YES"));
+        assert!(!is_yes("") && !is_yes("n") && !is_yes("yeah, no"));
+    }
 }

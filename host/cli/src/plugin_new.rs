@@ -41,7 +41,7 @@ const TEMPLATE: [(&str, &str); 10] = [
     ),
 ];
 
-/// Where the SDK lies beside the sources that this operator was built from.
+/// The SDK in the sources that this operator was built from.
 const SDK_OF_CHECKOUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugin-api");
 const LONGEST_NAME: usize = 40;
 
@@ -52,7 +52,7 @@ pub(super) struct New {
     /// The folder to make [default: the name, in this directory]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// Where operator-plugin-api lies [default: beside the sources of this operator, else version 1 of the registry]
+    /// Where operator-plugin-api lies [default: in the sources of this operator, else version 1 of the registry]
     #[arg(long, value_name = "DIR")]
     api: Option<PathBuf>,
 }
@@ -101,7 +101,7 @@ fn check_name(name: &str) -> Result<(), Failure> {
         format!("did you mean `{fixed}`?")
     };
     Err(input(format!(
-        "{name:?} is no name for a plugin: at most {LONGEST_NAME} lower case letters, digits and `-`, a letter first; {fix}"
+        "{name:?} is not a name for a plugin: at most {LONGEST_NAME} lower case letters, digits and `-`, a letter first; {fix}"
     )))
 }
 
@@ -118,7 +118,7 @@ fn fixed(name: &str) -> String {
     cut.trim_end_matches('-').to_owned()
 }
 
-/// What `Cargo.toml` says of the SDK.
+/// The dependency on the SDK in `Cargo.toml`.
 fn dependency(api: Option<&Path>) -> Result<String, Failure> {
     let of_checkout = Path::new(SDK_OF_CHECKOUT);
     let Some(path) = api.or_else(|| of_checkout.exists().then_some(of_checkout)) else {

@@ -2,13 +2,13 @@
 
 use clap::{Args, Subcommand};
 use operator_config::{Declared, declared};
-use operator_loader::Confinement;
 use operator_model::Sandbox;
-use operator_service::{Inspected, Listed, Service};
+use operator_plugin_api::{Invariant, Slo};
+use operator_service::{Guidance, Inspected, Listed, Service};
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Failure, Json, Output,
+    Exit, Failure, Json, Output, check, definition, guidance,
     plugin_new::New,
     printable::printable,
     quarantine::Quarantine,
@@ -20,7 +20,7 @@ use super::{
 pub(super) enum Plugins {
     /// List the plugins that are used or lie in the plugin directories; runs none of their code
     List(Json),
-    /// Ask a subject's plugin what it is: settings, invariants, actions
+    /// Show what a subject's plugin declares: settings, invariants, objectives, actions
     Inspect(Inspect),
     /// Make the folder of a new plugin, ready to build
     New(New),
@@ -31,7 +31,7 @@ pub(super) enum Plugins {
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// The subject whose plugin is meant; not needed when there is only one, as with --plugin
+    /// The subject of the plugin; optional when there is only one, as with --plugin
     name: Option<String>,
     #[command(flatten)]
     json: Json,
@@ -106,29 +106,29 @@ impl Inspect {
 
 fn document(inspected: &Inspected) -> Value {
     json!({
-        "path": inspected.plugin.path,
-        "sha256": inspected.plugin.sha256,
-        "manifest": inspected.plugin.manifest,
-        "sandbox": inspected.confinement,
+        "path": inspected.path,
+        "sha256": inspected.sha256,
+        "manifest": inspected.manifest,
+        "sandbox": {"missing": inspected.unprotected},
         "descriptor": inspected.descriptor,
         "actions": inspected.actions.as_ref().map(|list| &list.actions),
     })
 }
 
 fn draw(inspected: &Inspected, out: &Output) -> Result<(), Failure> {
-    let (plugin, descriptor) = (&inspected.plugin, &inspected.descriptor);
+    let (manifest, descriptor) = (&inspected.manifest, &inspected.descriptor);
     out.text(&format!(
         "{} {}: {}\n{}\nsha256 {}; ABI {}; {}\n",
-        printable(&plugin.manifest.name),
-        printable(&plugin.manifest.version),
+        printable(&manifest.name),
+        printable(&manifest.version),
         printable(&descriptor.description),
-        printable(&plugin.path.display().to_string()),
-        plugin.sha256,
-        plugin.manifest.abi,
-        printable(&plugin.manifest.rustc),
+        printable(&inspected.path.display().to_string()),
+        inspected.sha256,
+        manifest.abi,
+        printable(&manifest.rustc),
     ))?;
-    out.text(&sandbox(&inspected.confinement))?;
-    for lack in Sandbox::default().lacks(&plugin.manifest.needs) {
+    out.text(&sandbox(&inspected.unprotected))?;
+    for lack in Sandbox::default().lacks(&manifest.needs) {
         let is_lacking = inspected.lacks.contains(&lack);
         let granted = if is_lacking { "not granted" } else { "granted" };
         let (asks, setting, value) = (printable(&lack.asks), lack.setting, lack.value);
@@ -140,23 +140,25 @@ fn draw(inspected: &Inspected, out: &Output) -> Result<(), Failure> {
     out.table(&settings(&declared(&descriptor.config_schema)))?;
     out.text("\n")?;
     out.table(&invariants(inspected))?;
+    out.text(&runbooks(&descriptor.invariants))?;
+    if !descriptor.slos.is_empty() {
+        out.text("\n")?;
+        out.table(&slos(&descriptor.slos))?;
+    }
     if let Some(list) = &inspected.actions
         && !list.actions.is_empty()
     {
         out.text("\n")?;
-        out.table(&super::actions::table(&[(
-            &descriptor.subject,
-            list.clone(),
-        )]))?;
+        out.table(&definition::table(&[(&descriptor.subject, list.clone())]))?;
     }
     Ok(())
 }
 
-fn sandbox(confinement: &Confinement) -> String {
-    if confinement.missing.is_empty() {
-        return "sandbox: it reads and writes what it is granted, and starts no program unless that is\n".to_owned();
+fn sandbox(unprotected: &[String]) -> String {
+    if unprotected.is_empty() {
+        return "sandbox: it reads and writes only what it is granted, and starts a program only if that is granted\n".to_owned();
     }
-    format!("sandbox: {}\n", confinement.missing.join("\nsandbox: "))
+    format!("sandbox: {}\n", unprotected.join("\nsandbox: "))
 }
 
 fn settings(declared: &[Declared]) -> Table<5> {
@@ -178,15 +180,8 @@ fn settings(declared: &[Declared]) -> Table<5> {
     table
 }
 
-fn invariants(inspected: &Inspected) -> Table<5> {
-    let header = [
-        "INVARIANT",
-        "SEVERITY",
-        "GRACE",
-        "KEEP FIRING",
-        "DESCRIPTION",
-    ];
-    let mut table = Table::new(header);
+fn invariants(inspected: &Inspected) -> Table<4> {
+    let mut table = Table::new(["INVARIANT", "SEVERITY", "GRACE", "KEEP FIRING"]);
     let time = |ms| {
         let time = std::time::Duration::from_millis(ms);
         humantime::format_duration(time).to_string()
@@ -197,7 +192,33 @@ fn invariants(inspected: &Inspected) -> Table<5> {
             style::severity(invariant.severity),
             time(invariant.grace_period_ms).into(),
             time(invariant.keep_firing_for_ms).into(),
-            invariant.description.as_str().into(),
+        ]);
+    }
+    table
+}
+
+/// What the author wrote about each invariant, for the person who deals with a violation.
+fn runbooks(invariants: &[Invariant]) -> String {
+    let written = invariants.iter().map(|invariant| {
+        let guidance = Guidance {
+            description: invariant.description.clone(),
+            runbook: invariant.runbook.clone(),
+            suggested_actions: invariant.suggested_actions.clone(),
+        };
+        let name = printable(&invariant.name);
+        format!("\n{name}\n{}", guidance::shown(&guidance))
+    });
+    written.collect()
+}
+
+fn slos(slos: &[Slo]) -> Table<4> {
+    let mut table = Table::new(["SLO", "TARGET", "INDICATOR", "DESCRIPTION"]);
+    for slo in slos {
+        table.row([
+            slo.name.as_str().into(),
+            check::target(slo).into(),
+            slo.sli.as_str().into(),
+            slo.description.as_str().into(),
         ]);
     }
     table
@@ -213,14 +234,14 @@ mod tests {
             path: "/p/libhello.so".into(),
             sha256: None,
             manifest: None,
-            refused: Some("it is no plugin".to_owned()),
+            refused: Some("it is not a plugin".to_owned()),
             quarantined: None,
             subjects: vec!["a".to_owned()],
         };
         assert_eq!(
             anstream::adapter::strip_str(&table(&[listed]).render(None)).to_string(),
             "NAME  VERSION  SHA256  SUBJECTS  FILE            STATE\n\
-             -     -        -       a         /p/libhello.so  refused: it is no plugin\n"
+             -     -        -       a         /p/libhello.so  refused: it is not a plugin\n"
         );
     }
 

@@ -1,7 +1,7 @@
 //! What comes from a plugin or a person, made safe for a terminal and a log.
 
 /// The text on one line, without what would drive a terminal or show the text in another order than it has: it may
-/// come from a plugin, and so from whoever can name something in the subject.
+/// come from a plugin, and so from anyone who can name something in the subject.
 pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| match c {

@@ -1,4 +1,4 @@
-//! Prints lines from a thread of its own: a reader that stalls must not keep the daemon from hearing its signals.
+//! Prints lines from a separate thread: a reader that stalls must not keep the daemon from handling its signals.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// So many lines may wait for a slow reader before some are missed.
+/// How many lines may wait for a slow reader before some are dropped.
 const BACKLOG: usize = 1024;
 
 /// A thread that prints, and the lines that wait for it.
@@ -77,11 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_slow_reader_missed_is_counted_and_told() {
+    fn what_a_slow_reader_missed_is_counted_and_reported() {
         let (go, gate) = channel::<()>();
-        let (told, printed) = channel();
+        let (sent, printed) = channel();
         let mut printer = Printer::with_backlog(2, move |line| {
-            let _ = told.send(line.to_owned());
+            let _ = sent.send(line.to_owned());
             let _ = gate.recv();
         })
         .expect("a thread");

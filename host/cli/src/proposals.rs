@@ -1,13 +1,37 @@
-//! Listing and showing proposals, and what people say of them.
+//! `operator proposals`
+
+mod approve;
+mod card;
+mod create;
 
 use clap::{
-    Args,
+    Args, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use operator_model::{Proposal, ProposalId, ProposalState, TicketId, Timestamp};
-use operator_service::{ProposalFilter, ProposalStory, Service};
+use operator_service::{ProposalFilter, Service};
 
-use super::{Exit, Failure, Json, Output, printable::printable, style, table::Table};
+use super::{Exit, Failure, Json, Output, ids, style, table::Table};
+use approve::Approve;
+use create::Create;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Proposals {
+    /// List proposals that are not over, the latest first
+    List(List),
+    /// Show one proposal and all that became of it
+    Show(Show),
+    /// Propose an action or a workflow; it runs once it is approved and the rules allow it
+    Create(Create),
+    /// Approve a proposal, after asking
+    Approve(Approve),
+    /// Reject a proposal for good
+    Reject(Decide),
+    /// Withdraw a proposal before it has begun
+    Cancel(Decide),
+    /// Confirm that you have inspected what an action left behind
+    Settle(Decide),
+}
 
 #[derive(Debug, Args)]
 pub(super) struct List {
@@ -18,9 +42,9 @@ pub(super) struct List {
     #[arg(long, conflicts_with = "states")]
     all: bool,
     /// Only for this ticket: 12 or #12
-    #[arg(long, value_name = "TICKET", value_parser = super::ticket::ticket_id)]
+    #[arg(long, value_name = "TICKET", value_parser = ids::ticket_id)]
     ticket: Option<TicketId>,
-    /// At most so many, the latest
+    /// At most this many, the latest
     #[arg(long, value_name = "N", default_value_t = 200)]
     limit: u32,
     #[command(flatten)]
@@ -30,21 +54,21 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// The proposal: 7 or @7
-    #[arg(value_name = "PROPOSAL", value_parser = proposal_id)]
+    #[arg(value_name = "PROPOSAL", value_parser = ids::proposal_id)]
     id: ProposalId,
     #[command(flatten)]
     json: Json,
 }
 
-/// Something that a person says of a proposal.
+/// A decision about a proposal.
 #[derive(Debug, Args)]
-pub(super) struct Say {
+pub(super) struct Decide {
     /// The proposal: 7 or @7
-    #[arg(value_name = "PROPOSAL", value_parser = proposal_id)]
-    pub(super) id: ProposalId,
+    #[arg(value_name = "PROPOSAL", value_parser = ids::proposal_id)]
+    id: ProposalId,
     /// Why, for those who read it later
     #[arg(long, default_value = "", hide_default_value = true)]
-    pub(super) note: String,
+    note: String,
     #[command(flatten)]
     json: Json,
 }
@@ -57,14 +81,30 @@ fn states() -> impl TypedValueParser<Value = ProposalState> {
     })
 }
 
-pub(super) fn proposal_id(text: &str) -> Result<ProposalId, String> {
-    let number = text.strip_prefix('@').unwrap_or(text).parse();
-    let id = number.ok().filter(|number| *number > 0).map(ProposalId);
-    id.ok_or_else(|| "a proposal is a number, such as 7 or @7".to_owned())
+impl Proposals {
+    /// `subjects`: only their proposals; all when empty.
+    pub(super) async fn run(
+        self,
+        service: &Service,
+        subjects: &[String],
+        person: &str,
+        out: &Output,
+    ) -> Result<Exit, Failure> {
+        let (json, decided) = match self {
+            Self::List(list) => return list.run(service, subjects, out).await,
+            Self::Show(show) => return show.run(service, out).await,
+            Self::Create(create) => return create.run(service, person, out).await,
+            Self::Approve(approve) => return approve.run(service, person, out).await,
+            Self::Reject(it) => (it.json, service.reject(it.id, person, &it.note).await?),
+            Self::Cancel(it) => (it.json, service.cancel(it.id, person, &it.note).await?),
+            Self::Settle(it) => (it.json, service.settle(it.id, person, &it.note).await?),
+        };
+        card::report(&decided, json, out)
+    }
 }
 
 impl List {
-    pub(super) async fn run(
+    async fn run(
         self,
         service: &Service,
         subjects: &[String],
@@ -90,33 +130,17 @@ impl List {
 }
 
 impl Show {
-    pub(super) async fn run(self, service: &Service, out: &Output) -> Result<Exit, Failure> {
+    async fn run(self, service: &Service, out: &Output) -> Result<Exit, Failure> {
         let story = service.proposal(self.id).await?;
         if self.json.json {
             out.json(&story)?;
         } else {
-            out.text(&card(&story.proposal, story.digest.as_deref()))?;
+            out.text(&card::card(&story.proposal, story.digest.as_deref()))?;
             out.text("\n")?;
-            out.table(&events(&story))?;
+            out.table(&card::events(&story))?;
         }
         Ok(Exit::Fine)
     }
-}
-
-impl Say {
-    pub(super) fn report(&self, proposal: &Proposal, out: &Output) -> Result<Exit, Failure> {
-        report(proposal, self.json, out)
-    }
-}
-
-/// A proposal as it is now.
-pub(super) fn report(proposal: &Proposal, json: Json, out: &Output) -> Result<Exit, Failure> {
-    if json.json {
-        out.json(proposal)?;
-    } else {
-        out.text(&card(proposal, None))?;
-    }
-    Ok(Exit::Fine)
 }
 
 fn table(proposals: &[Proposal], now: Timestamp) -> Table<8> {
@@ -137,99 +161,4 @@ fn table(proposals: &[Proposal], now: Timestamp) -> Table<8> {
         ]);
     }
     table
-}
-
-/// One proposal, a line for each thing that is known.
-pub(super) fn card(proposal: &Proposal, digest: Option<&str>) -> String {
-    let mut text = format!(
-        "{} {}: {} on {}\n",
-        proposal.id,
-        style::proposal(proposal.state).painted(),
-        printable(&proposal.plan.name),
-        printable(&proposal.subject),
-    );
-    for (place, step) in proposal.plan.steps.iter().enumerate() {
-        text += &format!("  step {:<9} {}\n", place + 1, printable(&step.to_string()));
-    }
-    let approval = proposal.approval.as_ref();
-    let lines = [
-        ("risk", Some(proposal.risk.as_str().to_owned())),
-        ("ticket", proposal.ticket.map(|id| id.to_string())),
-        ("takes back", proposal.undoes.map(|id| id.to_string())),
-        ("follows", proposal.follows.map(|id| id.to_string())),
-        ("proposed", Some(super::ticket::said(&proposal.proposed))),
-        ("not before", proposal.not_before.map(|at| at.to_string())),
-        (
-            "approved",
-            approval.map(|approval| super::ticket::said(&approval.mark)),
-        ),
-        (
-            "until",
-            approval
-                .filter(|_| proposal.state == ProposalState::Approved)
-                .map(|approval| approval.expires_at.to_string()),
-        ),
-        (
-            "held back by",
-            proposal.held_back.as_ref().map(ToString::to_string),
-        ),
-        ("begun", proposal.begun_at.map(|at| at.to_string())),
-        ("ended", proposal.ended_at.map(|at| at.to_string())),
-        ("proof", proof(proposal)),
-        (
-            "settled",
-            proposal.settled.as_ref().map(super::ticket::said),
-        ),
-        (
-            "note",
-            Some(proposal.note.clone()).filter(|note| !note.is_empty()),
-        ),
-        ("digest", digest.map(str::to_owned)),
-    ];
-    for (name, value) in lines {
-        if let Some(value) = value {
-            text.extend(["  ", &format!("{name:<14}"), &printable(&value), "\n"]);
-        }
-    }
-    text
-}
-
-/// What is missing to prove that it helped.
-fn proof(proposal: &Proposal) -> Option<String> {
-    let proof = proposal.proof.as_ref()?;
-    if proposal.state != ProposalState::Completed {
-        return None;
-    }
-    let missing = match proof.missing.as_str() {
-        "" => "nobody has looked yet",
-        missing => missing,
-    };
-    Some(format!("{missing}; must be proven by {}", proof.until))
-}
-
-fn events(story: &ProposalStory) -> Table<4> {
-    let mut table = Table::new(["TIME", "EVENT", "BY", "NOTE"]);
-    for entry in &story.audit {
-        table.row([
-            entry.at.to_string().into(),
-            entry.event.as_str().into(),
-            entry.actor.as_str().into(),
-            entry.summary().into(),
-        ]);
-    }
-    table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proposal_is_named_with_or_without_its_sign() {
-        assert_eq!(proposal_id("7"), Ok(ProposalId(7)));
-        assert_eq!(proposal_id("@7"), Ok(ProposalId(7)));
-        for wrong in ["", "@", "0", "-1", "#7", "seven"] {
-            assert!(proposal_id(wrong).is_err(), "{wrong}");
-        }
-    }
 }

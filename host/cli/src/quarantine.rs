@@ -17,9 +17,9 @@ pub(super) enum Quarantine {
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// The subject whose plugin is meant; not needed when there is only one, as with --plugin
+    /// The subject of the plugin; optional when there is only one, as with --plugin
     name: Option<String>,
-    /// Why, for those who wonder later
+    /// Why, for those who read it later
     #[arg(long, default_value = "put there by hand")]
     note: String,
 }

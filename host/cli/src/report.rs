@@ -1,4 +1,4 @@
-//! What the running daemon says: one line per event, for people or for programs. Pure.
+//! The lines of the running daemon: one per event, for people or for programs. Pure.
 
 use jiff::{Timestamp as Moment, tz::TimeZone};
 use operator_config::LogFormat;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{audit, printable::printable};
 
-/// A status that is older than two intervals, and than this, tells its age. Milliseconds.
+/// A status that is older than two intervals and than this is printed with its age. Milliseconds.
 const OVERDUE: i64 = 2_000;
 
 /// Turns events into lines.
@@ -48,7 +48,7 @@ impl Reporter {
         }
     }
 
-    /// The lines of an event; none when people need not hear of it.
+    /// The lines of an event; none for one that only programs need.
     pub(super) fn event(&self, event: &Event, now: Timestamp) -> Vec<String> {
         match event {
             Event::Ticket { ticket, events } => events
@@ -67,7 +67,7 @@ impl Reporter {
         if self.format == LogFormat::Json {
             return json_line("heartbeat", status.at, json!(status));
         }
-        // A cycle that hangs must not look like one that was well a moment ago.
+        // A status that is no longer current must be recognizable as such.
         let age = status.at.until(now);
         let age = if millis(age) > status.interval_ms.saturating_mul(2).max(OVERDUE) {
             format!(", {} s ago", age.as_secs())
@@ -97,7 +97,7 @@ impl Reporter {
         })
     }
 
-    /// What the daemon says of itself: that it starts, stops, or found something left over.
+    /// About the daemon itself: that it starts, stops, or found something left over.
     pub(super) fn note(&self, word: &str, subject: &str, text: &str, now: Timestamp) -> String {
         if self.format == LogFormat::Json {
             return json_line(word, now, json!({"subject": subject, "message": text}));
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_says_what_holds() {
+    fn a_heartbeat_counts_what_holds() {
         assert_eq!(
             plain(&reporter(LogFormat::Text).heartbeat(&status(), Timestamp(1_500))),
             "00:00:01  healthy     db     7 hold, 0 violated, 0 unknown | 3 of 3 nodes"
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opened_ticket_is_one_line_and_pending_ones_are_not_told() {
+    fn an_opened_ticket_is_one_line_and_pending_ones_are_not_printed() {
         let lines = reporter(LogFormat::Text).event(&opened(), Timestamp(0));
         assert_eq!(lines.len(), 1);
         assert_eq!(

@@ -13,9 +13,8 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn new() -> Result<Self, ServiceError> {
         let listen = |kind| {
-            signal(kind).map_err(|error| {
-                ServiceError::Input(format!("signals cannot be listened for: {error}"))
-            })
+            signal(kind)
+                .map_err(|error| ServiceError::Input(format!("signals cannot be handled: {error}")))
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,

@@ -1,4 +1,4 @@
-//! How the operator's nouns look in a listing.
+//! The colours and short forms of the operator's nouns.
 
 use operator_model::{ProposalState, Ticket, TicketState, Timestamp};
 use operator_plugin_api::{Risk, Severity};
@@ -59,7 +59,7 @@ pub(super) fn health(health: SubjectHealth) -> String {
     style.style(word).to_string()
 }
 
-/// What has been said of a ticket, and how it behaves.
+/// People's decisions about a ticket, and whether it is flapping.
 pub(super) fn marks(ticket: &Ticket) -> String {
     let marks = [
         (ticket.acknowledged.is_some(), "ack"),
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_told_in_its_largest_unit() {
+    fn an_age_is_in_its_largest_unit() {
         let now = Timestamp(10 * 86_400_000);
         for (ms, shown) in [
             (0, "0s"),

@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::printable::printable;
 
-/// One cell: text on one line, and how it looks where there is colour.
+/// One cell: text on one line, and its style where there is colour.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cell {
     text: String,
@@ -14,7 +14,7 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn styled(text: impl Into<String>, style: Style) -> Self {
-        // A line break or an escape sequence in a plugin's words must not break the table or the terminal.
+        // A line break or an escape sequence in a plugin's text must not break the table or the terminal.
         let text = printable(&text.into());
         let text = if text.is_empty() {
             "-".to_owned()
@@ -44,7 +44,7 @@ pub(super) struct Table<const N: usize> {
 }
 
 const GAP: &str = "  ";
-/// Below this, a last column is no use, and the terminal may rather wrap it.
+/// A last column narrower than this is useless: the terminal wraps it instead.
 const LEAST: usize = 20;
 
 impl<const N: usize> Table<N> {
@@ -101,7 +101,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// Text that is at most so wide; what is cut off is shown as `…`.
+/// Text that is at most this wide; what is cut off is shown as `…`.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

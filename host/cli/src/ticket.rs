@@ -1,10 +1,16 @@
-//! `operator tickets show`, and what people say of one ticket.
+//! One ticket: `operator tickets show`, and the decisions about it.
 
 use clap::Args;
-use operator_model::{Mark, Ticket, TicketId, Timestamp};
+use operator_model::{Ticket, TicketId, Timestamp};
 use operator_service::{Service, TicketStory};
 
-use super::{Exit, Failure, Json, Output, printable::printable, style, table::Table};
+use super::{
+    Exit, Failure, Json, Output, guidance,
+    ids::{signed, ticket_id},
+    printable::printable,
+    style,
+    table::Table,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -15,9 +21,9 @@ pub(super) struct Show {
     json: Json,
 }
 
-/// Something that a person says of a ticket.
+/// A decision about a ticket.
 #[derive(Debug, Args)]
-pub(super) struct Say {
+pub(super) struct Decide {
     /// The ticket: 12 or #12
     #[arg(value_name = "TICKET", value_parser = ticket_id)]
     pub(super) id: TicketId,
@@ -28,12 +34,6 @@ pub(super) struct Say {
     json: Json,
 }
 
-pub(super) fn ticket_id(text: &str) -> Result<TicketId, String> {
-    let number = text.strip_prefix('#').unwrap_or(text).parse();
-    let id = number.ok().filter(|number| *number > 0).map(TicketId);
-    id.ok_or_else(|| "a ticket is a number, such as 12 or #12".to_owned())
-}
-
 impl Show {
     pub(super) async fn run(self, service: &Service, out: &Output) -> Result<Exit, Failure> {
         let story = service.ticket(self.id).await?;
@@ -41,6 +41,10 @@ impl Show {
             out.json(&story)?;
         } else {
             out.text(&card(&story.ticket))?;
+            out.text(&match &story.guidance {
+                Some(guidance) => guidance::shown(guidance),
+                None => NOT_DESCRIBED.to_owned(),
+            })?;
             out.text("\n")?;
             out.table(&events(&story))?;
         }
@@ -48,7 +52,7 @@ impl Show {
     }
 }
 
-impl Say {
+impl Decide {
     pub(super) fn report(&self, ticket: &Ticket, out: &Output) -> Result<Exit, Failure> {
         if self.json.json {
             out.json(ticket)?;
@@ -58,6 +62,9 @@ impl Say {
         Ok(Exit::Fine)
     }
 }
+
+/// Instead of a runbook.
+const NOT_DESCRIBED: &str = "  runbook       not known: the plugin has not been started since its descriptor is kept, or does not declare this invariant\n";
 
 /// One ticket, a line for each thing that is known.
 fn card(ticket: &Ticket) -> String {
@@ -79,8 +86,8 @@ fn card(ticket: &Ticket) -> String {
         ("holding since", time(ticket.holding_since)),
         ("resolved", time(ticket.resolved_at)),
         ("times opened", Some(ticket.occurrences.to_string())),
-        ("in hand", ticket.acknowledged.as_ref().map(said)),
-        ("held", ticket.held.as_ref().map(said)),
+        ("in hand", ticket.acknowledged.as_ref().map(signed)),
+        ("held", ticket.held.as_ref().map(signed)),
         ("flapping", ticket.flapping.then(|| "yes".to_owned())),
         (
             "evidence",
@@ -93,14 +100,6 @@ fn card(ticket: &Ticket) -> String {
         }
     }
     text
-}
-
-pub(super) fn said(mark: &Mark) -> String {
-    if mark.note.is_empty() {
-        format!("by {} at {}", mark.by, mark.at)
-    } else {
-        format!("by {} at {}: {}", mark.by, mark.at, mark.note)
-    }
 }
 
 /// The whole story, from the first observation to the proof: what happened to the ticket, and what was done about it.
@@ -136,7 +135,7 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use operator_model::{TicketKey, TicketState};
+    use operator_model::{Mark, TicketKey, TicketState};
 
     pub(crate) fn ticket() -> Ticket {
         let mark = |note: &str| Mark {
@@ -163,15 +162,6 @@ pub(super) mod tests {
             held: Some(mark("until the disk is there")),
             flapping: false,
             transitions: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_ticket_is_named_with_or_without_its_sign() {
-        assert_eq!(ticket_id("12"), Ok(TicketId(12)));
-        assert_eq!(ticket_id("#12"), Ok(TicketId(12)));
-        for wrong in ["", "#", "0", "-1", "twelve"] {
-            assert!(ticket_id(wrong).is_err(), "{wrong}");
         }
     }
 

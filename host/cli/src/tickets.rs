@@ -11,7 +11,7 @@ use super::{
     printable::printable,
     style,
     table::Table,
-    ticket::{self, Say},
+    ticket::{self, Decide},
 };
 
 #[derive(Debug, Subcommand)]
@@ -20,14 +20,14 @@ pub(super) enum Tickets {
     List(List),
     /// Show one ticket and its story
     Show(ticket::Show),
-    /// Say that you have a ticket in hand
-    Ack(Say),
-    /// Forbid that a ticket resolves on its own
-    Hold(Say),
-    /// Allow it again
-    Unhold(Say),
-    /// Say that a ticket is over; a fault that is still there reopens it
-    Resolve(Say),
+    /// Acknowledge a ticket: you have it in hand
+    Ack(Decide),
+    /// Keep a ticket from resolving on its own
+    Hold(Decide),
+    /// Let a ticket resolve on its own again
+    Unhold(Decide),
+    /// Resolve a ticket; a fault that is still there reopens it
+    Resolve(Decide),
     /// Print what happens to tickets as it happens, until interrupted
     Watch(Json),
 }
@@ -40,7 +40,7 @@ pub(super) struct List {
     /// Tickets in every state, resolved ones too
     #[arg(long, conflicts_with = "states")]
     all: bool,
-    /// At most so many
+    /// At most this many
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
     #[command(flatten)]
@@ -70,27 +70,28 @@ impl Tickets {
         person: &str,
         out: &Output,
     ) -> Result<Exit, Failure> {
-        match self {
-            Self::List(list) => list.run(service, subjects, out).await,
-            Self::Show(show) => show.run(service, out).await,
-            Self::Watch(json) => watch(json, service, subjects, out).await,
-            Self::Ack(say) => {
-                let (id, note) = (say.id, say.note.as_str());
-                say.report(&service.acknowledge(id, person, note).await?, out)
+        let (decide, ticket) = match self {
+            Self::List(list) => return list.run(service, subjects, out).await,
+            Self::Show(show) => return show.run(service, out).await,
+            Self::Watch(json) => return watch(json, service, subjects, out).await,
+            Self::Ack(it) => {
+                let ticket = service.acknowledge(it.id, person, &it.note).await?;
+                (it, ticket)
             }
-            Self::Hold(say) => {
-                let (id, note) = (say.id, say.note.as_str());
-                say.report(&service.hold(id, person, note).await?, out)
+            Self::Hold(it) => {
+                let ticket = service.hold(it.id, person, &it.note).await?;
+                (it, ticket)
             }
-            Self::Unhold(say) => {
-                let (id, note) = (say.id, say.note.as_str());
-                say.report(&service.unhold(id, person, note).await?, out)
+            Self::Unhold(it) => {
+                let ticket = service.unhold(it.id, person, &it.note).await?;
+                (it, ticket)
             }
-            Self::Resolve(say) => {
-                let (id, note) = (say.id, say.note.as_str());
-                say.report(&service.resolve(id, person, note).await?, out)
+            Self::Resolve(it) => {
+                let ticket = service.resolve(it.id, person, &it.note).await?;
+                (it, ticket)
             }
-        }
+        };
+        decide.report(&ticket, out)
     }
 }
 
@@ -152,8 +153,8 @@ fn table(tickets: &[Ticket], now: Timestamp) -> Table<10> {
     table
 }
 
-/// Between two looks at the store, which other processes write.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the store, which other processes write, is read.
+const POLL: Duration = Duration::from_secs(1);
 
 async fn watch(
     json: Json,
@@ -176,7 +177,7 @@ async fn watch(
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(POLL) => {}
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
         }
     }

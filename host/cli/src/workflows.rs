@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use operator_config::SubjectConfig;
 use operator_model::{OnFailure, Workflow};
-use operator_service::{Service, Wanted};
+use operator_service::{ActionRequest, Service};
 use serde_json::json;
 
 use super::{
-    Exit, Failure, Json, Output, printable::printable, propose::How, run::HowToRun, table::Table,
+    Exit, Failure, Json, Output, actions::run::HowToRun, printable::printable, table::Table,
 };
 
 #[derive(Debug, Subcommand)]
@@ -16,8 +16,6 @@ pub(super) enum Workflows {
     List(Json),
     /// Show the steps of a workflow
     Show(Show),
-    /// Propose a workflow; its steps are approved as one
-    Propose(Propose),
     /// Run a workflow here and now, after asking
     Run(Run),
 }
@@ -28,14 +26,6 @@ pub(super) struct Show {
     name: String,
     #[command(flatten)]
     json: Json,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Propose {
-    /// The workflow
-    name: String,
-    #[command(flatten)]
-    how: How,
 }
 
 #[derive(Debug, Args)]
@@ -56,13 +46,9 @@ impl Workflows {
         match self {
             Self::List(json) => list(json, service, out),
             Self::Show(show) => show.run(service, out),
-            Self::Propose(propose) => {
-                let wanted = Wanted::Workflow(&propose.name);
-                propose.how.propose(&wanted, service, person, out).await
-            }
             Self::Run(run) => {
-                let wanted = Wanted::Workflow(&run.name);
-                run.how.run(&wanted, service, person, out).await
+                let request = ActionRequest::Workflow(run.name);
+                run.how.run(&request, service, person, out).await
             }
         }
     }
@@ -144,7 +130,7 @@ impl Show {
         }
         text += match workflow.plan.on_failure {
             OnFailure::Stop => "  a failure leaves what was done\n",
-            OnFailure::Compensate => "  a failure takes back what was done\n",
+            OnFailure::Compensate => "  a failure undoes what was done\n",
         };
         out.text(&text)?;
         Ok(Exit::Fine)

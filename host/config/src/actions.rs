@@ -1,15 +1,18 @@
 //! The sections `actions` (the rules of the gate) and `workflows`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use operator_model::{
-    ActionOverride, ActionRules, OnFailure, Plan, PlanStep, When, Workflow, pattern_matches,
-    suggestion,
+    ActionOverride, ActionRules, Approve, OnFailure, Plan, PlanStep, When, Workflow,
+    pattern_matches, suggestion,
 };
+
+use serde_json::{Value, json};
 
 use super::{
     Fault, Faults, KeyPath, Origins, SubjectConfig,
     section::{Reading, Section},
+    setting::{Setting, at, duration},
     value::{self, Wrong},
 };
 
@@ -44,6 +47,57 @@ pub fn check_names(
         .map(|name| fault(deny.clone(), name))
         .chain(of_names.map(|name| fault(by_name.join(name), name)));
     Faults(faults.collect()).or(())
+}
+
+/// The rules as they are shown.
+pub(super) fn settings(rules: &ActionRules) -> Vec<Setting> {
+    let windows = rules.maintenance_windows.iter().map(ToString::to_string);
+    let windows: Vec<_> = windows.collect();
+    let by_name = rules.by_name.iter().flat_map(|(name, decided)| {
+        let optional = |time: Option<Duration>| time.map_or(Value::Null, duration);
+        [
+            ("approve", json!(decided.approve.map(Approve::as_str))),
+            ("cooldown", optional(decided.cooldown)),
+            ("max_per_hour", json!(decided.max_per_hour)),
+            ("verify_window", optional(decided.verify_window)),
+            ("verify_within", optional(decided.verify_within)),
+            ("undo", json!(decided.undo)),
+        ]
+        .map(|(key, value)| at(["actions", "by_name", name, key], value))
+    });
+    let settings = [
+        ("mode", json!(rules.mode.as_str())),
+        ("approve", json!(rules.approve.as_str())),
+        ("approval_expires", duration(rules.approval_expires)),
+        ("deny", json!(rules.deny)),
+        ("maintenance_windows", json!(windows)),
+        ("cooldown", duration(rules.cooldown)),
+        ("max_per_hour", json!(rules.max_per_hour)),
+        (
+            "max_per_action_per_hour",
+            json!(rules.max_per_action_per_hour),
+        ),
+        ("blast_radius", json!(rules.blast_radius)),
+        ("blast_window", duration(rules.blast_window)),
+        ("retries", json!(rules.retries)),
+        ("verify_window", duration(rules.verify_window)),
+        ("verify_within", duration(rules.verify_within)),
+        ("undo", json!(rules.undo)),
+    ];
+    let settings = settings.map(|(key, value)| at(["actions", key], value));
+    settings.into_iter().chain(by_name).collect()
+}
+
+/// A workflow as it is shown; its steps are a list with a line for each.
+pub(super) fn workflow_settings(name: &str, workflow: &Workflow) -> [Setting; 3] {
+    let plan = &workflow.plan;
+    let steps: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
+    [
+        ("description", json!(workflow.description)),
+        ("on_failure", json!(plan.on_failure)),
+        ("steps", json!(steps)),
+    ]
+    .map(|(key, value)| at(["workflows", name, key], value))
 }
 
 /// Overrides the rules with those of a section.

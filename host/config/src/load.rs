@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    Config, Environment, Fault, Faults, Flags, KeyPath, Origin, Origins, defaults, file,
+    Config, Environment, Fault, Faults, Flags, KeyPath, Origin, Origins, file,
     overlay::{self, Draft},
     section::Reading,
+    settings,
 };
 
 /// A configuration without faults.
@@ -101,7 +102,7 @@ fn drawn(
     draft.choose_subjects(&flags.subjects);
     draft.assign(&flags.set);
     if draft.origins.of(&KeyPath::new(["database"])).is_none() {
-        draft.config.database = defaults::database_in(&draft.config.state_dir);
+        draft.config.database = settings::database_in(&draft.config.state_dir);
     }
     // What follows a text that is not TOML would not be worth saying.
     let faults = not_toml.unwrap_or(Faults(draft.faults));

@@ -1,16 +1,17 @@
 //! The subjects in the configuration file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use operator_model::{ActionRules, Deadlines, Sandbox};
 use operator_plugin_api::manifest::{MEMORY_MIB, OPEN_FILES};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
 use super::{
-    InvariantOverride, KeyPath, SubjectConfig, actions,
+    InvariantOverride, KeyPath, Origins, SubjectConfig, actions,
     paths::Paths,
     section::{Reading, Section},
+    setting::{Setting, at, duration},
     value::{self, Wrong},
 };
 
@@ -174,4 +175,59 @@ fn invariant(mut section: Section<'_>, reading: &mut Reading<'_>) -> InvariantOv
     };
     section.finish(reading);
     decided
+}
+
+/// The settings of a subject as they are shown; of the gate's rules, only those that it sets itself.
+pub(super) fn settings(subject: &SubjectConfig, origins: &Origins) -> Vec<Setting> {
+    let (deadlines, sandbox) = (&subject.deadlines, &subject.sandbox);
+    let settings = [
+        at(["plugin"], json!(subject.plugin)),
+        at(["sha256"], json!(subject.sha256)),
+        at(["interval"], duration(subject.interval)),
+        at(["isolation"], json!(subject.isolation)),
+        at(["sandbox", "enabled"], json!(sandbox.enabled)),
+        at(["sandbox", "read"], json!(sandbox.read)),
+        at(["sandbox", "write"], json!(sandbox.write)),
+        at(["sandbox", "exec"], json!(sandbox.exec)),
+        at(["sandbox", "memory_mib"], json!(sandbox.memory_mib)),
+        at(["sandbox", "open_files"], json!(sandbox.open_files)),
+        at(["deadlines", "create"], duration(deadlines.create)),
+        at(["deadlines", "observe"], duration(deadlines.observe)),
+        at(["deadlines", "check"], duration(deadlines.check)),
+        at(["deadlines", "invoke"], duration(deadlines.invoke)),
+        at(["unknown_after"], duration(subject.unknown_after)),
+        at(["unobservable_after"], duration(subject.unobservable_after)),
+        at(["reopen_within"], duration(subject.reopen_within)),
+    ];
+    let invariants = subject
+        .invariants
+        .iter()
+        .flat_map(|(name, decided)| invariant_settings(name, decided));
+    let base = KeyPath::new(["subjects", &subject.name]);
+    let own_rules = actions::settings(&subject.actions)
+        .into_iter()
+        .filter(|(key, _)| origins.of(&base.concat(key)).is_some());
+    let workflows = subject
+        .workflows
+        .iter()
+        .flat_map(|(name, workflow)| actions::workflow_settings(name, workflow));
+    settings
+        .into_iter()
+        .chain(invariants)
+        .chain(own_rules)
+        .chain(workflows)
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| (base.concat(&key), value))
+        .collect()
+}
+
+fn invariant_settings(name: &str, decided: &InvariantOverride) -> [Setting; 4] {
+    let optional = |time: Option<Duration>| time.map_or(Value::Null, duration);
+    [
+        ("severity", json!(decided.severity)),
+        ("grace_period", optional(decided.grace_period)),
+        ("keep_firing_for", optional(decided.keep_firing_for)),
+        ("enabled", json!(decided.enabled)),
+    ]
+    .map(|(key, value)| at(["invariants", name, key], value))
 }

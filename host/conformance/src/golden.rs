@@ -1,5 +1,8 @@
 //! The golden files that a plugin's author writes: a configuration, observations of a healthy subject, and one observation
 //! for each invariant that violates it.
+//!
+//! A file holds an observation, or a patch of another file: `{"base": "healthy/a.json", "patch": [...]}`, where the base is
+//! relative to the folder and the patch is a JSON Patch (RFC 6902).
 
 use std::{
     collections::BTreeMap,
@@ -7,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::verdict::Stop;
@@ -30,8 +34,8 @@ impl Golden {
         };
         Ok(Self {
             config: config(&folder.join("config.toml"))?,
-            healthy: documents(&folder.join("healthy"))?,
-            violations: documents(&folder.join("violations"))?,
+            healthy: documents(folder, "healthy")?,
+            violations: documents(folder, "violations")?,
         })
     }
 
@@ -85,20 +89,57 @@ fn config(path: &Path) -> Result<Option<Map<String, Value>>, Stop> {
         .map_err(|error| Stop::error(format!("{}: {error}", path.display())))
 }
 
-fn documents(folder: &Path) -> Result<BTreeMap<String, Value>, Stop> {
+fn documents(folder: &Path, kind: &str) -> Result<BTreeMap<String, Value>, Stop> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    let entries = fs::read_dir(folder.join(kind));
+    for entry in entries.into_iter().flatten().flatten() {
         let path = entry.path();
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let wrong = |error: String| Stop::error(format!("{}: {error}", path.display()));
-        let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-        let document = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let document = observation(folder, &path)
+            .map_err(|error| Stop::error(format!("{}: {error}", path.display())))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         found.insert(name.into_owned(), document);
     }
     Ok(found)
+}
+
+/// A file that is a patch of another one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patched {
+    base: PathBuf,
+    patch: json_patch::Patch,
+}
+
+fn observation(folder: &Path, path: &Path) -> Result<Value, String> {
+    let document = parsed(path)?;
+    if !is_patch(&document) {
+        return Ok(document);
+    }
+    let patched: Patched = serde_json::from_value(document).map_err(|error| error.to_string())?;
+    let base = folder.join(&patched.base);
+    let mut observation =
+        parsed(&base).map_err(|error| format!("base {}: {error}", base.display()))?;
+    if is_patch(&observation) {
+        let base = base.display();
+        return Err(format!(
+            "base {base}: it is a patch, too; name a whole observation"
+        ));
+    }
+    json_patch::patch(&mut observation, &patched.patch).map_err(|error| error.to_string())?;
+    Ok(observation)
+}
+
+/// An observation has `data`, which a patch does not.
+fn is_patch(document: &Value) -> bool {
+    document.get("base").is_some() && document.get("data").is_none()
+}
+
+fn parsed(path: &Path) -> Result<Value, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
 /// Finds a plugin's golden files: `conformance/` next to the library, or in the folder of the crate that its manifest names
@@ -179,5 +220,50 @@ mod tests {
         fs::write(root.path().join("healthy/a.json"), "{").unwrap();
         let stop = Golden::read(Some(root.path())).unwrap_err();
         assert!(format!("{stop:?}").contains("a.json"));
+    }
+
+    fn golden(files: &[(&str, &str)]) -> Result<Golden, Stop> {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["healthy", "violations"] {
+            fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        for (name, text) in files {
+            fs::write(root.path().join(name), text).unwrap();
+        }
+        Golden::read(Some(root.path()))
+    }
+
+    const WHOLE: (&str, &str) = (
+        "healthy/a.json",
+        r#"{"observed_at_ms": 1, "data": {"nodes": [{"up": true}]}}"#,
+    );
+
+    #[test]
+    fn a_patch_is_applied_to_the_file_that_it_names() {
+        let patch = r#"{"base": "healthy/a.json", "patch": [{"op": "replace", "path": "/data/nodes/0/up", "value": false}]}"#;
+        let golden = golden(&[WHOLE, ("violations/node_down.json", patch)]).unwrap();
+        let expected = serde_json::json!({"observed_at_ms": 1, "data": {"nodes": [{"up": false}]}});
+        assert_eq!(golden.violations["node_down"], expected);
+        assert_eq!(golden.healthy["a"]["data"]["nodes"][0]["up"], true);
+    }
+
+    #[test]
+    fn a_patch_that_cannot_be_applied_is_named() {
+        for (patch, why) in [
+            (r#"{"base": "healthy/b.json", "patch": []}"#, "b.json"),
+            (
+                r#"{"base": "violations/x.json", "patch": []}"#,
+                "it is a patch, too",
+            ),
+            (r#"{"base": "healthy/a.json"}"#, "missing field `patch`"),
+            (
+                r#"{"base": "healthy/a.json", "patch": [{"op": "remove", "path": "/data/stores"}]}"#,
+                "/data/stores",
+            ),
+        ] {
+            let stop = golden(&[WHOLE, ("violations/x.json", patch)]).unwrap_err();
+            let shown = format!("{stop:?}");
+            assert!(shown.contains("x.json") && shown.contains(why), "{shown}");
+        }
     }
 }

@@ -4,7 +4,11 @@
 //! ([`Plugin::open`]); its code runs in a worker process ([`worker_main`]), or on a thread of the operator's own. Both ways
 //! make the same calls into the same session, and the callers here cannot tell which it was.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use operator_model::{Isolation, Sandbox};
 use operator_plugin_api::{
@@ -89,6 +93,17 @@ struct ObservationHead {
 #[derive(Debug, Clone)]
 pub struct Observer(Arc<PluginInstance>);
 
+/// Refers to an [`Observer`] without keeping its plugin instance alive.
+#[derive(Debug, Clone)]
+pub struct WeakObserver(Weak<PluginInstance>);
+
+impl WeakObserver {
+    /// The observer, as long as somebody else holds one.
+    pub fn upgrade(&self) -> Option<Observer> {
+        self.0.upgrade().map(Observer)
+    }
+}
+
 /// Acts on one subject, in the plugin instance of an [`Observer`].
 ///
 /// Its one way to change anything takes an [`Approved`], which only the rules of `operator-policy` can make:
@@ -145,6 +160,11 @@ impl Observer {
     /// The subject's name in the configuration.
     pub fn name(&self) -> &str {
         &self.0.spec.name
+    }
+
+    /// A reference that does not keep the plugin instance alive.
+    pub fn downgrade(&self) -> WeakObserver {
+        WeakObserver(Arc::downgrade(&self.0))
     }
 
     /// Looks at the subject.

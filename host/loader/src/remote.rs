@@ -98,8 +98,10 @@ impl Worker {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(output.try_clone()?)
             .stderr(output);
+        let process = Process::spawn(command).await?;
+        tracing::debug!(?work_dir, "started a worker");
         Ok(Self {
-            process: Process::spawn(command).await?,
+            process,
             socket: UnixStream::from_std(ours)?,
             log: log(printed)?,
             last_id: 0,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use operator_config::SubjectConfig;
-use operator_model::{LoopStatus, OPERATOR, Ticket, TicketKey, Timestamp};
+use operator_model::{DaemonStatus, LoopStatus, OPERATOR, Ticket, TicketKey, Timestamp};
 use operator_plugin_api::Severity;
 use operator_store::{Applied, Store, StoreError};
 use serde_json::json;
@@ -130,7 +130,7 @@ impl StallTickets {
             return Ok(BTreeSet::new());
         }
         let daemons = self.store.daemons().await?;
-        Ok(daemons.iter().map(|daemon| daemon.label()).collect())
+        Ok(daemons.iter().map(DaemonStatus::label).collect())
     }
 }
 

@@ -42,7 +42,7 @@ pub const OWN: [(&str, Severity, &str); 5] = [
         ACTION_UNSETTLED,
         Severity::Critical,
         "The outcome of every action is known, and it helped. Otherwise a person must examine the subject, and record that with \
-         `operator actions settle`. The resource is the proposal.",
+         `operator proposals settle`. The resource is the proposal.",
     ),
     (
         LOOP_STALLED,
@@ -159,7 +159,7 @@ pub fn left_behind(
     verdicts.judged.insert(ACTION_UNSETTLED.to_owned());
     for proposal in unsettled {
         let message = format!(
-            "{} {} is {}: {}; when you have examined the subject: `operator actions settle {}`",
+            "{} {} is {}: {}; when you have examined the subject: `operator proposals settle {}`",
             proposal.id,
             proposal.calls(),
             proposal.state.as_str(),

@@ -6,28 +6,28 @@ use serde::Serialize;
 
 use super::{Service, ServiceError};
 
-/// Whether anything may be done to a subject, and who said so.
+/// Whether anything may be done to a subject, and who decided it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ModeOf {
+pub struct SubjectMode {
     /// Name of the subject.
     pub subject: String,
-    /// What counts.
+    /// The mode in effect.
     pub mode: Mode,
-    /// Who chose it while the operator ran; absent where the configuration counts.
+    /// Who chose it; absent where it comes from the configuration.
     pub chosen: Option<Mark>,
 }
 
 impl Service {
-    /// What people decided.
+    /// The kill switch and the modes that people chose.
     pub async fn control(&self) -> Result<Control, ServiceError> {
         Ok(self.store().await?.control().await?)
     }
 
     /// The mode of every configured subject.
-    pub async fn modes(&self) -> Result<Vec<ModeOf>, ServiceError> {
+    pub async fn modes(&self) -> Result<Vec<SubjectMode>, ServiceError> {
         let control = self.control().await?;
         let subjects = self.loaded().config.subjects.iter();
-        let modes = subjects.map(|subject| ModeOf {
+        let modes = subjects.map(|subject| SubjectMode {
             subject: subject.name.clone(),
             mode: control.mode(&subject.name, subject.actions.mode),
             chosen: control.chosen(&subject.name).map(|(_, mark)| mark.clone()),
@@ -35,7 +35,7 @@ impl Service {
         Ok(modes.collect())
     }
 
-    /// Chooses the mode of one subject or of all; none leaves it to the configuration.
+    /// Chooses the mode of one subject or of all; `None` leaves it to the configuration.
     pub async fn set_mode(
         &self,
         subject: Option<&str>,
@@ -77,7 +77,7 @@ impl Service {
         Ok(self.store().await?.audit(filter).await?)
     }
 
-    /// The entries after this number, in their order, so many that they fit into memory; none at the end.
+    /// The entries after this number, in their order, at most one page; none at the end.
     pub async fn audit_after(&self, n: i64) -> Result<Vec<AuditEntry>, ServiceError> {
         Ok(self.store().await?.audit_after(n).await?)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use operator_model::{DaemonStatus, Timestamp};
+use operator_model::{DaemonStatus, LoopStatus, Timestamp};
 use operator_store::Store;
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ impl DaemonHealth {
     fn of(status: &DaemonStatus, now: Timestamp) -> Self {
         if status.seen_at.until(now) > STALE {
             Self::Stale
-        } else if status.loops.iter().any(|one| one.is_in_trouble()) {
+        } else if status.loops.iter().any(LoopStatus::is_in_trouble) {
             Self::InTrouble
         } else {
             Self::Healthy

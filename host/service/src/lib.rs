@@ -1,10 +1,18 @@
-//! The one façade that every face calls: what can be asked of the operator, and what people can change.
+//! The façade that every user interface calls: everything that can be asked of the operator or changed in it.
+//!
+//! Requests and replies are owned values. A process that runs the daemon answers from its running workers; any other starts a
+//! worker for the question. What happens reaches an interface through [`Service::subscribe`].
 
 mod actions;
 mod control;
 mod daemon;
 mod daemons;
+mod events;
 mod plugins;
+mod proposals;
+mod run;
+mod running;
+mod stop;
 mod subjects;
 mod tickets;
 
@@ -18,25 +26,31 @@ use operator_store::{Store, StoreError};
 use operator_subject::{SubjectContext, SubjectError};
 use tokio::sync::OnceCell;
 
-pub use actions::{DryRun, Planned, ProposalStory, Wanted};
-pub use control::ModeOf;
+use events::Publisher;
+use running::RunningSubjects;
+
+pub use actions::{ActionRequest, DryRun, Plan, PlannedCall};
+pub use control::SubjectMode;
 pub use daemon::Daemon;
 pub use daemons::{DaemonHealth, KnownDaemon};
-pub use operator_actions::{
-    CallFault, Consequence, GateError, NewProposal, Ruling, Shutdown, ValidCall, ValidPlan,
-};
-pub use operator_monitor::{Event, Hub, Status, Tally};
+pub use events::{Subscription, Update};
+pub use operator_actions::{CallFault, Consequence, GateError, Ruling};
+pub use operator_loader::Observed;
+pub use operator_monitor::{Event, Status, Tally};
 pub use operator_store::{
     AuditFilter, Cancelled, Engaged, ProposalFilter, Quarantined, TicketFilter, log_filter,
 };
 pub use plugins::{Inspected, Listed};
-pub use subjects::{Checked, SubjectHealth};
-pub use tickets::TicketStory;
+pub use proposals::{ProposalRequest, ProposalStory};
+pub use run::{Interrupt, Performed, RunRequest};
+pub use stop::Stop;
+pub use subjects::{Checked, SloResult, SubjectHealth};
+pub use tickets::{Guidance, TicketStory};
 
 /// Why the operator could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// What was asked for is not there, or is not possible as it stands. The caller's to fix.
+    /// What was asked for does not exist or is not possible. The caller can fix it.
     #[error("{0}")]
     Input(String),
     /// The configuration is at fault.
@@ -54,7 +68,7 @@ pub enum ServiceError {
     /// A plugin failed.
     #[error(transparent)]
     Plugin(#[from] CallError),
-    /// A plugin does not say what it is.
+    /// A plugin gives no descriptor.
     #[error("plugin {plugin}: {source}")]
     Describe {
         /// Name of the plugin.
@@ -68,12 +82,9 @@ pub enum ServiceError {
     /// Something was done, and that could not be recorded.
     #[error("{0}")]
     Unrecorded(String),
-    /// A rule of the gate says no.
+    /// A rule of the gate refuses.
     #[error(transparent)]
     Refused(#[from] GateError),
-    /// A signal came before anything was done.
-    #[error("{0}: nothing was done")]
-    Interrupted(&'static str),
 }
 
 impl From<ActError> for ServiceError {
@@ -114,31 +125,39 @@ impl From<SubjectError> for ServiceError {
 #[derive(Debug, Clone)]
 pub struct Service {
     loaded: Arc<Loaded>,
-    around: Arc<SubjectContext>,
+    subject_context: Arc<SubjectContext>,
     store: Arc<OnceCell<Store>>,
+    publisher: Publisher,
+    running: RunningSubjects,
 }
 
 impl Service {
     /// A service over this configuration. Opens and starts nothing.
     pub fn new(loaded: Loaded, environment: &Environment) -> Self {
         Self {
-            around: Arc::new(SubjectContext::new(&loaded, environment)),
+            subject_context: Arc::new(SubjectContext::new(&loaded, environment)),
             loaded: Arc::new(loaded),
             store: Arc::default(),
+            publisher: Publisher::default(),
+            running: RunningSubjects::default(),
         }
     }
 
-    /// The configuration that it serves by.
+    /// The configuration of this process.
     pub fn loaded(&self) -> &Loaded {
         &self.loaded
     }
 
-    pub(crate) fn around(&self) -> &Arc<SubjectContext> {
-        &self.around
+    pub(crate) fn subject_context(&self) -> &Arc<SubjectContext> {
+        &self.subject_context
+    }
+
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 
     /// The store, opened if it is not yet.
-    pub async fn store(&self) -> Result<&Store, ServiceError> {
+    pub(crate) async fn store(&self) -> Result<&Store, ServiceError> {
         let open = || Store::open(&self.loaded.config.database);
         self.store
             .get_or_try_init(open)
@@ -146,7 +165,7 @@ impl Service {
             .map_err(ServiceError::from)
     }
 
-    /// The one subject that is meant: by name, or the only one that there is.
+    /// A subject by its name, or the only one.
     pub fn subject(&self, name: Option<&str>) -> Result<&SubjectConfig, ServiceError> {
         let subjects = &self.loaded.config.subjects;
         let names = || subjects.iter().map(|subject| subject.name.as_str());
@@ -167,7 +186,7 @@ impl Service {
     }
 }
 
-/// Nothing to watch: what a newcomer sees first.
+/// Nothing is configured: the first error that a new user meets.
 pub fn no_subject() -> ServiceError {
     ServiceError::Config(Faults::one(Fault {
         origin: Origin::Default,

@@ -1,11 +1,11 @@
-//! What people ask and say of plugin files.
+//! Plugin files: listing them, inspecting one, and the quarantine.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use operator_config::SubjectConfig;
-use operator_loader::{self as loader, Confinement, Plugin};
+use operator_loader::{self as loader, Plugin};
 use operator_model::{Lack, Timestamp, nearest};
-use operator_plugin_api::{ActionList, Descriptor};
+use operator_plugin_api::{ActionList, Descriptor, manifest::Manifest};
 use operator_store::{Quarantined, Store};
 use operator_subject as subject;
 use serde::Serialize;
@@ -19,8 +19,8 @@ pub struct Listed {
     pub path: PathBuf,
     /// Of its content; absent when it is refused.
     pub sha256: Option<String>,
-    /// What the file says of itself; absent when it is refused.
-    pub manifest: Option<operator_plugin_api::manifest::Manifest>,
+    /// Its manifest; absent when it is refused.
+    pub manifest: Option<Manifest>,
     /// Why it is refused, and what to do.
     pub refused: Option<String>,
     /// Why it is in quarantine.
@@ -29,18 +29,22 @@ pub struct Listed {
     pub subjects: Vec<String>,
 }
 
-/// A plugin that was asked what it is.
+/// A plugin and what it declares.
 #[derive(Debug, Clone)]
 pub struct Inspected {
     /// The file.
-    pub plugin: Plugin,
-    /// What the plugin says of itself.
+    pub path: PathBuf,
+    /// Of the file's content.
+    pub sha256: String,
+    /// The file's manifest.
+    pub manifest: Manifest,
+    /// What the plugin declares.
     pub descriptor: Descriptor,
-    /// What it is kept from on this machine, as the subject is configured.
-    pub confinement: Confinement,
+    /// What the sandbox cannot keep it from on this machine, as the subject is configured; a clause each.
+    pub unprotected: Vec<String>,
     /// What it asks for and is not granted.
     pub lacks: Vec<Lack>,
-    /// What it can do; absent when it could not be created with the settings at hand.
+    /// Its actions; absent when it could not be created with the settings at hand.
     pub actions: Option<ActionList>,
 }
 
@@ -69,9 +73,9 @@ impl Service {
         Ok(listed)
     }
 
-    /// Asks a subject's plugin what it is and what it can do.
+    /// Asks a subject's plugin what it declares and what it can do.
     pub async fn inspect(&self, subject: &SubjectConfig) -> Result<Inspected, ServiceError> {
-        let plugin = self.open(subject).await?;
+        let plugin = Arc::new(self.open(subject).await?);
         let descriptor = subject::describe(subject, &plugin).await?;
         let confinement = loader::confinement(
             &plugin,
@@ -80,19 +84,35 @@ impl Service {
             subject.deadlines.create,
         )
         .await?;
-        let actions = self.actions(subject).await.ok();
+        let actions = self.actions_of(subject, &plugin, &descriptor).await;
         Ok(Inspected {
+            path: plugin.path.clone(),
+            sha256: plugin.sha256.clone(),
+            manifest: plugin.manifest.clone(),
             lacks: subject.sandbox.lacks(&plugin.manifest.needs),
-            plugin,
+            unprotected: confinement.missing,
             descriptor,
-            confinement,
             actions,
         })
     }
 
-    /// The plugin file of a subject, examined. One in quarantine is refused: its code must not run, for nobody.
+    async fn actions_of(
+        &self,
+        subject: &SubjectConfig,
+        plugin: &Arc<Plugin>,
+        descriptor: &Descriptor,
+    ) -> Option<ActionList> {
+        let plugin = Arc::clone(plugin);
+        let prepared =
+            subject::prepare(subject, plugin, descriptor.clone(), self.subject_context()).ok()?;
+        let actions = prepared.observer.list_actions().await;
+        prepared.observer.shutdown().await;
+        actions.ok()
+    }
+
+    /// The plugin file of a subject, examined. One in quarantine is refused: no command runs its code.
     pub(super) async fn open(&self, subject: &SubjectConfig) -> Result<Plugin, ServiceError> {
-        let plugin = subject::open(subject, self.around())?;
+        let plugin = subject::open(subject, self.subject_context())?;
         // Where nothing was ever kept, nothing is in quarantine, and nothing is created to find that out.
         if !Store::may_exist(&self.loaded().config.database) {
             return Ok(plugin);

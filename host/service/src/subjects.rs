@@ -1,19 +1,20 @@
-//! Looking at subjects once, without the daemon.
+//! Observing and checking subjects on demand.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use operator_actions::tools;
 use operator_config::{PluginConfig, SubjectConfig, check_names};
-use operator_loader::{Observed, Plugin};
+use operator_loader::{Observed, Observer, Plugin};
 use operator_monitor::{CycleOutcome, PLUGIN_FAILING, Tally, policies, tally, verdicts};
-use operator_plugin_api::{ActionList, CheckReport};
+use operator_plugin_api::{CheckReport, Descriptor, Objective, Slo};
+use operator_store::Store;
 use operator_subject::{self as subject, PreparedSubject};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Service, ServiceError};
+use super::{Guidance, Service, ServiceError};
 
-/// What one look at a subject says of it.
+/// The verdict over a whole subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectHealth {
@@ -25,7 +26,7 @@ pub enum SubjectHealth {
     Unknown,
 }
 
-/// One look at a subject.
+/// One observation of a subject, judged.
 #[derive(Debug, Clone)]
 pub struct Checked {
     /// Name of the subject.
@@ -40,10 +41,56 @@ pub struct Checked {
     pub tally: Tally,
     /// The verdict.
     pub health: SubjectHealth,
+    /// What the author of the plugin wrote about each violated invariant, by its name.
+    pub guidance: BTreeMap<String, Guidance>,
+    /// Every service level objective of the plugin.
+    pub slos: Vec<SloResult>,
+}
+
+/// A service level objective and what was observed of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SloResult {
+    /// The objective.
+    #[serde(flatten)]
+    pub slo: Slo,
+    /// The value of its indicator; absent where it is unknown.
+    pub value: Option<f64>,
+    /// Whether the target is met; absent where that is unknown.
+    pub met: Option<bool>,
+}
+
+impl SloResult {
+    fn new(slo: &Slo, observed: Option<&Observed>) -> Self {
+        let value = observed.and_then(|observed| observed.slis.get(&slo.sli).copied().flatten());
+        Self {
+            met: value.map(|value| match slo.objective {
+                Objective::AtMost => value <= slo.target,
+                Objective::AtLeast => value >= slo.target,
+            }),
+            slo: slo.clone(),
+            value,
+        }
+    }
+}
+
+/// A subject that can be asked: in the instance that this process watches it with, or in one that was made for this.
+pub(crate) struct Connected {
+    pub(crate) descriptor: Arc<Descriptor>,
+    pub(crate) observer: Observer,
+    is_shared: bool,
+}
+
+impl Connected {
+    /// Ends the instance, unless it is watched with.
+    pub(crate) async fn close(self) {
+        if !self.is_shared {
+            self.observer.shutdown().await;
+        }
+    }
 }
 
 impl Service {
-    /// Proves that a subject can be watched: its plugin loads, and accepts what it is given. Contacts no subject.
+    /// Proves that a subject can be watched: its plugin loads and accepts its configuration. Contacts no subject.
     pub async fn prove(&self, subject: &SubjectConfig) -> Result<PluginConfig, ServiceError> {
         let plugin = self.open(subject).await?;
         self.prove_with(subject, Arc::new(plugin)).await
@@ -55,7 +102,7 @@ impl Service {
         subject: &SubjectConfig,
         plugin: Arc<Plugin>,
     ) -> Result<PluginConfig, ServiceError> {
-        let connected = subject::start(subject, plugin, self.around()).await?;
+        let connected = subject::start(subject, plugin, self.subject_context()).await?;
         let created = connected.observer.list_actions().await;
         connected.observer.shutdown().await;
         let (listed, tools) = (created?.actions, tools());
@@ -65,23 +112,81 @@ impl Service {
         Ok(connected.settings)
     }
 
-    async fn prepare(&self, subject: &SubjectConfig) -> Result<PreparedSubject, ServiceError> {
+    /// The instance that this process watches the subject with, or else a new one.
+    pub(crate) async fn connect(&self, subject: &SubjectConfig) -> Result<Connected, ServiceError> {
+        if let Some((descriptor, observer)) = self.running.find(&subject.name) {
+            return Ok(Connected {
+                descriptor,
+                observer,
+                is_shared: true,
+            });
+        }
         let plugin = Arc::new(self.open(subject).await?);
-        Ok(subject::start(subject, plugin, self.around()).await?)
+        let prepared = self.prepare(subject, plugin).await?;
+        Ok(Connected {
+            descriptor: prepared.descriptor,
+            observer: prepared.observer,
+            is_shared: false,
+        })
     }
 
-    /// Looks at a subject once. Keeps nothing.
+    /// A process starts for the descriptor only where none is kept of this very plugin file.
+    pub(crate) async fn prepare(
+        &self,
+        subject: &SubjectConfig,
+        plugin: Arc<Plugin>,
+    ) -> Result<PreparedSubject, ServiceError> {
+        if !Store::may_exist(&self.loaded().config.database) {
+            return Ok(subject::start(subject, plugin, self.subject_context()).await?);
+        }
+        let kept = self.store().await?.descriptor(&subject.name).await?;
+        if let Some(kept) = kept.filter(|kept| kept.sha256 == plugin.sha256) {
+            let context = self.subject_context();
+            return Ok(subject::prepare(subject, plugin, kept.descriptor, context)?);
+        }
+        let started = subject::start(subject, plugin, self.subject_context()).await?;
+        self.keep_descriptor(subject, &started).await;
+        Ok(started)
+    }
+
+    /// What the daemon's watch loops call when they have connected a subject.
+    pub(crate) async fn connected(&self, subject: &SubjectConfig, started: &PreparedSubject) {
+        self.running
+            .register(&subject.name, &started.descriptor, &started.observer);
+        self.keep_descriptor(subject, started).await;
+    }
+
+    /// It is a copy for later: a failure to write it fails nothing else.
+    async fn keep_descriptor(&self, subject: &SubjectConfig, started: &PreparedSubject) {
+        let kept = async {
+            let store = self.store().await?;
+            let (sha256, descriptor) = (&started.plugin.sha256, &started.descriptor);
+            let kept = store.descriptor(&subject.name).await?;
+            if kept.is_some_and(|kept| kept.sha256 == *sha256 && kept.descriptor == **descriptor) {
+                return Ok(());
+            }
+            store
+                .keep_descriptor(&subject.name, sha256, descriptor)
+                .await
+                .map_err(ServiceError::from)
+        };
+        if let Err(error) = kept.await {
+            tracing::debug!(subject = subject.name, "{error}");
+        }
+    }
+
+    /// Observes a subject once. Keeps nothing of it.
     pub async fn observe(&self, subject: &SubjectConfig) -> Result<Observed, ServiceError> {
-        let connected = self.prepare(subject).await?;
+        let connected = self.connect(subject).await?;
         let observed = connected.observer.observe().await;
-        connected.observer.shutdown().await;
+        connected.close().await;
         Ok(observed?)
     }
 
-    /// Looks at a subject and judges it once. Keeps nothing; grace periods do not count.
+    /// Observes a subject and judges it once. Keeps nothing of it; grace periods do not count.
     pub async fn check(&self, subject: &SubjectConfig) -> Result<Checked, ServiceError> {
-        let connected = self.prepare(subject).await?;
-        let looked = match connected.observer.observe().await {
+        let connected = self.connect(subject).await?;
+        let judged = match connected.observer.observe().await {
             Ok(observed) => {
                 let report = connected.observer.check(&observed).await;
                 report.map(|report| (Some(observed), CycleOutcome::Judged(report)))
@@ -91,23 +196,16 @@ impl Service {
             }
             Err(error) => Err(error),
         };
-        connected.observer.shutdown().await;
-        let (observed, outcome) = looked?;
-        Ok(checked(subject, &connected.descriptor, observed, outcome))
-    }
-
-    /// What can be done to a subject.
-    pub async fn actions(&self, subject: &SubjectConfig) -> Result<ActionList, ServiceError> {
-        let connected = self.prepare(subject).await?;
-        let actions = connected.observer.list_actions().await;
-        connected.observer.shutdown().await;
-        Ok(actions?)
+        let descriptor = Arc::clone(&connected.descriptor);
+        connected.close().await;
+        let (observed, outcome) = judged?;
+        Ok(checked(subject, &descriptor, observed, outcome))
     }
 }
 
 fn checked(
     subject: &SubjectConfig,
-    descriptor: &operator_plugin_api::Descriptor,
+    descriptor: &Descriptor,
     observed: Option<Observed>,
     outcome: CycleOutcome,
 ) -> Checked {
@@ -147,8 +245,18 @@ fn checked(
     } else {
         SubjectHealth::Violated
     };
+    let violated = report.violations.iter();
+    let guidance = violated.filter_map(|violation| {
+        let guidance = Guidance::of(&violation.invariant, Some(descriptor))?;
+        Some((violation.invariant.clone(), guidance))
+    });
+    let slos = descriptor.slos.iter();
     Checked {
         subject: subject.name.clone(),
+        guidance: guidance.collect(),
+        slos: slos
+            .map(|slo| SloResult::new(slo, observed.as_ref()))
+            .collect(),
         observed,
         report,
         unobservable,
@@ -158,7 +266,7 @@ fn checked(
 }
 
 impl Checked {
-    /// The whole answer as one JSON value.
+    /// As one JSON document.
     pub fn to_json(&self) -> Value {
         serde_json::json!({
             "subject": self.subject,
@@ -169,6 +277,8 @@ impl Checked {
             "unobservable": self.unobservable,
             "violations": self.report.violations,
             "unknowns": self.report.unknown,
+            "guidance": self.guidance,
+            "slos": self.slos,
             "summary": self.observed.as_ref().map(|observed| &observed.summary),
             "slis": self.observed.as_ref().map(|observed| &observed.slis),
             "sources": self.observed.as_ref().map(|observed| &observed.sources),

@@ -1,8 +1,10 @@
-//! What people ask and say of tickets.
+//! Tickets: listing them, showing one, and what people decide about one.
 
 use operator_model::{
     AuditEntry, EventKind, Mark, Ticket, TicketEvent, TicketId, TicketState, Timestamp,
 };
+use operator_monitor::OWN;
+use operator_plugin_api::Descriptor;
 use operator_store::{AuditFilter, ObservationRow, TicketFilter};
 use serde::Serialize;
 
@@ -15,10 +17,43 @@ pub struct TicketStory {
     pub ticket: Ticket,
     /// What happened to it, in order.
     pub events: Vec<TicketEvent>,
-    /// What the audit says of actions for it, in order.
+    /// The audit entries about it, in order.
     pub actions: Vec<AuditEntry>,
     /// The observations kept for it, oldest first.
     pub observations: Vec<ObservationRow>,
+    /// What is known of its invariant; absent until a daemon has started the subject's plugin.
+    pub guidance: Option<Guidance>,
+}
+
+/// What the author of a plugin wrote about an invariant, for the person who deals with its violation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Guidance {
+    /// What holds when all is well.
+    pub description: String,
+    /// What to inspect and do, as Markdown; may be empty.
+    pub runbook: String,
+    /// Names of actions that are meant to fix it, best first.
+    pub suggested_actions: Vec<String>,
+}
+
+impl Guidance {
+    /// About an invariant of the operator, or one of this plugin.
+    pub(crate) fn of(invariant: &str, descriptor: Option<&Descriptor>) -> Option<Self> {
+        if let Some((.., description)) = OWN.iter().find(|(name, ..)| *name == invariant) {
+            return Some(Self {
+                description: (*description).to_owned(),
+                runbook: String::new(),
+                suggested_actions: Vec::new(),
+            });
+        }
+        let mut declared = descriptor?.invariants.iter();
+        let invariant = declared.find(|declared| declared.name == invariant)?;
+        Some(Self {
+            description: invariant.description.clone(),
+            runbook: invariant.runbook.clone(),
+            suggested_actions: invariant.suggested_actions.clone(),
+        })
+    }
 }
 
 impl Service {
@@ -30,8 +65,12 @@ impl Service {
     /// All that is known of one ticket.
     pub async fn ticket(&self, id: TicketId) -> Result<TicketStory, ServiceError> {
         let store = self.store().await?;
+        let ticket = store.ticket(id).await?;
+        let kept = store.descriptor(&ticket.subject).await?;
+        let descriptor = kept.map(|kept| kept.descriptor);
         Ok(TicketStory {
-            ticket: store.ticket(id).await?,
+            guidance: Guidance::of(&ticket.key.invariant, descriptor.as_ref()),
+            ticket,
             events: store.ticket_events(id).await?,
             actions: store.audit(&of_ticket(id)).await?,
             observations: store.ticket_observations(id).await?,
@@ -51,14 +90,14 @@ impl Service {
         Ok(self.store().await?.events_after(n).await?)
     }
 
-    /// A person has the ticket in hand.
+    /// A person takes the ticket in hand.
     pub async fn acknowledge(
         &self,
         id: TicketId,
         by: &str,
         note: &str,
     ) -> Result<Ticket, ServiceError> {
-        self.say(id, by, note, EventKind::Acknowledged, |ticket, mark| {
+        self.change(id, by, note, EventKind::Acknowledged, |ticket, mark| {
             live(ticket)?;
             ticket.acknowledged = Some(mark);
             Ok(())
@@ -68,7 +107,7 @@ impl Service {
 
     /// The ticket must not resolve on its own.
     pub async fn hold(&self, id: TicketId, by: &str, note: &str) -> Result<Ticket, ServiceError> {
-        self.say(id, by, note, EventKind::Held, |ticket, mark| {
+        self.change(id, by, note, EventKind::Held, |ticket, mark| {
             live(ticket)?;
             ticket.held = Some(mark);
             Ok(())
@@ -78,7 +117,7 @@ impl Service {
 
     /// The ticket may resolve on its own again.
     pub async fn unhold(&self, id: TicketId, by: &str, note: &str) -> Result<Ticket, ServiceError> {
-        self.say(id, by, note, EventKind::Unheld, |ticket, _| {
+        self.change(id, by, note, EventKind::Unheld, |ticket, _| {
             match ticket.held.take() {
                 Some(_) => Ok(()),
                 None => Err(format!("ticket {id} is not held")),
@@ -87,14 +126,14 @@ impl Service {
         .await
     }
 
-    /// A person says that it is over. A fault that is still there reopens it.
+    /// A person resolves it. A fault that is still there reopens it.
     pub async fn resolve(
         &self,
         id: TicketId,
         by: &str,
         note: &str,
     ) -> Result<Ticket, ServiceError> {
-        self.say(id, by, note, EventKind::Resolved, |ticket, mark| {
+        self.change(id, by, note, EventKind::Resolved, |ticket, mark| {
             live(ticket)?;
             ticket.state = TicketState::Resolved;
             ticket.resolved_at = Some(mark.at);
@@ -105,13 +144,13 @@ impl Service {
         .await
     }
 
-    async fn say(
+    async fn change(
         &self,
         id: TicketId,
         by: &str,
         note: &str,
         kind: EventKind,
-        change: impl FnOnce(&mut Ticket, Mark) -> Result<(), String>,
+        apply: impl FnOnce(&mut Ticket, Mark) -> Result<(), String>,
     ) -> Result<Ticket, ServiceError> {
         let at = Timestamp::now();
         let changed = self.store().await?.change_ticket(id, |mut ticket| {
@@ -120,7 +159,7 @@ impl Service {
                 at,
                 note: note.to_owned(),
             };
-            change(&mut ticket, mark)?;
+            apply(&mut ticket, mark)?;
             let event = TicketEvent {
                 at,
                 kind,
@@ -140,7 +179,7 @@ fn of_ticket(id: TicketId) -> AuditFilter {
     }
 }
 
-/// People speak of tickets that have opened and are not over.
+/// People decide about tickets that have opened and are not over.
 fn live(ticket: &Ticket) -> Result<(), String> {
     match ticket.state {
         TicketState::Open | TicketState::Recovering => Ok(()),

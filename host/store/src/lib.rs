@@ -6,6 +6,7 @@ mod address;
 mod audit;
 mod control;
 mod daemons;
+mod descriptors;
 mod error;
 mod executions;
 mod kill_switch;
@@ -23,6 +24,7 @@ use std::{path::PathBuf, sync::Arc};
 use sqlx::{Any, AnyPool, Row, Transaction};
 
 pub use audit::AuditFilter;
+pub use descriptors::KeptDescriptor;
 pub use error::StoreError;
 use error::during;
 pub use kill_switch::Engaged;

@@ -109,6 +109,11 @@ fn migrator(dialect: Dialect) -> Migrator {
         (1, "tickets", include_str!("../migrations/0001_tickets.sql")),
         (2, "actions", include_str!("../migrations/0002_actions.sql")),
         (3, "daemons", include_str!("../migrations/0003_daemons.sql")),
+        (
+            4,
+            "descriptors",
+            include_str!("../migrations/0004_descriptors.sql"),
+        ),
     ];
     let migrations = migrations.map(|(version, description, sql)| {
         let sql = match dialect {

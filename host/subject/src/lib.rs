@@ -107,6 +107,17 @@ pub async fn start(
 ) -> Result<PreparedSubject, SubjectError> {
     check_needs(subject, &plugin.manifest, &around.origins).map_err(SubjectError::NotGranted)?;
     let descriptor = describe(subject, &plugin).await?;
+    prepare(subject, plugin, descriptor, around)
+}
+
+/// The same with a descriptor that the plugin gave before. Starts nothing.
+pub fn prepare(
+    subject: &SubjectConfig,
+    plugin: Arc<Plugin>,
+    descriptor: Descriptor,
+    around: &SubjectContext,
+) -> Result<PreparedSubject, SubjectError> {
+    check_needs(subject, &plugin.manifest, &around.origins).map_err(SubjectError::NotGranted)?;
     let settings =
         PluginConfig::resolve(subject, &descriptor, &around.origins, &around.environment)?;
     let observer = loader::connect(SubjectSpec {

@@ -40,7 +40,7 @@ pub(crate) fn refused(operator: &Operator, command: &[&str], code: i32, complain
 /// Proposes a call; returns its id.
 #[track_caller]
 pub(crate) fn propose(operator: &Operator, call: &[&str]) -> i64 {
-    let command = [&["actions", "propose", "--json"], call].concat();
+    let command = [&["proposals", "create", "--json"], call].concat();
     let proposal: Value = serde_json::from_str(&ask(operator, &command)).expect("a proposal");
     proposal["id"].as_i64().expect("a number")
 }
@@ -48,7 +48,7 @@ pub(crate) fn propose(operator: &Operator, call: &[&str]) -> i64 {
 #[track_caller]
 pub(crate) fn approve(operator: &Operator, id: i64) {
     let id = id.to_string();
-    ask(operator, &["actions", "approve", &id, "--yes"]);
+    ask(operator, &["proposals", "approve", &id, "--yes"]);
 }
 
 /// Proposes and approves a call, and waits until the daemon has run and verified it.

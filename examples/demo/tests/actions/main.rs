@@ -156,7 +156,7 @@ verify_window = "2m"
         assert_eq!(check(node, "load:0"), 200, "{node}");
     }
     let unsettled = ticket(operator, "operator.action_unsettled");
-    ask(operator, &["actions", "settle", "1", "--note", "seen"]);
+    ask(operator, &["proposals", "settle", "1", "--note", "seen"]);
     find_proposal(operator, "a settled proposal", |proposal| {
         proposal["id"] == id && !proposal["settled"].is_null()
     });

@@ -149,7 +149,6 @@ fn try_everything(scene: &Scene, ticket: &str, call: &[&str]) {
         words.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     for command in [
-        with(&["invoke"], &["--yes"]),
         with(&["actions", "run"], &["--yes"]),
         with(
             &["actions", "run"],
@@ -159,12 +158,12 @@ fn try_everything(scene: &Scene, ticket: &str, call: &[&str]) {
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         refused(operator, &command, REFUSED, OBSERVES);
     }
-    ask(operator, &[&["invoke"], call, &["--dry-run"]].concat());
+    ask(operator, &[&["actions", "run"], call, &["--dry-run"]].concat());
     let id = propose(operator, &[call, &["--ticket", ticket]].concat());
     let before = format!("@{id}");
     propose(operator, &[call, &["--in", "1s"]].concat());
     propose(operator, &[call, &["--follows", &before]].concat());
-    let approve = ["actions", "approve", &before, "--yes"];
+    let approve = ["proposals", "approve", &before, "--yes"];
     refused(operator, &approve, REFUSED, OBSERVES);
     let run = ["actions", "run", &before, "--yes"];
     refused(operator, &run, 2, "only what is approved can begin");
@@ -185,7 +184,7 @@ fn in_observe_mode_nothing_reaches_the_service_by_any_path() {
         operator,
         &["workflows", "run", "away_and_back", "--dry-run"],
     );
-    ask(operator, &["workflows", "propose", "away_and_back"]);
+    ask(operator, &["proposals", "create", "--workflow", "away_and_back"]);
     // Direct runs are cancelled; proposals wait.
     let (waiting, over): (Vec<_>, Vec<_>) = all_of(operator)
         .into_iter()
@@ -196,7 +195,7 @@ fn in_observe_mode_nothing_reaches_the_service_by_any_path() {
     );
     assert_eq!(waiting.len(), 3 * CALLS.len() + 1);
     for (id, _) in waiting {
-        let approve = ["actions", "approve", &id.to_string(), "--yes"];
+        let approve = ["proposals", "approve", &id.to_string(), "--yes"];
         refused(operator, &approve, REFUSED, OBSERVES);
     }
     // Delayed calls have become due, also after a restart of the daemon on the same state.
@@ -231,7 +230,7 @@ fn running_workflows_stop_when_the_mode_becomes_observe() {
     let scene = Scene::new();
     let operator = &scene.operator;
     ask(operator, &["mode", "execute"]);
-    ask(operator, &["workflows", "propose", "away_and_back"]);
+    ask(operator, &["proposals", "create", "--workflow", "away_and_back"]);
     let waits = propose(operator, &["unblock_key", "key=k", "--in", "15s"]);
     let drain = "POST /api/v1/nodes/node-1/drain";
     wait::until(PATIENCE, "the first step", || {
@@ -261,13 +260,13 @@ fn an_action_that_did_not_help_is_not_undone_in_observe_mode() {
     ask(operator, &["mode", "execute"]);
     // A drain does not bring Redis back.
     let call = ["drain_node", "node_id=node-1", "--ticket", &ticket];
-    ask(operator, &[&["invoke"], &call[..], &["--yes"]].concat());
+    ask(operator, &[&["actions", "run"], &call[..], &["--yes"]].concat());
     ask(operator, &["mode", "observe"]);
     wait_for(operator, 1, &["not_verified"]);
     let undo = find_proposal(operator, "its undo", |one| one["undoes"] == 1);
     let id = undo["id"].to_string();
     assert_eq!(undo["state"], "validated");
-    let approve = ["actions", "approve", &id, "--yes"];
+    let approve = ["proposals", "approve", &id, "--yes"];
     refused(operator, &approve, REFUSED, OBSERVES);
     scene.cycles(3);
     assert_eq!(scene.changes(), ["POST /api/v1/nodes/node-1/drain"]);

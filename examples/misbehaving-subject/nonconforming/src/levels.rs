@@ -188,6 +188,11 @@ impl Subject for Levels {
             unknown(&mut report, "level_high", None, &self.reason());
             return report;
         };
+        let most = if is_on("check.pure-config") {
+            Some(self.config.max_level)
+        } else {
+            observation.data.max_level
+        };
         for (place, node) in nodes.iter().enumerate() {
             let resource = format!("{place}: {}", node.name.as_deref().unwrap_or_default());
             match node.up {
@@ -200,7 +205,7 @@ impl Subject for Levels {
                     "it was not asked",
                 ),
             }
-            match (node.level, observation.data.max_level) {
+            match (node.level, most) {
                 (Some(level), Some(most)) if level > most => {
                     violate(&mut report, "level_high", &resource);
                 }

@@ -2,12 +2,10 @@
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
-use operator_actions::Shutdown;
 use operator_config::{Environment, Flags, load};
 use operator_model::{AuditEvent, Proposal, ProposalParts, ProposalState, Record, audit::Why};
-use operator_service::{Service, Wanted};
-use operator_store::Draft;
-use tokio::sync::watch;
+use operator_service::{ActionRequest, Interrupt, Plan, ProposalRequest, RunRequest, Service};
+use operator_store::{Draft, Store};
 
 use crate::site::Site;
 
@@ -33,17 +31,16 @@ pub(crate) async fn at_size(site: &Site, plugin: &Path) {
         ..Flags::default()
     };
     let environment = Environment::of_this_process();
-    let service = Service::new(load(&flags, &environment).unwrap(), &environment);
-    let subject = service.subject(None).unwrap().clone();
-    let plan = service
-        .plan(&subject, &Wanted::Workflow("hundred"))
-        .await
-        .unwrap()
-        .plan;
+    let loaded = load(&flags, &environment).unwrap();
+    let store = Store::open(&loaded.config.database).await.unwrap();
+    let service = Service::new(loaded, &environment);
+    let subject = service.subject(None).unwrap();
+    let workflow = ActionRequest::Workflow("hundred".to_owned());
+    let plan = service.plan(subject, &workflow).await.unwrap();
 
-    let empty = calls(&service, &subject, &plan).await;
-    fill(&service, &subject, &plan).await;
-    let full = calls(&service, &subject, &plan).await;
+    let empty = calls(&service, &plan).await;
+    fill(&service, &store, workflow).await;
+    let full = calls(&service, &plan).await;
     println!("gate, begin and end of one call                 ms");
     println!("  with an empty database            {empty:>14.2}");
     println!(
@@ -53,8 +50,8 @@ pub(crate) async fn at_size(site: &Site, plugin: &Path) {
 
     println!("listing, the whole command                      ms");
     for command in [
-        &["actions", "list"][..],
-        &["actions", "list", "--all"],
+        &["proposals", "list"][..],
+        &["proposals", "list", "--all"],
         &["audit", "list"],
         &["audit", "verify"],
     ] {
@@ -79,35 +76,31 @@ pub(crate) async fn at_size(site: &Site, plugin: &Path) {
 }
 
 /// Milliseconds of the gate for each call of a workflow whose calls take no time.
-async fn calls(
-    service: &Service,
-    subject: &operator_config::SubjectConfig,
-    plan: &operator_policy::ValidPlan,
-) -> f64 {
-    let proposal = service
-        .propose_and_approve(subject, plan.clone(), None, "bench", "")
-        .await
-        .unwrap();
-    let (_end, ending) = watch::channel(Shutdown::None);
-    let (done, _) = service
-        .perform(proposal.id, Some(plan.clone()), ending)
-        .await
-        .unwrap();
+async fn calls(service: &Service, plan: &Plan) -> f64 {
+    let request = RunRequest {
+        plan: plan.clone(),
+        ticket: None,
+        by: "bench".to_owned(),
+        why: String::new(),
+    };
+    let performed = service.run(request, &Interrupt::default()).await.unwrap();
+    let done = performed.proposal;
     assert_eq!(done.state, ProposalState::Completed);
     let took = done.begun_at.unwrap().until(done.ended_at.unwrap());
     took.as_secs_f64() * 1000.0 / f64::from(u32::try_from(STEPS).unwrap())
 }
 
-async fn fill(
-    service: &Service,
-    subject: &operator_config::SubjectConfig,
-    plan: &operator_policy::ValidPlan,
-) {
-    let recorded = service
-        .propose_and_approve(subject, plan.clone(), None, "bench", "")
-        .await
-        .unwrap();
-    let cancelled = service.cancel(recorded.id, "bench", "").await.unwrap();
+async fn fill(service: &Service, store: &Store, workflow: ActionRequest) {
+    let request = ProposalRequest {
+        action: workflow,
+        ticket: None,
+        not_before: None,
+        follows: None,
+        by: "bench".to_owned(),
+        why: String::new(),
+    };
+    let id = service.create_proposal(request).await.unwrap().id;
+    let cancelled = service.cancel(id, "bench", "").await.unwrap();
     let mut parts = ProposalParts::clone(&cancelled);
     parts.plan.steps.truncate(1);
     let model = Proposal::from(parts);
@@ -116,11 +109,10 @@ async fn fill(
         event: AuditEvent::Settled(Why {
             why: "some words of a person about what was done".to_owned(),
         }),
-        subject: subject.name.clone(),
+        subject: model.subject.clone(),
         proposal: None,
         ticket: None,
     };
-    let store = service.store().await.unwrap();
     for _ in 0..PROPOSALS {
         let draft = Draft {
             proposal: model.clone(),

@@ -5,15 +5,15 @@ use std::{thread, time::Duration};
 use operator_loader::{Method, Payload};
 
 use super::{
-    check_report::{check_all, empty, judged},
-    fuzz, malformed_input,
+    check_report::{check_all, empty, judged, same, texts},
+    configurations, fuzz, malformed_input,
 };
 use crate::{
     backends::Mode, case::Case, context::CaseContext, verdict::CaseResult, verdict::Stop,
-    worker::method, worker::shown,
+    worker::method,
 };
 
-pub(super) const CASES: [Case; 14] = [
+pub(super) const CASES: [Case; 15] = [
     Case {
         id: "check.deterministic",
         expects: "the same observation always gets the same report, also a second later and in another process",
@@ -37,6 +37,12 @@ pub(super) const CASES: [Case; 14] = [
         expects: "a report does not depend on what another instance checked",
         fix: "keep state in the subject, not in statics",
         run: no_cross_instance_memory,
+    },
+    Case {
+        id: "check.pure-config",
+        expects: "a report does not depend on the configuration of the instance that checks",
+        fix: "put the settings that check needs, such as thresholds, into the observation, and read them from there",
+        run: configurations::same_verdict,
     },
     Case {
         id: "check.healthy-clean",
@@ -100,18 +106,6 @@ pub(super) const CASES: [Case; 14] = [
     },
 ];
 
-fn texts(context: &CaseContext) -> Result<Vec<String>, Stop> {
-    let all: Vec<_> = context
-        .golden
-        .all()
-        .map(|(_, document)| document.to_string())
-        .collect();
-    if all.is_empty() {
-        context.golden.healthy()?;
-    }
-    Ok(all)
-}
-
 /// The answers of a new process, each from a new instance.
 fn fresh(context: &CaseContext, documents: &[String]) -> Result<Vec<Payload>, Stop> {
     let mut setup = context.set_up(Mode::Closed)?;
@@ -136,17 +130,6 @@ fn deterministic(context: &CaseContext) -> CaseResult {
         same(&first, &again, "the same observation, checked again,")?;
     }
     Ok(())
-}
-
-fn same(one: &[Payload], other: &[Payload], what: &str) -> CaseResult {
-    match one.iter().zip(other).find(|(one, other)| one != other) {
-        None => Ok(()),
-        Some((one, other)) => Err(Stop::fail(format!(
-            "{what} got two different reports: {:.150} and {:.150}",
-            shown(one),
-            shown(other)
-        ))),
-    }
 }
 
 fn pure_io(context: &CaseContext) -> CaseResult {

@@ -7,10 +7,38 @@ use operator_model::Property;
 use operator_plugin_api::{CheckReport, Descriptor, ErrorKind};
 use serde_json::{Value, json};
 
-use crate::{verdict::CaseResult, verdict::Stop, worker::Worker, worker::document, worker::method};
+use crate::{
+    context::CaseContext, verdict::CaseResult, verdict::Stop, worker::Worker, worker::document,
+    worker::method, worker::shown,
+};
 
 /// Observations in one request to the worker.
 const BATCH: usize = 16;
+
+/// Every golden observation, as text.
+pub(super) fn texts(context: &CaseContext) -> Result<Vec<String>, Stop> {
+    let all: Vec<_> = context
+        .golden
+        .all()
+        .map(|(_, document)| document.to_string())
+        .collect();
+    if all.is_empty() {
+        context.golden.healthy()?;
+    }
+    Ok(all)
+}
+
+/// Fails if two checks of the same observations differ.
+pub(super) fn same(one: &[Payload], other: &[Payload], what: &str) -> CaseResult {
+    match one.iter().zip(other).find(|(one, other)| one != other) {
+        None => Ok(()),
+        Some((one, other)) => Err(Stop::fail(format!(
+            "{what} got two different reports: {:.150} and {:.150}",
+            shown(one),
+            shown(other)
+        ))),
+    }
+}
 
 /// The answers to many observations, in the same order.
 pub(super) fn check_all(worker: &mut Worker, documents: &[String]) -> Result<Vec<Payload>, Stop> {

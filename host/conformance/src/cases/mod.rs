@@ -5,6 +5,7 @@ mod check;
 mod check_report;
 mod concurrency;
 mod config;
+mod configurations;
 mod describe;
 mod fuzz;
 mod invoke;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use operator_model::AuditEntry;
 use operator_monitor::chain;
 use operator_store::{AuditFilter, Store, StoreError};
-use tokio::sync::mpsc;
+
+use crate::events::Publisher;
 
 /// Between two readings.
 pub(super) const PERIOD: Duration = Duration::from_millis(500);
@@ -14,21 +14,17 @@ pub(super) const PERIOD: Duration = Duration::from_millis(500);
 pub(super) struct AuditFollower {
     store: Store,
     subjects: Vec<String>,
-    entries: mpsc::UnboundedSender<AuditEntry>,
+    publisher: Publisher,
     /// The number of the last entry that was read.
     last: Option<i64>,
 }
 
 impl AuditFollower {
-    pub(super) fn new(
-        store: Store,
-        subjects: Vec<String>,
-        entries: mpsc::UnboundedSender<AuditEntry>,
-    ) -> Self {
+    pub(super) fn new(store: Store, subjects: Vec<String>, publisher: Publisher) -> Self {
         Self {
             store,
             subjects,
-            entries,
+            publisher,
             last: None,
         }
     }
@@ -50,8 +46,7 @@ impl AuditFollower {
         };
         for entry in self.store.audit(&filter).await? {
             self.last = Some(entry.n);
-            // They are recorded; a listener is optional.
-            let _ = self.entries.send(entry);
+            self.publisher.action(entry);
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ pub(super) async fn refuse_bad_input(service: &Service) -> Result<(), ServiceErr
 
 /// Proves that a subject can be watched, running no code that is in quarantine.
 async fn prove(service: &Service, subject: &SubjectConfig) -> Result<(), ServiceError> {
-    let plugin = subject::open(subject, service.around())?;
+    let plugin = subject::open(subject, service.subject_context())?;
     let quarantined = service.quarantined().await?;
     if quarantined
         .iter()

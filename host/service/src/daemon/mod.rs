@@ -9,17 +9,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use operator_actions::{ENGINE_PERIOD, Engine, Shutdown};
 use operator_config::SubjectConfig;
-use operator_model::{Assessment, AuditEntry, OPERATOR};
+use operator_model::{Assessment, OPERATOR};
 use operator_monitor::{Connect, Event, Hub, StallTickets, Watch};
 use operator_store::Store;
-use operator_subject::{self as subject, SubjectContext};
+use operator_subject as subject;
 use operator_supervisor::{LoopSpec, Supervisor, Turns};
 use tokio::{
     sync::{Mutex, Notify, mpsc, watch},
     time::MissedTickBehavior,
 };
 
-use crate::{Service, ServiceError, no_subject};
+use crate::{Service, ServiceError, Stop, no_subject};
 
 use audit::AuditFollower;
 use report::Reporter;
@@ -44,34 +44,30 @@ pub struct Daemon {
     store: Store,
     hub: Hub,
     assessments: mpsc::Receiver<Assessment>,
-    audit: mpsc::UnboundedSender<AuditEntry>,
 }
 
 impl Daemon {
-    /// Checks the configuration and opens the store. Watches nothing yet. Its loops will publish to `hub`, and to `audit` each
-    /// new entry of the audit.
-    pub async fn new(
-        service: Service,
-        hub: Hub,
-        audit: mpsc::UnboundedSender<AuditEntry>,
-    ) -> Result<Self, ServiceError> {
+    /// Checks the configuration and opens the store. Watches nothing yet. What its loops do reaches everyone who has subscribed
+    /// to the service.
+    pub async fn new(service: Service) -> Result<Self, ServiceError> {
         if service.loaded().config.subjects.is_empty() {
             return Err(no_subject());
         }
         input::refuse_bad_input(&service).await?;
         let store = service.store().await?.clone();
         let (send_assessments, assessments) = mpsc::channel(ASSESSMENTS);
+        let hub = service.publisher().hub().clone();
         Ok(Self {
             service,
             store,
             hub: hub.with_assessments(send_assessments),
             assessments,
-            audit,
         })
     }
 
-    /// Watches every subject until `stop` turns true, and then finishes the cycles and the calls under way.
-    pub async fn run(self, stop: watch::Receiver<bool>) {
+    /// Watches every subject until it is asked to end, and then finishes the cycles and the calls under way.
+    pub async fn run(self, stop: Stop) {
+        let stop = stop.listen();
         let hub = self.hub.clone();
         let mut supervisor = Supervisor::new(stop.clone(), move |subject, message| {
             let subject = subject.unwrap_or(OPERATOR).to_owned();
@@ -111,7 +107,7 @@ impl Daemon {
         let subjects = self.subjects().iter();
         let started = subjects.map(|subject| {
             let nudge = Arc::new(Notify::new());
-            let (around, stop) = (self.service.around().clone(), stop.clone());
+            let (service, stop) = (self.service.clone(), stop.clone());
             let (store, hub) = (self.store.clone(), self.hub.clone());
             let (config, nudged) = (subject.clone(), nudge.clone());
             let spec = LoopSpec::new(WATCH, subject.interval)
@@ -120,7 +116,7 @@ impl Daemon {
             supervisor.start(spec, move |turns| {
                 let watch = Watch {
                     config: config.clone(),
-                    connect: connector(config.clone(), around.clone()),
+                    connect: connector(config.clone(), service.clone()),
                     store: store.clone(),
                     hub: hub.clone(),
                     nudge: nudged.clone(),
@@ -142,7 +138,7 @@ impl Daemon {
         let subjects = &self.service.loaded().config.subjects;
         let stages = subjects.iter().map(|subject| {
             self.service
-                .stage(subject, self.store.clone(), ending.clone())
+                .action_context(subject, self.store.clone(), ending.clone())
         });
         let longest_call = subjects.iter().map(|subject| subject.deadlines.invoke);
         let spec = LoopSpec::new(ENGINE, ENGINE_PERIOD)
@@ -185,7 +181,8 @@ impl Daemon {
     fn start_audit(&self, supervisor: &mut Supervisor, stop: &watch::Receiver<bool>) {
         let subjects = self.subjects().iter();
         let names = subjects.map(|subject| subject.name.clone()).collect();
-        let follower = AuditFollower::new(self.store.clone(), names, self.audit.clone());
+        let publisher = self.service.publisher().clone();
+        let follower = AuditFollower::new(self.store.clone(), names, publisher);
         let (follower, stop) = (Arc::new(Mutex::new(follower)), stop.clone());
         supervisor.start(LoopSpec::new(AUDIT, audit::PERIOD), move |turns| {
             let (follower, mut stop) = (follower.clone(), stop.clone());
@@ -301,15 +298,16 @@ fn longest_cycle(subject: &SubjectConfig) -> Duration {
 }
 
 /// Watching a subject takes its observer alone; the invoker is for the engine.
-fn connector(subject: SubjectConfig, around: Arc<SubjectContext>) -> Connect {
-    let (subject, opened) = (Arc::new(subject), around.clone());
+fn connector(subject: SubjectConfig, service: Service) -> Connect {
+    let (subject, opened) = (Arc::new(subject), service.subject_context().clone());
     let of = subject.clone();
     Connect {
         open: Box::new(move || subject::open(&of, &opened)),
         start: Box::new(move |plugin| {
-            let (subject, around) = (subject.clone(), around.clone());
+            let (subject, service) = (subject.clone(), service.clone());
             Box::pin(async move {
-                let started = subject::start(&subject, plugin, &around).await?;
+                let started = subject::start(&subject, plugin, service.subject_context()).await?;
+                service.connected(&subject, &started).await;
                 Ok((started.descriptor, started.observer))
             })
         }),

@@ -19,7 +19,7 @@ fn crash_at(scene: &Scene, point: &str) -> usize {
 fn approved() -> Scene {
     let scene = Scene::executing("verify_window = \"1s\"\ncooldown = \"0s\"");
     scene.propose(&["set_level", "level=7"]);
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     scene
 }
 
@@ -74,7 +74,7 @@ fn a_crash_before_the_answer_is_recorded_leaves_the_outcome_unknown() {
 fn a_crash_in_the_middle_of_a_call_leaves_the_outcome_unknown() {
     let scene = Scene::executing_with("", "latency_ms = 60000");
     scene.propose(&["set_level", "level=7"]);
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     let daemon = scene.site.start();
     scene.wait_for_state(1, "executing");
     daemon.kill();
@@ -129,8 +129,8 @@ fn a_crash_before_it_is_taken_back_is_made_up_for() {
 #[test]
 fn a_crash_between_two_steps_leaves_the_rest_undone() {
     let scene = Scene::executing("");
-    scene.ask(&["workflows", "propose", "twice"]);
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "create", "--workflow", "twice"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     assert_eq!(crash_at(&scene, "recorded"), 1);
     let mut daemon = scene.site.start();
     let lost = scene.wait_for_state(1, "outcome_unknown");

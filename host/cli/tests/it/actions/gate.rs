@@ -16,21 +16,20 @@ fn in_observe_mode_nothing_runs_by_any_path() {
     scene.propose(&["set_level", "level=6", "--in", "1s"]);
     assert_eq!(scene.proposal(1)["state"], "validated");
     let observing = "refused by the rule `mode`: it is `observe`";
-    scene.refused(&["actions", "approve", "1", "--yes"], 5, observing);
+    scene.refused(&["proposals", "approve", "1", "--yes"], 5, observing);
     scene.refused(
         &["actions", "run", "set_level", "level=5", "--yes"],
         5,
         observing,
     );
-    scene.refused(&["invoke", "set_level", "level=5", "--yes"], 5, observing);
     scene.refused(&["workflows", "run", "twice", "--yes"], 5, observing);
     scene.refused(
         &["actions", "run", "@1", "--yes"],
         2,
         "only what is approved can begin",
     );
-    scene.ask(&["workflows", "propose", "twice"]);
-    scene.ask(&["invoke", "set_level", "level=5", "--dry-run"]);
+    scene.ask(&["proposals", "create", "--workflow", "twice"]);
+    scene.ask(&["actions", "run", "set_level", "level=5", "--dry-run"]);
     let before = daemon.next_heartbeat("db");
     daemon::watch_for(std::time::Duration::from_secs(2), || {
         assert_eq!(scene.effects(), [""; 0]);
@@ -52,7 +51,7 @@ fn a_ticket_is_mended_proven_and_told_as_one_story() {
     let ticket = daemon.wait_for_ticket("db", "first", "opened")["id"].to_string();
     let why = "it stands in the runbook";
     scene.propose(&["mend", "--ticket", &ticket, "--why", why]);
-    scene.ask(&["actions", "approve", "@1", "--yes", "--note", "go"]);
+    scene.ask(&["proposals", "approve", "@1", "--yes", "--note", "go"]);
     let verified = scene.wait_for_state(1, "verified");
     assert_eq!(scene.effects().len(), 1);
     assert_eq!(verified["approval"]["by"], "anna");
@@ -110,9 +109,13 @@ fn what_breaks_something_else_is_taken_back_and_a_person_is_called() {
         "{effects:?}"
     );
     daemon.wait_for_ticket("db", "operator.action_unsettled", "opened");
-    scene.ask(&["actions", "settle", "1", "--note", "seen"]);
+    scene.ask(&["proposals", "settle", "1", "--note", "seen"]);
     daemon.wait_for_ticket("db", "operator.action_unsettled", "resolved");
-    scene.refused(&["actions", "settle", "1"], 2, "there is nothing to settle");
+    scene.refused(
+        &["proposals", "settle", "1"],
+        2,
+        "there is nothing to settle",
+    );
     daemon.stop();
 }
 
@@ -166,19 +169,19 @@ fn an_approval_counts_for_what_was_seen_and_as_long_as_it_says() {
     let ticket = daemon.wait_for_ticket("db", "first", "opened")["id"].to_string();
 
     scene.propose(&["set_level", "level=1"]);
-    let other = scene.ask(&["actions", "show", "1", "--json"]);
+    let other = scene.ask(&["proposals", "show", "1", "--json"]);
     let other: Value = serde_json::from_str(&other).unwrap();
     scene.propose(&["set_level", "level=2"]);
     let digest = other["digest"].as_str().unwrap();
     scene.refused(
-        &["actions", "approve", "2", "--digest", digest],
+        &["proposals", "approve", "2", "--digest", digest],
         2,
         "its calls or parameters are not those that were shown",
     );
 
     // Its ticket changes before its time has come.
     scene.propose(&["set_level", "level=4", "--ticket", &ticket, "--in", "2s"]);
-    scene.ask(&["actions", "approve", "3", "--yes"]);
+    scene.ask(&["proposals", "approve", "3", "--yes"]);
     scene.tell(&BROKEN.replace("\"message\"", "\"severity\": \"info\", \"message\""));
     let lapsed = scene.wait_for_state(3, "validated");
     assert_eq!(
@@ -190,7 +193,7 @@ fn an_approval_counts_for_what_was_seen_and_as_long_as_it_says() {
     assert_eq!(scene.proposal(1)["state"], "cancelled");
     scene.propose(&["set_level", "level=5"]);
     let engaged = "refused by the rule `kill_switch`: it was engaged by anna";
-    scene.refused(&["actions", "approve", "4", "--yes"], 5, engaged);
+    scene.refused(&["proposals", "approve", "4", "--yes"], 5, engaged);
     scene.refused(
         &["mode", "execute"],
         2,
@@ -213,7 +216,7 @@ fn an_approval_expires_while_a_rule_holds_it_back() {
     let mut daemon = scene.site.start();
     daemon.next_heartbeat("db");
     scene.propose(&["set_level", "level=1"]);
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     let lapsed = scene.wait_for_state(1, "validated");
     let note = lapsed["note"].as_str().unwrap();
     let expected = "its approval expired while it was held back: maintenance_windows: outside of";
@@ -228,7 +231,7 @@ fn the_kill_switch_stops_what_runs_and_holds_over_restarts() {
     let mut daemon = scene.site.start();
     daemon.next_heartbeat("db");
     scene.propose(&["set_level", "level=1"]);
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     scene.propose(&["set_level", "level=2"]);
     scene.wait_for_state(1, "executing");
     let before = scene.site.workers().len();
@@ -284,7 +287,7 @@ fn two_daemons_run_a_proposal_once() {
     }
     for level in 1..=10 {
         scene.propose(&["set_level", &format!("level={level}")]);
-        scene.ask(&["actions", "approve", &level.to_string(), "--yes"]);
+        scene.ask(&["proposals", "approve", &level.to_string(), "--yes"]);
     }
     for id in 1..=10 {
         scene.wait_for(id, |state| ["completed", "verified"].contains(&state));
@@ -305,15 +308,15 @@ fn limits_hold_it_back_and_say_which() {
         "max_per_action_per_hour = 1\nmax_per_hour = 2\ncooldown = \"1s\"\ndeny = [\"wi*\"]",
     );
     let mut daemon = scene.site.start();
-    scene.ask(&["invoke", "set_level", "level=1", "--yes"]);
+    scene.ask(&["actions", "run", "set_level", "level=1", "--yes"]);
     daemon::watch_for(std::time::Duration::from_millis(1100), || {});
     scene.refused(
-        &["invoke", "set_level", "level=2", "--yes"],
+        &["actions", "run", "set_level", "level=2", "--yes"],
         5,
         "refused by the rule `max_per_action_per_hour`: 1 of 1 calls",
     );
     scene.refused(
-        &["invoke", "wipe", "--yes"],
+        &["actions", "run", "wipe", "--yes"],
         5,
         "refused by the rule `deny`: `wipe` falls under `wi*`",
     );
@@ -323,12 +326,12 @@ fn limits_hold_it_back_and_say_which() {
         "nobody waits for it any more"
     );
     scene.propose(&["set_level", "level=3"]);
-    scene.ask(&["actions", "approve", "4", "--yes"]);
+    scene.ask(&["proposals", "approve", "4", "--yes"]);
     let held = common::wait_for("the rule", || {
         scene.proposal(4)["held_back"].as_str().map(str::to_owned)
     });
     assert!(held.starts_with("max_per_action_per_hour: "), "{held}");
-    scene.ask(&["actions", "cancel", "4"]);
+    scene.ask(&["proposals", "cancel", "4"]);
     assert_eq!(scene.effects().len(), 1);
     daemon.next_heartbeat("db");
     daemon.stop();
@@ -341,7 +344,7 @@ fn a_call_that_was_refused_is_tried_again_also_after_a_restart() {
     let mut daemon = scene.site.start();
     daemon.next_heartbeat("db");
     scene.propose(&["set_level", "level=1"]);
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     common::wait_for("a first attempt", || {
         (scene.proposal(1)["attempt"].as_u64()? >= 1).then_some(())
     });
@@ -366,14 +369,14 @@ fn a_call_that_was_refused_is_tried_again_also_after_a_restart() {
 fn attempts_come_to_an_end() {
     let scene = Scene::executing("retries = 1");
     scene.fault("refuse invoke");
-    let failed = scene.refused(&["invoke", "set_level", "level=1", "--yes"], 4, "");
+    let failed = scene.refused(&["actions", "run", "set_level", "level=1", "--yes"], 4, "");
     assert!(
         failed.starts_with("failed: invoke: told to refuse"),
         "{failed}"
     );
     assert_eq!(scene.proposal(1)["attempt"], 2);
     // `wipe` is not idempotent.
-    scene.refused(&["invoke", "wipe", "--yes"], 4, "");
+    scene.refused(&["actions", "run", "wipe", "--yes"], 4, "");
     assert_eq!(scene.proposal(2)["attempt"], 1);
     assert_eq!(scene.effects(), [""; 0]);
 }
@@ -438,12 +441,12 @@ fn a_follow_up_waits_for_what_it_follows() {
     daemon.next_heartbeat("db");
     scene.propose(&["set_level", "level=1"]);
     scene.propose(&["set_level", "level=2", "--follows", "@1"]);
-    scene.ask(&["actions", "approve", "2", "--yes"]);
+    scene.ask(&["proposals", "approve", "2", "--yes"]);
     scene.wait_for(2, |state| state == "approved");
     daemon::watch_for(std::time::Duration::from_secs(1), || {
         assert_eq!(scene.effects(), [""; 0]);
     });
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     scene.wait_for(2, |state| ["completed", "verified"].contains(&state));
     let effects = scene.effects();
     assert!(
@@ -453,8 +456,8 @@ fn a_follow_up_waits_for_what_it_follows() {
 
     scene.propose(&["set_level", "level=3"]);
     scene.propose(&["set_level", "level=4", "--follows", "@3"]);
-    scene.ask(&["actions", "approve", "4", "--yes"]);
-    scene.ask(&["actions", "reject", "3", "--note", "no need"]);
+    scene.ask(&["proposals", "approve", "4", "--yes"]);
+    scene.ask(&["proposals", "reject", "3", "--note", "no need"]);
     let rejected = scene.wait_for_state(4, "rejected");
     assert_eq!(
         rejected["note"],
@@ -464,12 +467,12 @@ fn a_follow_up_waits_for_what_it_follows() {
 }
 
 #[test]
-fn every_fault_of_a_wish_is_told_and_recorded() {
+fn every_fault_of_a_proposal_is_reported_and_recorded() {
     let scene = Scene::executing("");
     scene.refused(
         &[
-            "actions",
-            "propose",
+            "proposals",
+            "create",
             "set_level",
             "level=500",
             "--why",
@@ -480,17 +483,23 @@ fn every_fault_of_a_wish_is_told_and_recorded() {
     );
     assert_eq!(scene.proposal(1)["state"], "rejected");
     scene.refused(
-        &["workflows", "propose", "twic"],
+        &["proposals", "create", "--workflow", "twic"],
         2,
         "did you mean `twice`?",
     );
     scene.refused(
-        &["actions", "propose", "mend", "--ticket", "#9"],
+        &["proposals", "create", "mend", "--ticket", "#9"],
         2,
         "there is no ticket #9",
     );
     scene.refused(
-        &["actions", "propose", "mend", "--at", "2001-01-01T00:00:00Z"],
+        &[
+            "proposals",
+            "create",
+            "mend",
+            "--at",
+            "2001-01-01T00:00:00Z",
+        ],
         2,
         "has passed",
     );
@@ -499,7 +508,7 @@ fn every_fault_of_a_wish_is_told_and_recorded() {
 #[test]
 fn the_audit_is_proven_and_what_was_changed_in_an_export_is_named() {
     let scene = Scene::executing("");
-    scene.ask(&["invoke", "set_level", "level=1", "--yes"]);
+    scene.ask(&["actions", "run", "set_level", "level=1", "--yes"]);
     assert!(scene.ask(&["audit", "verify"]).starts_with("intact: "));
     let export = scene.ask(&["audit", "export"]);
     let file = scene.site.path("export.jsonl");

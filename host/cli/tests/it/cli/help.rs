@@ -1,63 +1,34 @@
-//! What the command says of itself.
+//! The help of every command, and what replaces the commands of earlier versions.
+
+use clap::{Command, CommandFactory};
 
 use crate::support::command::{operator, text};
 
-const COMMANDS: [&[&str]; 45] = [
-    &[],
-    &["run"],
-    &["status"],
-    &["observe"],
-    &["check"],
-    &["actions"],
-    &["invoke"],
-    &["actions", "list"],
-    &["actions", "show"],
-    &["actions", "propose"],
-    &["actions", "approve"],
-    &["actions", "reject"],
-    &["actions", "cancel"],
-    &["actions", "settle"],
-    &["actions", "run"],
-    &["workflows"],
-    &["workflows", "list"],
-    &["workflows", "show"],
-    &["workflows", "propose"],
-    &["workflows", "run"],
-    &["mode"],
-    &["kill-switch"],
-    &["audit"],
-    &["audit", "list"],
-    &["audit", "show"],
-    &["audit", "verify"],
-    &["audit", "export"],
-    &["tickets"],
-    &["tickets", "list"],
-    &["tickets", "show"],
-    &["tickets", "ack"],
-    &["tickets", "hold"],
-    &["tickets", "unhold"],
-    &["tickets", "resolve"],
-    &["tickets", "watch"],
-    &["plugins"],
-    &["plugins", "list"],
-    &["plugins", "inspect"],
-    &["plugins", "quarantine"],
-    &["conformance"],
-    &["config"],
-    &["config", "check"],
-    &["config", "show"],
-    &["config", "default"],
-    &["completions"],
-];
+/// Every command below this one, as it is typed, and itself.
+fn spelled_out(command: &Command, before: &[String]) -> Vec<Vec<String>> {
+    let below = command.get_subcommands().flat_map(|below| {
+        let path = [before, &[below.get_name().to_owned()]].concat();
+        spelled_out(below, &path)
+    });
+    let mut all: Vec<_> = below.collect();
+    all.push(before.to_owned());
+    all
+}
 
 #[test]
 fn every_command_explains_itself() {
-    for command in COMMANDS {
-        let output = operator().args(command).arg("--help").output().unwrap();
+    let commands = spelled_out(&operator::Cli::command(), &[]);
+    assert!(commands.len() > 40, "only {commands:?}");
+    for command in commands {
+        let output = operator().args(&command).arg("--help").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{command:?}");
+        let usage = ["Usage: operator".to_owned()];
+        let usage = [&usage[..], &command].concat().join(" ");
+        let help = text(&output.stdout);
+        assert!(help.contains(&usage), "{command:?}: {help}");
         assert!(
-            text(&output.stdout).contains("Usage: operator"),
-            "{command:?}"
+            help.lines().next().is_some_and(|first| !first.is_empty()),
+            "{command:?} says nothing of itself"
         );
         assert_eq!(text(&output.stderr), "", "{command:?}");
     }
@@ -75,5 +46,26 @@ fn completions_are_printed_for_every_shell() {
         let output = operator().args(["completions", shell]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{shell}");
         assert!(text(&output.stdout).contains("quarantine"), "{shell}");
+    }
+}
+
+#[test]
+fn a_removed_command_names_what_replaces_it() {
+    let commands: [(&[&str], &str); 3] = [
+        (&["invoke", "restart", "node=a"], "operator actions run"),
+        (&["actions", "approve", "7"], "operator proposals approve"),
+        (
+            &["workflows", "propose", "twice"],
+            "operator proposals create --workflow NAME",
+        ),
+    ];
+    for (old, new) in commands {
+        let output = operator().args(old).output().unwrap();
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{old:?}");
+        assert!(
+            complaint.contains(&format!("is now `{new}`")),
+            "{complaint}"
+        );
     }
 }

@@ -84,17 +84,21 @@ fn a_file_that_is_not_there_is_refused() {
 
 #[test]
 fn without_a_subject_there_is_nothing_to_do() {
-    for command in ["run", "observe", "check", "actions", "invoke"] {
+    let commands: [&[&str]; 6] = [
+        &["run"],
+        &["observe"],
+        &["check"],
+        &["actions", "list"],
+        &["actions", "run", "restart"],
+        &["proposals", "create", "restart"],
+    ];
+    for command in commands {
         let (folder, mut operator) = with_file("");
-        operator.arg(command);
-        if command == "invoke" {
-            operator.arg("restart");
-        }
-        let complaints = refused(folder.path(), &mut operator);
-        assert_eq!(complaints.len(), 1, "{command}: {complaints:?}");
+        let complaints = refused(folder.path(), operator.args(command));
+        assert_eq!(complaints.len(), 1, "{command:?}: {complaints:?}");
         assert!(
             complaints[0].contains("--plugin"),
-            "{command}: {complaints:?}"
+            "{command:?}: {complaints:?}"
         );
     }
 }

@@ -20,7 +20,7 @@ fn a_signal_during_an_action_leaves_its_outcome_unknown() {
         site.subject("slow", misbehaving_subject(), lines);
         let child = site
             .operator()
-            .args(["invoke", "set_level", "level=7", "--yes"])
+            .args(["actions", "run", "set_level", "level=7", "--yes"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

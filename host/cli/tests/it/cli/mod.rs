@@ -1,6 +1,7 @@
 //! The command by itself.
 
 mod database_password;
+mod documents;
 mod help;
 mod input;
 mod interrupt;

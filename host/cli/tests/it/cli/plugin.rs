@@ -84,10 +84,10 @@ fn an_observation_is_printed_for_programs() {
 fn nothing_is_done_without_a_persons_consent() {
     let folder = tempfile::tempdir().unwrap();
     let invoke = |more: &[&str]| {
-        let arguments = [&["invoke", "set_level", "level=5"], more].concat();
+        let arguments = [&["actions", "run", "set_level", "level=5"], more].concat();
         run(&folder, common::misbehaving_subject(), &arguments)
     };
-    assert_eq!(code(&invoke(&[]), "", "say --yes to run it"), Some(2));
+    assert_eq!(code(&invoke(&[]), "", "give --yes to run it"), Some(2));
     let dry_run = invoke(&["--dry-run"]);
     assert_eq!(
         code(
@@ -112,8 +112,26 @@ fn a_call_that_does_not_fit_is_bad_input() {
         (["set_level", "level=high"], "is not of type integer"),
         (["set_levl", "level=5"], "did you mean `set_level`?"),
     ] {
-        let arguments = [&["invoke", "--yes"], &arguments[..]].concat();
+        let arguments = [&["actions", "run", "--yes"], &arguments[..]].concat();
         let output = run(&folder, common::misbehaving_subject(), &arguments);
         assert_eq!(code(&output, "", complaint), Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_the_author_wrote_for_people_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let runbook = "  runbook       Find out what has stopped writing the file.\n";
+    let stale = ["check", "--set", "file=/", "--set", "max_age_s=0"];
+    let output = run(&folder, common::hello_subject(), &stale);
+    assert_eq!(code(&output, runbook, ""), Some(1));
+    let output = run(&folder, common::hello_subject(), &["plugins", "inspect"]);
+    assert_eq!(code(&output, runbook, ""), Some(0));
+    let objective = "latency  at most 100 ms  latency_ms  ";
+    let inspect = ["plugins", "inspect"];
+    let output = run(&folder, common::misbehaving_subject(), &inspect);
+    assert_eq!(code(&output, objective, ""), Some(0));
+    let output = run(&folder, common::misbehaving_subject(), &["check"]);
+    let unknown = "latency  at most 100 ms  -      unknown  ";
+    assert_eq!(code(&output, unknown, ""), Some(0));
 }

@@ -77,7 +77,7 @@ fn a_full_disk_is_told_and_made_up_for() {
     let mut site = site();
     site.line("database = \"sqlite:small/operator.db\"");
     fs::create_dir(site.path("small")).unwrap();
-    let mut daemon = site.start_in("mount -t tmpfs -o size=400k none small");
+    let mut daemon = site.start_in("mount -t tmpfs -o size=800k none small");
     daemon.next_heartbeat("synthetic");
     // As the daemon sees it.
     let small = PathBuf::from(format!("/proc/{}/cwd/small", daemon.pid()));

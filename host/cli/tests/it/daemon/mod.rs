@@ -6,6 +6,7 @@ mod input;
 mod many;
 mod people;
 mod quarantine;
+mod reuse;
 mod shared_database;
 mod shutdown;
 mod supervisor;

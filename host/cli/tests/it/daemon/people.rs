@@ -150,3 +150,29 @@ fn what_is_said_of_a_ticket_that_is_over_is_refused() {
     assert_eq!(site.ask(&["tickets", "list", "--json"]).trim(), "[]");
     daemon.stop();
 }
+
+#[test]
+fn a_ticket_shows_its_runbook_while_its_plugin_is_gone() {
+    let mut site = Site::new();
+    let plugin = site.path("libcopied.so");
+    std::fs::copy(misbehaving_subject(), &plugin).unwrap();
+    let told = site.path("told");
+    let lines = format!("interval = \"100ms\"\nconfig.observation_file = {told:?}");
+    site.subject("synthetic", &plugin, &lines);
+    put(&told, BROKEN);
+    let mut daemon = site.start();
+    let id = daemon.wait_for_ticket("synthetic", "first", "opened")["id"].to_string();
+    daemon.stop();
+    std::fs::remove_file(&plugin).unwrap();
+    let shown = site.ask(&["tickets", "show", &id]);
+    for line in [
+        "  means         The observation file reports no breach of `first`.",
+        "  runbook       Remove the entry from the observation file.",
+        "  try           mend",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+    let document = site.ask(&["tickets", "show", &id, "--json"]);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["guidance"]["suggested_actions"][0], "mend");
+}

@@ -116,9 +116,9 @@ fn no_command_runs_a_quarantined_plugin() {
     let commands: [&[&str]; 7] = [
         &["check"],
         &["observe"],
-        &["actions"],
-        &["invoke", "set_level", "level=7", "--yes"],
-        &["invoke", "set_level", "level=7", "--dry-run"],
+        &["actions", "list"],
+        &["actions", "run", "set_level", "level=7", "--yes"],
+        &["actions", "run", "set_level", "level=7", "--dry-run"],
         &["plugins", "inspect"],
         &["config", "check"],
     ];

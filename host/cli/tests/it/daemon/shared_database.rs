@@ -160,13 +160,13 @@ fn two_operators_share_tickets_proposals_and_the_audit() {
         "1"
     );
     scene.propose(&["mend", "--ticket", &ticket]);
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     scene.wait_for_state(1, "verified");
     scene.tell(WHOLE);
 
     for level in 2..=11 {
         scene.propose(&["set_level", &format!("level={level}")]);
-        scene.ask(&["actions", "approve", &level.to_string(), "--yes"]);
+        scene.ask(&["proposals", "approve", &level.to_string(), "--yes"]);
     }
     for id in 2..=11 {
         scene.wait_for(id, |state| ["completed", "verified"].contains(&state));

@@ -159,7 +159,7 @@ fn a_fault_and_its_action_outlive_the_panics_of_every_loop() {
     let ticket_id = ticket["id"].to_string();
     scene.propose(&["set_level", "level=7", "--ticket", &ticket_id]);
     inject(&scene, "audit", "panic");
-    scene.ask(&["actions", "approve", "1", "--yes"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
     scene.wait_for_state(1, "executing");
     inject(&scene, "engine", "panic");
     for one in ["engine", "audit"] {

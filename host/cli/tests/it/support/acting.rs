@@ -98,7 +98,7 @@ impl Scene {
 
     #[track_caller]
     pub(crate) fn propose(&self, arguments: &[&str]) {
-        self.ask(&[&["actions", "propose"], arguments].concat());
+        self.ask(&[&["proposals", "create"], arguments].concat());
     }
 
     /// A command that must end with this code and this complaint. What it printed.
@@ -120,7 +120,7 @@ impl Scene {
     }
 
     pub(crate) fn try_proposal(&self, id: i64) -> Option<Value> {
-        let listed = self.ask(&["actions", "list", "--all", "--json"]);
+        let listed = self.ask(&["proposals", "list", "--all", "--json"]);
         let all: Vec<Value> = serde_json::from_str(&listed).unwrap();
         all.into_iter().find(|proposal| proposal["id"] == id)
     }

@@ -1,20 +1,21 @@
-//! `operator actions approve`
+//! `operator proposals approve`
 
 use clap::Args;
 use operator_model::ProposalId;
 use operator_service::Service;
 
-use super::{Exit, Failure, Json, Output, output::can_ask, proposals};
+use super::card;
+use crate::{Exit, Failure, Json, Output, ids, output::can_ask};
 
 #[derive(Debug, Args)]
-pub(super) struct Approve {
+pub(crate) struct Approve {
     /// The proposal: 7 or @7
-    #[arg(value_name = "PROPOSAL", value_parser = proposals::proposal_id)]
+    #[arg(value_name = "PROPOSAL", value_parser = ids::proposal_id)]
     id: ProposalId,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Approve nothing but this, as `operator actions show` says it
+    /// Approve only what has this digest, as `operator proposals show` prints it
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
     /// Why, for those who read it later
@@ -35,11 +36,11 @@ impl Approve {
         if !self.yes && self.digest.is_none() {
             if !can_ask() {
                 return Err(Failure::bad_input(
-                    "there is no terminal to ask on; say --yes, or --digest with what `operator actions show` says",
+                    "there is no terminal to ask on; give --yes, or --digest with what `operator proposals show` prints",
                 ));
             }
-            let question = proposals::card(&story.proposal, None);
-            if !super::run::is_yes(&out.ask(&format!("{question}Approve it? [y/N]"))?) {
+            let shown = card::card(&story.proposal, None);
+            if !out.confirm(&format!("{shown}Approve it?"))? {
                 out.warn("nothing was approved");
                 return Ok(Exit::Fine);
             }
@@ -47,6 +48,6 @@ impl Approve {
         // What was shown is what is approved: the gate compares it with what is recorded.
         let seen = self.digest.or(story.digest).unwrap_or_default();
         let approved = service.approve(self.id, &seen, person, &self.note).await?;
-        proposals::report(&approved, self.json, out)
+        card::report(&approved, self.json, out)
     }
 }
