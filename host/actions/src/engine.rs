@@ -111,9 +111,9 @@ impl Engine {
         loop {
             tokio::select! {
                 () = over(&mut ending) => break,
-                _ = ticks.tick() => turns.logged_turn(self.tick()).await,
+                _ = ticks.tick() => Box::pin(turns.logged_turn(self.tick())).await,
                 Some(assessment) = self.assessments.recv() => {
-                    turns.logged_turn(self.assess(&assessment)).await;
+                    Box::pin(turns.logged_turn(self.assess(&assessment))).await;
                 }
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
             }
