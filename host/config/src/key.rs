@@ -62,6 +62,15 @@ fn is_bare(part: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
+/// `KEY=VALUE`, as it was typed. The key may be dotted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The setting, from the top of what the plugin is given.
+    pub key: KeyPath,
+    /// The value; what it means depends on the setting's type.
+    pub text: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,11 +27,11 @@ pub use actions::check_names;
 pub use declared::{Declared, declared};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Origins};
-pub use key::KeyPath;
+pub use key::{Assignment, KeyPath};
 pub use load::{Loaded, load, load_leniently};
 pub use overlay::{Flags, VARIABLES};
 pub use plugin::{PluginConfig, check_needs, granted};
-pub use schema::{Assignment, arguments};
+pub use schema::arguments;
 pub use settings::{
     COMMENTED_DEFAULTS, Config, InvariantOverride, LogConfig, LogFormat, SubjectConfig,
 };

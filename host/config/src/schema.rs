@@ -4,37 +4,27 @@ use operator_model::Property;
 use serde_json::{Map, Value};
 
 use super::{
-    Fault, Faults, KeyPath, Origin,
+    Assignment, Fault, Faults, KeyPath, Origin,
     value::{Parsed, Wrong},
 };
 
-/// `KEY=VALUE`, as it was typed. The key may be dotted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
-    /// The setting, from the top of what the plugin is given.
-    pub key: KeyPath,
-    /// The value; what it means depends on the setting's type.
-    pub text: String,
-}
-
-impl Assignment {
-    pub(super) fn parse(text: &str) -> Parsed<Self> {
-        let split = text
-            .split_once('=')
-            .map(|(key, text)| (key.trim(), text))
-            .filter(|(key, _)| !key.is_empty() && key.split('.').all(|part| !part.is_empty()));
-        // Not repeated: what follows a misplaced `=` may be a secret.
-        let (key, text) = split.ok_or_else(|| {
-            Wrong::new(
-                "an assignment lacks its key or its `=`",
-                "write it like key=value",
-            )
-        })?;
-        Ok(Self {
-            key: KeyPath::new(key.split('.')),
-            text: text.to_owned(),
-        })
-    }
+/// Splits `KEY=VALUE`.
+pub(super) fn assignment(text: &str) -> Parsed<Assignment> {
+    let split = text
+        .split_once('=')
+        .map(|(key, text)| (key.trim(), text))
+        .filter(|(key, _)| !key.is_empty() && key.split('.').all(|part| !part.is_empty()));
+    // Not repeated: what follows a misplaced `=` may be a secret.
+    let (key, text) = split.ok_or_else(|| {
+        Wrong::new(
+            "an assignment lacks its key or its `=`",
+            "write it like key=value",
+        )
+    })?;
+    Ok(Assignment {
+        key: KeyPath::new(key.split('.')),
+        text: text.to_owned(),
+    })
 }
 
 /// Reads `KEY=VALUE` arguments by the schema of the parameters. Whether they fit the schema is not judged here.
@@ -43,7 +33,7 @@ pub fn arguments(schema: &Value, arguments: &[String]) -> Result<Map<String, Val
     let mut params = Map::new();
     let mut faults = Vec::new();
     for argument in arguments {
-        let parsed = Assignment::parse(argument).and_then(|assignment| {
+        let parsed = assignment(argument).and_then(|assignment| {
             let value = typed(root.at(assignment.key.parts()), &assignment.text)?;
             insert(&mut params, assignment.key.parts(), value);
             Ok(())

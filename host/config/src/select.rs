@@ -4,7 +4,7 @@ use std::path::Path;
 
 use operator_model::suggestion;
 
-use super::{Assignment, Fault, KeyPath, Origin, SubjectConfig, overlay::Draft, value};
+use super::{Fault, KeyPath, Origin, SubjectConfig, overlay::Draft, schema::assignment, value};
 
 impl Draft {
     /// `--plugin`: the subjects of the file that have a plugin of this name, watched with this one; if there is none,
@@ -59,7 +59,7 @@ impl Draft {
     pub(super) fn assign(&mut self, assignments: &[String]) {
         let mut parsed = Vec::new();
         for text in assignments {
-            match Assignment::parse(text) {
+            match assignment(text) {
                 Ok(assignment) => parsed.push(assignment),
                 Err(wrong) => self.fault_of_set(wrong.what, wrong.fix),
             }

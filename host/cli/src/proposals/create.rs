@@ -130,13 +130,13 @@ mod tests {
             has_secrets: false,
         };
         let next = |state, mode| {
-            let proposed = ProposalParts::new("db", plan.clone(), Risk::Low, Mark::now("ada", ""));
-            let proposal = Proposal::from(ProposalParts {
+            let mark = Mark::now("ada", "");
+            let proposal = ProposalParts {
                 id: ProposalId(7),
                 state,
-                ..proposed
-            });
-            next_step(&proposal, mode).unwrap_or_default()
+                ..ProposalParts::new("db", plan.clone(), Risk::Low, mark)
+            };
+            next_step(&proposal.into(), mode).unwrap_or_default()
         };
         let approve = "`operator proposals approve 7`";
         assert_eq!(next(ProposalState::Validated, Mode::Execute), approve);

@@ -70,7 +70,7 @@ fn tickets_proposals_and_the_quarantine_are_all_there() {
             7,
         ),
         (
-            &["actions", "list", "--all", "--json"],
+            &["proposals", "list", "--all", "--json"],
             "proposals.json",
             14,
         ),
@@ -115,7 +115,7 @@ fn the_audit_verifies_and_every_entry_of_it_is_understood() {
 fn what_was_pending_can_still_be_ended() {
     let state = state();
     ask(&state, &["kill-switch", "--why", "a drill"]);
-    let now = listed(&state, &["actions", "list", "--all", "--json"]);
+    let now = listed(&state, &["proposals", "list", "--all", "--json"]);
     let states: Vec<_> = now
         .as_array()
         .unwrap()
