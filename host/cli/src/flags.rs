@@ -18,7 +18,7 @@ pub(super) struct Global {
     /// Watch the subject of this plugin, a path or a name; no configuration file is needed
     #[arg(long, global = true, value_name = "PLUGIN")]
     plugin: Option<String>,
-    /// Look for plugins here first; may be repeated
+    /// Search this folder for plugins first; may be repeated
     #[arg(long = "plugin-dir", global = true, value_name = "PATH")]
     plugin_dirs: Vec<PathBuf>,
     /// Set something in the configuration of the plugin; may be repeated

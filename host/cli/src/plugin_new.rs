@@ -52,7 +52,7 @@ pub(super) struct New {
     /// The folder to make [default: the name, in this directory]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// Where operator-plugin-api lies [default: in the sources of this operator, else version 1 of the registry]
+    /// Folder of operator-plugin-api [default: in the sources of this operator, else version 1 of the registry]
     #[arg(long, value_name = "DIR")]
     api: Option<PathBuf>,
 }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_name_is_mended_to_the_nearest_good_one() {
+    fn an_invalid_name_is_fixed_to_the_nearest_valid_one() {
         for (name, good) in [
             ("demo", "demo"),
             ("my-queue2", "my-queue2"),

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn tickets_are_listed_with_what_was_said_of_them() {
+    fn tickets_are_listed_with_their_marks() {
         assert_eq!(
             plain(&table(&[ticket()], Timestamp(125_000)).render(None)),
             "ID   SEVERITY  STATE  SUBJECT  INVARIANT   RESOURCE  SINCE  TIMES  MARKS     MESSAGE\n\
