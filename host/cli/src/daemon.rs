@@ -15,12 +15,12 @@ const FIRST_HEARTBEAT: Duration = Duration::from_millis(200);
 /// How long the end waits for a reader to take the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// How the daemon came to its end.
+/// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EndedHow {
     /// Nothing was watched yet.
     BeforeItsStart,
-    /// The cycles in hand were finished.
+    /// The current cycles were finished.
     Gracefully,
     /// A second signal: everything was left as it was.
     Immediately,

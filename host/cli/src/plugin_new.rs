@@ -49,7 +49,7 @@ const LONGEST_NAME: usize = 40;
 pub(super) struct New {
     /// Lower case letters, digits and `-`, such as my-queue
     name: String,
-    /// The folder to make [default: the name, in this directory]
+    /// The folder to create [default: the name, in this directory]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
     /// Folder of operator-plugin-api [default: in the sources of this operator, else version 1 of the registry]

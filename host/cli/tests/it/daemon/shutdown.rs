@@ -83,7 +83,7 @@ fn stops_gracefully(site: &Site, send: impl FnOnce(&Daemon)) {
 }
 
 #[test]
-fn a_signal_lets_the_cycle_in_hand_finish() {
+fn a_signal_lets_the_current_cycle_finish() {
     for signal in [Signal::INT, Signal::TERM] {
         stops_gracefully(&with_slow_observe(), |daemon| daemon.signal(signal));
     }
