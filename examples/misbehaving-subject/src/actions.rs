@@ -38,7 +38,7 @@ pub fn list() -> Vec<ActionDefinition> {
         ActionDefinition {
             mends: vec!["first".into(), "second".into()],
             ..define(
-                "mend",
+                "repair",
                 "Removes observation_file, and with it all violations.",
                 schema_for!(Nothing).to_value(),
                 Risk::Low,
@@ -72,7 +72,7 @@ pub fn list() -> Vec<ActionDefinition> {
 /// Rejects invalid parameters before any effect, and records every effect.
 pub fn run(subject: &Misbehaving, call: &Call) -> Result<ActionResult, Error> {
     let details = match call.action.as_str() {
-        "mend" => {
+        "repair" => {
             let Nothing {} = call.params()?;
             if !call.dry_run
                 && let Some(file) = &subject.config.observation_file

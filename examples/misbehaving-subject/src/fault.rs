@@ -100,13 +100,13 @@ impl Fault {
     /// Commits those faults that are the same in every call.
     pub fn trigger(self, token: &str, record_effect: impl Fn(&str)) -> Result<(), Error> {
         match self {
-            Self::Panic => panic!("told to panic"),
+            Self::Panic => panic!("injected panic"),
             Self::Error => {
-                let message = "told to fail";
+                let message = "injected failure";
                 return Err(Error::retryable(ErrorKind::Unavailable, message));
             }
             Self::Refuse => {
-                let message = "told to refuse";
+                let message = "injected refusal";
                 return Err(Error::retryable(ErrorKind::Refused, message));
             }
             Self::Leak => {

@@ -93,7 +93,7 @@ impl Subject for Misbehaving {
             severity,
             grace_period_ms: 0,
             keep_firing_for_ms: 0,
-            suggested_actions: vec!["mend".into()],
+            suggested_actions: vec!["repair".into()],
             runbook: "Remove the entry from the observation file.".into(),
         };
         Description {
@@ -294,7 +294,7 @@ fn violation(invariant: &str, resource: Option<String>) -> Violation {
         invariant: invariant.into(),
         resource,
         severity: None,
-        message: "told to report it".into(),
+        message: "injected violation".into(),
         evidence: Value::Null,
     }
 }

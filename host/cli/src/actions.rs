@@ -12,7 +12,7 @@ use run::Run;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Actions {
-    /// List what can be done to the subjects
+    /// List the actions of the subjects
     List(Json),
     /// Run an action, or an approved proposal, here and now, after asking
     Run(Run),

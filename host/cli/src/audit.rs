@@ -19,9 +19,9 @@ pub(super) enum Audit {
     List(List),
     /// Show one entry with its whole body
     Show(Show),
-    /// Prove that no entry was changed, removed or put elsewhere
+    /// Verify that no entry was changed, removed or moved
     Verify(Verify),
-    /// Print every entry, one JSON object per line; `audit verify --file` proves such a file
+    /// Print every entry, one JSON object per line; `audit verify --file` verifies such a file
     Export,
 }
 
@@ -50,10 +50,10 @@ pub(super) struct Show {
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// Prove this export instead of the database
+    /// Verify this export instead of the database
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// An entry must have this hash, which an earlier `audit verify` printed: so a log that was forged as a whole is found
+    /// Require an entry with this hash, printed by an earlier `audit verify`; detects a log that was replaced as a whole
     #[arg(long, value_name = "SHA256")]
     contains: Option<String>,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use super::{Exit, Failure, Json, Output, table::Table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Find every mistake; the plugins are asked what they need, and no subject is contacted
+    /// Report every mistake; asks the plugins for their settings, but contacts no subject
     Check,
     /// Show every setting in effect and where it comes from, without secrets
     Show(Json),

@@ -43,31 +43,31 @@ pub(super) struct Conformance {
     /// The plugin: a path, or a name that is looked up in the plugin directories
     #[arg(value_name = "PLUGIN", required_unless_present = "list")]
     file: Option<String>,
-    /// Show the cases and run none
+    /// List the cases without running them
     #[arg(long)]
     list: bool,
-    /// Run only this case, group, or what begins so (`check.*`); may be repeated
+    /// Run only this case, group, or prefix (`check.*`); may be repeated
     #[arg(long, value_name = "CASE")]
     only: Vec<String>,
-    /// Leave out this case, group, or what begins so; may be repeated
+    /// Leave out this case, group, or prefix (`check.*`); may be repeated
     #[arg(long, value_name = "CASE")]
     skip: Vec<String>,
     /// The folder of golden files
     #[arg(long, value_name = "PATH")]
     golden: Option<PathBuf>,
-    /// What makes fuzz rounds repeatable
+    /// Random seed of the fuzzing cases
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// How many rounds each fuzzing case makes
+    /// Number of rounds of each fuzzing case
     #[arg(long, value_name = "NUMBER", default_value_t = 500)]
     rounds: u32,
-    /// How many cases run at the same time [default: four times the processors]
+    /// Number of cases that run at the same time [default: four times the processors]
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<usize>,
-    /// How long a case may take, such as 30s
+    /// Time limit for each case, such as 30s
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// Count what is skipped as failed
+    /// Count skipped cases as failed
     #[arg(long)]
     strict: bool,
     /// Print JSON for programs
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_with_its_mend() {
+    fn a_failed_case_is_shown_with_its_fix() {
         let text = text(&report(&[Status::Fail, Status::Pass]));
         let text = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(

@@ -11,7 +11,7 @@ use super::{Exit, Failure, Json, Output, ids::signed, table::Table};
 pub(super) struct ModeCommand {
     /// The mode from now on; without it, the modes in effect are shown
     mode: Option<Choice>,
-    /// Why, for those who read it later
+    /// The reason, for later readers
     #[arg(long, default_value = "", hide_default_value = true)]
     why: String,
     #[command(flatten)]
@@ -103,7 +103,7 @@ pub(super) struct KillSwitch {
     /// Lift it; the mode stays `observe` until you choose another
     #[arg(long)]
     lift: bool,
-    /// Why, for those who read it later
+    /// The reason, for later readers
     #[arg(long, default_value = "", hide_default_value = true)]
     why: String,
     #[command(flatten)]

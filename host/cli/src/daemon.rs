@@ -15,20 +15,20 @@ const FIRST_HEARTBEAT: Duration = Duration::from_millis(200);
 /// How long the end waits for a reader to take the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// How the daemon came to its end.
+/// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EndedHow {
     /// Nothing was watched yet.
     BeforeItsStart,
-    /// The cycles in hand were finished.
-    InGoodOrder,
+    /// The current cycles were finished.
+    Gracefully,
     /// A second signal: everything was left as it was.
-    AtOnce,
+    Immediately,
 }
 
-/// Runs the daemon until SIGINT or SIGTERM; the first ends it in good order, a second at once.
+/// Runs the daemon until SIGINT or SIGTERM; the first stops it gracefully, a second immediately.
 pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure> {
-    // Before all else: from here on, no signal ends it but in good order.
+    // Comes first: from here on, a signal only stops it gracefully.
     let mut signals = Signals::new()?;
     let config = service.loaded().config.clone();
     let mut updates = service.subscribe();
@@ -48,10 +48,10 @@ pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure>
     tokio::pin!(running);
     let ending = loop {
         tokio::select! {
-            () = &mut running => break EndedHow::InGoodOrder,
+            () = &mut running => break EndedHow::Gracefully,
             name = signals.next() => {
                 if stop.request() {
-                    break EndedHow::AtOnce;
+                    break EndedHow::Immediately;
                 }
                 console.stopping(name);
             }
@@ -65,9 +65,9 @@ pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure>
     }
     console.stopped(ending);
     match ending {
-        EndedHow::BeforeItsStart | EndedHow::InGoodOrder => Ok(Exit::Fine),
+        EndedHow::BeforeItsStart | EndedHow::Gracefully => Ok(Exit::Fine),
         // Nothing is waited for, not even what the runtime would wait for.
-        EndedHow::AtOnce => std::process::exit(Exit::Interrupted.code().into()),
+        EndedHow::Immediately => std::process::exit(Exit::Interrupted.code().into()),
     }
 }
 
@@ -104,15 +104,16 @@ impl Console {
     }
 
     fn stopping(&mut self, signal: &str) {
-        let text = format!("{signal}: finishing the cycle in hand; a second signal leaves at once");
+        let text =
+            format!("{signal}: finishing the current cycle; a second signal stops immediately");
         self.note("stopping", "", &text);
     }
 
     fn stopped(mut self, ending: EndedHow) {
         let text = match ending {
             EndedHow::BeforeItsStart => "before anything was watched",
-            EndedHow::InGoodOrder => "in good order",
-            EndedHow::AtOnce => "at once, by a second signal",
+            EndedHow::Gracefully => "gracefully",
+            EndedHow::Immediately => "immediately, by a second signal",
         };
         self.note("stopped", "", text);
         self.printer.finish(LAST_LINES);

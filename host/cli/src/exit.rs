@@ -20,7 +20,7 @@ pub enum Exit {
     Failed,
     /// A rule of the gate refused the action.
     Refused,
-    /// Ended by a signal before it was done; a daemon that a signal ends in good order is `Fine`.
+    /// Ended by a signal before it was done; a daemon that a signal stops gracefully is `Fine`.
     Interrupted,
 }
 
@@ -50,7 +50,7 @@ impl Exit {
         }
     }
 
-    /// What the checks of several subjects come to: what a person must fix first, then what is worst for the users.
+    /// The combined result of several subjects' checks: first what a person must fix, then what is worst for the users.
     pub fn worst(all: impl IntoIterator<Item = Self>) -> Self {
         let rank = |exit: &Self| match exit {
             Self::Fine => 0,

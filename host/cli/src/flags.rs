@@ -9,7 +9,7 @@ use operator_config::Flags;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
-    /// Configuration file (else `$OPERATOR_CONFIG`, else `~/.config/operator/operator.toml` if it is there)
+    /// Configuration file (else `$OPERATOR_CONFIG`, else `~/.config/operator/operator.toml` if it exists)
     #[arg(long, global = true, value_name = "PATH")]
     config: Option<PathBuf>,
     /// Folder of the database and of the plugins' copies
@@ -18,10 +18,10 @@ pub(super) struct Global {
     /// Watch the subject of this plugin, a path or a name; no configuration file is needed
     #[arg(long, global = true, value_name = "PLUGIN")]
     plugin: Option<String>,
-    /// Look for plugins here first; may be repeated
+    /// Search this folder for plugins first; may be repeated
     #[arg(long = "plugin-dir", global = true, value_name = "PATH")]
     plugin_dirs: Vec<PathBuf>,
-    /// Set something in the configuration of the plugin; may be repeated
+    /// Set one key of the plugin's configuration; may be repeated
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Only this subject; may be repeated

@@ -12,7 +12,7 @@ pub(super) fn shown(guidance: &Guidance) -> String {
     text + &labelled("try", [actions.as_str()])
 }
 
-/// Nothing at all where there is no line with text.
+/// Empty if no line has text.
 fn labelled<'a>(name: &str, lines: impl IntoIterator<Item = &'a str>) -> String {
     let lines = lines.into_iter().map(printable);
     let lines = lines.filter(|line| !line.trim().is_empty());
@@ -31,13 +31,13 @@ mod tests {
     fn a_runbook_keeps_its_lines_and_drives_no_terminal() {
         let guidance = Guidance {
             description: "Every table has 3 copies.".to_owned(),
-            runbook: "1. Look at the disk.\n\n2. Add\u{1b}[2J one.\n".to_owned(),
+            runbook: "1. Check the disk.\n\n2. Add\u{1b}[2J one.\n".to_owned(),
             suggested_actions: vec!["add_copy".to_owned(), "rebalance".to_owned()],
         };
         assert_eq!(
             shown(&guidance),
             "  means         Every table has 3 copies.\n  \
-               runbook       1. Look at the disk.\n                \
+               runbook       1. Check the disk.\n                \
                              2. Add [2J one.\n  \
                try           add_copy, rebalance\n"
         );

@@ -49,10 +49,10 @@ const LONGEST_NAME: usize = 40;
 pub(super) struct New {
     /// Lower case letters, digits and `-`, such as my-queue
     name: String,
-    /// The folder to make [default: the name, in this directory]
+    /// The folder to create [default: the name, in this directory]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// Where operator-plugin-api lies [default: in the sources of this operator, else version 1 of the registry]
+    /// Folder of operator-plugin-api [default: in the sources of this operator, else version 1 of the registry]
     #[arg(long, value_name = "DIR")]
     api: Option<PathBuf>,
 }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_name_is_mended_to_the_nearest_good_one() {
+    fn an_invalid_name_is_fixed_to_the_nearest_valid_one() {
         for (name, good) in [
             ("demo", "demo"),
             ("my-queue2", "my-queue2"),

@@ -18,13 +18,13 @@ use super::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugins {
-    /// List the plugins that are used or lie in the plugin directories; runs none of their code
+    /// List the configured plugins and those in the plugin directories, without running their code
     List(Json),
     /// Show what a subject's plugin declares: settings, invariants, objectives, actions
     Inspect(Inspect),
-    /// Make the folder of a new plugin, ready to build
+    /// Create the folder of a new plugin, ready to build
     New(New),
-    /// Keep bad plugin files from being started
+    /// Prevent bad plugin files from being started
     #[command(subcommand)]
     Quarantine(Quarantine),
 }

@@ -19,7 +19,7 @@ use create::Create;
 pub(super) enum Proposals {
     /// List proposals that are not over, the latest first
     List(List),
-    /// Show one proposal and all that became of it
+    /// Show one proposal and its history
     Show(Show),
     /// Propose an action or a workflow; it runs once it is approved and the rules allow it
     Create(Create),
@@ -66,7 +66,7 @@ pub(super) struct Decide {
     /// The proposal: 7 or @7
     #[arg(value_name = "PROPOSAL", value_parser = ids::proposal_id)]
     id: ProposalId,
-    /// Why, for those who read it later
+    /// The reason, for later readers
     #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
     #[command(flatten)]

@@ -19,7 +19,7 @@ pub(super) enum Quarantine {
 pub(super) struct Add {
     /// The subject of the plugin; optional when there is only one, as with --plugin
     name: Option<String>,
-    /// Why, for those who read it later
+    /// The reason, for later readers
     #[arg(long, default_value = "put there by hand")]
     note: String,
 }

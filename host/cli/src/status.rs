@@ -122,7 +122,7 @@ fn ago(at: Timestamp, now: Timestamp) -> String {
     format!("{} ago", written(i64::try_from(ms).unwrap_or(i64::MAX)))
 }
 
-/// In whole seconds, where that says enough.
+/// Rounded to whole seconds from ten seconds on.
 fn written(ms: i64) -> String {
     let exact = Duration::from_millis(ms.unsigned_abs());
     let rounded = match exact.as_secs() {

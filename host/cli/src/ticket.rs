@@ -86,7 +86,7 @@ fn card(ticket: &Ticket) -> String {
         ("holding since", time(ticket.holding_since)),
         ("resolved", time(ticket.resolved_at)),
         ("times opened", Some(ticket.occurrences.to_string())),
-        ("in hand", ticket.acknowledged.as_ref().map(signed)),
+        ("acknowledged", ticket.acknowledged.as_ref().map(signed)),
         ("held", ticket.held.as_ref().map(signed)),
         ("flapping", ticket.flapping.then(|| "yes".to_owned())),
         (
@@ -197,7 +197,7 @@ pub(super) mod tests {
                opened        1970-01-01T00:00:02.000Z\n  \
                last seen     1970-01-01T00:00:04.000Z\n  \
                times opened  2\n  \
-               in hand       by ada at 1970-01-01T00:00:03.000Z\n  \
+               acknowledged  by ada at 1970-01-01T00:00:03.000Z\n  \
                held          by ada at 1970-01-01T00:00:03.000Z: until the disk is there\n  \
                evidence      {\"copies\":1}\n"
         );

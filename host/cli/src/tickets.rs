@@ -18,9 +18,9 @@ use super::{
 pub(super) enum Tickets {
     /// List open and recovering tickets, the latest first
     List(List),
-    /// Show one ticket and its story
+    /// Show one ticket and its history
     Show(ticket::Show),
-    /// Acknowledge a ticket: you have it in hand
+    /// Acknowledge a ticket: you are working on it
     Ack(Decide),
     /// Keep a ticket from resolving on its own
     Hold(Decide),
@@ -28,7 +28,7 @@ pub(super) enum Tickets {
     Unhold(Decide),
     /// Resolve a ticket; a fault that is still there reopens it
     Resolve(Decide),
-    /// Print what happens to tickets as it happens, until interrupted
+    /// Print ticket events as they happen, until interrupted
     Watch(Json),
 }
 
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn tickets_are_listed_with_what_was_said_of_them() {
+    fn tickets_are_listed_with_their_marks() {
         assert_eq!(
             plain(&table(&[ticket()], Timestamp(125_000)).render(None)),
             "ID   SEVERITY  STATE  SUBJECT  INVARIANT   RESOURCE  SINCE  TIMES  MARKS     MESSAGE\n\

@@ -11,7 +11,7 @@ use super::{
     subject, value,
 };
 
-/// Puts what the file says into the configuration. Fails only on a syntax error, which hides everything else.
+/// Applies the file to the configuration. Fails only on a syntax error, which hides everything else.
 pub(super) fn apply(
     config: &mut Config,
     environment: &Environment,

@@ -21,7 +21,7 @@ pub struct Loaded {
     pub origins: Origins,
     /// The file that was read, if there is one.
     pub file: Option<PathBuf>,
-    /// What looks like a mistake but need not be one. One line each.
+    /// Possible mistakes, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -104,7 +104,7 @@ fn drawn(
     if draft.origins.of(&KeyPath::new(["database"])).is_none() {
         draft.config.database = settings::database_in(&draft.config.state_dir);
     }
-    // What follows a text that is not TOML would not be worth saying.
+    // Faults that follow from a text that is not TOML would be noise.
     let faults = not_toml.unwrap_or(Faults(draft.faults));
     let loaded = Loaded {
         config: draft.config,
@@ -116,7 +116,7 @@ fn drawn(
 }
 
 impl Draft {
-    /// Fails only if the text is not TOML: then nothing that follows would be worth saying.
+    /// Fails only if the text is not TOML: every other fault would be noise then.
     fn apply_file(
         &mut self,
         path: &Path,

@@ -45,7 +45,7 @@ pub const VARIABLES: [&str; 8] = [
     "OPERATOR_HEARTBEAT",
 ];
 
-/// Puts one value where it belongs, and says which settings that were.
+/// Applies one value, and returns the settings that it changed.
 type Apply = fn(&mut Config, &DeValue<'_>) -> Parsed<Vec<KeyPath>>;
 
 /// A variable and what it sets; in the order of [`VARIABLES`].

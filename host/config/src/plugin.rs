@@ -18,14 +18,14 @@ mod fit;
 pub struct PluginConfig {
     /// For `create`. May hold secrets. The plugin's defaults are left to the plugin.
     pub values: Map<String, Value>,
-    /// What the person grants: what they say, and the paths that they give to settings marked `x-path`.
+    /// The grants: those in the configuration, and the paths given to settings marked `x-path`.
     pub sandbox: Sandbox,
     /// Every setting with its origin, secrets masked, for showing.
     pub shown: Vec<Shown>,
 }
 
 impl PluginConfig {
-    /// Decides it, or says everything that is wrong with it and with the subject's invariants.
+    /// Resolves it, or returns all faults of it and of the subject's invariants.
     ///
     /// What a person wrote wins over a variable that may be set for other reasons; a flag wins over the file.
     pub fn resolve(
@@ -80,7 +80,7 @@ pub fn check_needs(
     Faults(faults.collect()).or(())
 }
 
-/// What a plugin is granted by the settings that it is given: absolute paths, where the schema says `"x-path"`.
+/// What the settings grant the plugin: absolute paths, where the schema has `"x-path"`.
 pub fn granted(schema: &Value, values: &Map<String, Value>) -> Sandbox {
     let mut sandbox = Sandbox::default();
     grant(Property::root(schema), values, &mut sandbox);
@@ -204,7 +204,7 @@ impl<'a> Resolving<'a> {
     }
 }
 
-/// Grants the absolute paths in what was given, where the schema says `"x-path": "read"` or `"write"`.
+/// Grants the absolute paths among the values, where the schema has `"x-path": "read"` or `"write"`.
 fn grant(table: Property<'_>, values: &Map<String, Value>, sandbox: &mut Sandbox) {
     for (name, value) in values {
         if let Some(property) = table.child(name) {

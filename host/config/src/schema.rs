@@ -69,7 +69,7 @@ pub(super) fn insert(values: &mut Map<String, Value>, path: &[String], value: Va
     }
 }
 
-/// Text as a value of the declared type; without one, as whatever it looks like. Never repeats the text of a secret.
+/// Text as a value of the declared type; without one, of the type that its form suggests. Never repeats the text of a secret.
 pub(super) fn typed(property: Option<Property<'_>>, text: &str) -> Parsed<Value> {
     let Some(property) = property else {
         return Ok(guessed(text));

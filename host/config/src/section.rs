@@ -19,7 +19,7 @@ pub(super) struct Reading<'a> {
     pub(super) text: &'a str,
     pub(super) origins: Origins,
     pub(super) faults: Vec<Fault>,
-    /// Every key that the parser has looked for, whether the file has it or not.
+    /// Every key that the parser has asked for, whether the file has it or not.
     #[cfg(test)]
     pub(super) asked: std::collections::BTreeSet<KeyPath>,
 }
@@ -59,7 +59,7 @@ impl<'a> Reading<'a> {
 
 type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
 
-/// One table of the file. The keys that the parser looks for are the settings that there are.
+/// One table of the file. Only the keys that the parser asks for are valid settings.
 pub(super) struct Section<'a> {
     pub(super) at: KeyPath,
     /// Where the table itself was written.

@@ -78,9 +78,9 @@ pub struct SubjectConfig {
     pub unobservable_after: Duration,
     /// A resolved ticket whose fault returns within this time is reopened.
     pub reopen_within: Duration,
-    /// What the file says for the plugin.
+    /// The plugin's settings from the file.
     pub config: Map<String, Value>,
-    /// What `--set` says for the plugin, in the order given; typed only when the plugin has described itself.
+    /// The plugin's settings from `--set`, in the order given; typed only when the plugin has described itself.
     pub set: Vec<Assignment>,
     /// By invariant name.
     pub invariants: BTreeMap<String, InvariantOverride>,

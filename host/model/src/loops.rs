@@ -24,7 +24,7 @@ pub struct DaemonStatus {
 }
 
 impl DaemonStatus {
-    /// `host:pid`, which tells the daemons of one database apart.
+    /// `host:pid`, which distinguishes the daemons of one database.
     pub fn label(&self) -> String {
         format!("{}:{}", self.host, self.pid)
     }

@@ -1,4 +1,4 @@
-//! Reading JSON Schemas of plugins: which properties there are, and what the keywords say of them.
+//! Reading JSON Schemas of plugins: the properties and their keywords.
 
 use serde_json::Value;
 

@@ -130,7 +130,7 @@ pub struct Ticket {
     pub resolved_at: Option<Timestamp>,
     /// How often it has opened.
     pub occurrences: u32,
-    /// A person has it in hand.
+    /// A person is working on it.
     pub acknowledged: Option<Mark>,
     /// It never resolves on its own.
     pub held: Option<Mark>,
@@ -169,7 +169,7 @@ pub enum EventKind {
     FlappingStarted,
     /// It is calm again.
     FlappingStopped,
-    /// A person has it in hand.
+    /// A person is working on it.
     Acknowledged,
     /// A person forbade that it resolves on its own.
     Held,

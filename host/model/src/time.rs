@@ -22,13 +22,13 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(later.0 - self.0).unwrap_or(0))
     }
 
-    /// This moment and so much more.
+    /// The moment this duration later; saturates.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// This moment less so much.
+    /// The moment this duration earlier; saturates.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_window_says_why() {
+    fn an_invalid_window_is_an_error() {
         for wrong in [
             "",
             "Mon",

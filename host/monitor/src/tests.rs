@@ -339,7 +339,7 @@ fn a_standing_violation_is_written_again_only_when_its_numbers_are_old() {
 }
 
 #[test]
-fn a_changed_severity_is_told() {
+fn a_changed_severity_is_reported() {
     let mut world = World::new(0, 0);
     world.cycle(0, &broken());
     let milder = Violation {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 pub const WAIT: &str = "wait";
 /// Writes a line into the audit and the daemon's output.
 pub const LOG_MESSAGE: &str = "log_message";
-/// Looks at the subject, and answers whether it is healthy.
+/// Observes the subject, and returns whether it is healthy.
 pub const OBSERVE_NOW: &str = "observe_now";
 
 /// The longest wait.
@@ -32,7 +32,7 @@ pub fn tools() -> [ActionDefinition; 3] {
         ),
         tool(
             OBSERVE_NOW,
-            "Looks at the subject. Its result has /healthy, /violations and /unknown.",
+            "Observes the subject. Its result has /healthy, /violations and /unknown.",
             json!({}),
             &[],
         ),
@@ -57,7 +57,7 @@ fn tool(name: &str, description: &str, properties: Value, required: &[&str]) -> 
     }
 }
 
-/// What the schema cannot say of a tool's parameters.
+/// Checks what the schema cannot express about a tool's parameters.
 pub(crate) fn fault(name: &str, params: &Map<String, Value>) -> Option<String> {
     if name != WAIT {
         return None;

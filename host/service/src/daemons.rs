@@ -46,7 +46,7 @@ impl DaemonHealth {
 }
 
 impl Service {
-    /// Every daemon that has reported and not ended in good order. Creates no database.
+    /// Every daemon that has reported and not stopped gracefully. Creates no database.
     pub async fn daemons(&self) -> Result<Vec<KnownDaemon>, ServiceError> {
         if !Store::may_exist(&self.loaded().config.database) {
             return Ok(Vec::new());

@@ -90,7 +90,7 @@ impl Service {
         Ok(self.store().await?.events_after(n).await?)
     }
 
-    /// A person takes the ticket in hand.
+    /// A person acknowledges the ticket.
     pub async fn acknowledge(
         &self,
         id: TicketId,

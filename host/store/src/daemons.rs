@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Store {
-    /// Every daemon that has reported and not ended in good order, the oldest first.
+    /// Every daemon that has reported and not stopped gracefully, the oldest first.
     pub async fn daemons(&self) -> Result<Vec<DaemonStatus>, StoreError> {
         let rows = sqlx::query(
             "SELECT host, pid, version, started_at, seen_at, loops, left_out FROM daemons \

@@ -1,4 +1,4 @@
-//! What the plugin of each subject last said of itself.
+//! The latest descriptor of each subject's plugin.
 
 use operator_plugin_api::Descriptor;
 use sqlx::Row;
@@ -10,7 +10,7 @@ use super::{Store, StoreError, during};
 pub struct KeptDescriptor {
     /// Of the file's content, in lower case hexadecimal.
     pub sha256: String,
-    /// What the plugin said.
+    /// As the plugin returned it.
     pub descriptor: Descriptor,
 }
 
@@ -31,7 +31,7 @@ impl Store {
         Ok(descriptor.map(|descriptor| KeptDescriptor { sha256, descriptor }))
     }
 
-    /// Keeps what the plugin of a subject said of itself, in place of what it said before.
+    /// Keeps the descriptor of a subject's plugin, in place of the one before.
     pub async fn keep_descriptor(
         &self,
         subject: &str,

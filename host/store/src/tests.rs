@@ -344,7 +344,7 @@ async fn of_many_who_begin_one_proposal_at_once_one_does() {
     let begin = |store: Store| async move {
         let change = |proposal: Proposal, _| match proposal.state {
             ProposalState::Validated => Ok(begins(proposal)),
-            _ => Err("somebody was quicker"),
+            _ => Err("lost the race"),
         };
         store
             .change_proposal(id, Timestamp(0), change)

@@ -13,7 +13,7 @@ use super::{
 /// What the monitor needs to go on with a subject.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubjectState {
-    /// Grows with every change to the subject's tickets, whoever makes it.
+    /// Grows with every change to the subject's tickets, by any process.
     pub revision: i64,
     /// All live tickets, and those resolved since the asked time.
     pub tickets: Vec<Ticket>,

@@ -165,7 +165,7 @@ async fn a_loop_that_fails_in_every_turn_is_stalled_in_spite_of_its_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_wait_is_no_stall_where_the_period_is_long() {
+async fn a_long_wait_is_not_a_stall_where_the_period_is_long() {
     let mut lab = lab();
     let hour = Duration::from_hours(1);
     lab.supervisor

@@ -23,7 +23,7 @@ pub(crate) enum Then {
     GoOn,
     /// Close the connection.
     Close,
-    /// Keep it open and say nothing any more.
+    /// Keep it open and send nothing more.
     Hang,
 }
 

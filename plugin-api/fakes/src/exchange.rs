@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_from_a_read() {
+    fn a_change_is_distinguished_from_a_read() {
         let of = |protocol, line: &str| {
             Exchange {
                 protocol,

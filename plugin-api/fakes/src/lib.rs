@@ -54,7 +54,7 @@ impl Protocol {
     }
 }
 
-/// How a fake treats whoever asks it.
+/// How a fake treats its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// Reads and never answers.

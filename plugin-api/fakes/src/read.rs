@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_one_connection_are_told_apart() {
+    fn requests_of_one_connection_are_separated() {
         let text = "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nxyzGET /b HTTP/1.1\r\n\r\n";
         assert_eq!(lines(Protocol::Http, text), ["POST /a", "GET /b"]);
         let text = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*1\r\n$4\r\nINFO\r\n";

@@ -21,7 +21,7 @@ fn connect(fake: &Fake, timeout: Duration) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends a request and reads what comes, up to this many bytes, or until nothing comes for so long.
+/// Sends a request and reads what comes, up to `most` bytes, or until nothing arrives within `timeout`.
 fn ask(fake: &Fake, request: &str, most: u64, timeout: Duration) -> String {
     let mut stream = connect(fake, timeout).unwrap();
     stream.write_all(request.as_bytes()).unwrap();

@@ -139,7 +139,7 @@ impl From<Duration> for RequestOptions<'_> {
 /// The HTTP client of a subject.
 ///
 /// It follows no redirects and uses no proxy, since either would see the credentials. It keeps no connections, since one
-/// that broke in between would make a healthy server look unavailable.
+/// that broke in between would make a healthy server appear unavailable.
 pub struct Http {
     agent: Agent,
     connect_timeout: Duration,
@@ -171,7 +171,7 @@ impl Http {
         self
     }
 
-    /// The largest body that is read, where a request does not say otherwise; 4 MiB by default.
+    /// The largest body that is read, unless a request overrides it; 4 MiB by default.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: u64) -> Self {
         self.max_body_bytes = bytes;

@@ -5,7 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`endpoint`] | base URLs that never print a password |
-//! | [`http`] | an HTTP client that returns in time, and says whether a request may have had an effect |
+//! | [`http`] | an HTTP client that returns in time, and reports whether a request may have had an effect |
 //! | [`prometheus`] | instant queries, where NaN and an empty result are unknown |
 //! | [`faults`] | all faults of a configuration or of parameters in one error |
 //! | [`table`] | reading a configuration key by key, with "did you mean" |

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{faults::Faults, text::did_you_mean};
 
-/// Parameters with bounds beyond their types. The bounds are in the schema for whoever calls, and are checked here again
+/// Parameters with bounds beyond their types. The schema contains the bounds for the caller; they are checked here again
 /// before anything is sent.
 pub trait Bounded {
     /// Adds what does not fit.

@@ -22,7 +22,7 @@ pub fn share_percent(of: &[bool]) -> Option<f64> {
     (!of.is_empty()).then(|| 100.0 * count as f64 / of.len() as f64)
 }
 
-/// What to say about a word that is not known: the nearest known one, or all of them.
+/// The suggestion for an unknown word: the nearest known one, or all of them.
 pub fn did_you_mean(word: &str, known: &[&str]) -> String {
     // A third of the letters may differ: enough for typing errors, too little to suggest another word.
     let most = (word.chars().count() / 3).max(1);

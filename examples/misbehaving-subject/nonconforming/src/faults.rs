@@ -164,7 +164,7 @@ fn sleeper() {
 /// Runs when the library is opened.
 extern "C" fn constructor() {
     if is_on("load.constructor-panic") {
-        panic!("told to panic");
+        panic!("injected panic");
     }
     if is_on("load.time") {
         thread::sleep(Duration::from_millis(2500));

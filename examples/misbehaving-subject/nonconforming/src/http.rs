@@ -56,7 +56,7 @@ pub fn request(url: &str, line: &str, body: &str, timeout: Duration) -> Result<A
     let broke = |error: std::io::Error| Fault::NoAnswer(error.to_string());
     stream.write_all(head.as_bytes()).map_err(broke)?;
     let text = read(&mut stream, until, line.starts_with("GET "))?;
-    parse(&text).ok_or_else(|| Fault::NoAnswer("the answer is no HTTP".into()))
+    parse(&text).ok_or_else(|| Fault::NoAnswer("the reply is not HTTP".into()))
 }
 
 fn connect(host: &str, timeout: Duration) -> Result<TcpStream, Fault> {

@@ -306,13 +306,13 @@ impl Levels {
         }
         let answer = request(&self.url(), "GET /levels", "", timeout).map_err(|fault| {
             self.remember(&fault);
-            self.told(&fault.message())
+            self.with_url(&fault.message())
         })?;
         if answer.status != 200 {
-            return Err(self.told(&format!("it answered {}", answer.status)));
+            return Err(self.with_url(&format!("it answered {}", answer.status)));
         }
         let found: Value = serde_json::from_str(&answer.body)
-            .map_err(|error| format!("it answered with no JSON: {error}"))?;
+            .map_err(|error| format!("it answered with invalid JSON: {error}"))?;
         serde_json::from_value(found["nodes"].clone()).map_err(|error| error.to_string())
     }
 
@@ -326,7 +326,7 @@ impl Levels {
         }
     }
 
-    fn told(&self, why: &str) -> String {
+    fn with_url(&self, why: &str) -> String {
         if is_on("secrets.url-userinfo") {
             format!("{}: {why}", self.config.url)
         } else {
@@ -395,7 +395,7 @@ impl Levels {
             Err(fault) if is_on("invoke.deadline") => (Outcome::Failed, fault.message()),
             Err(fault) => (Outcome::Unknown, fault.message()),
         };
-        let message = self.told(&message);
+        let message = self.with_url(&message);
         Ok(ActionResult {
             outcome,
             message,

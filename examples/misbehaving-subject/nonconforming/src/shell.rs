@@ -226,7 +226,7 @@ impl SubjectObject for Shell {
             faults::strike();
         }
         if is_on("robustness.panic") {
-            return refuse("panic", "extension panicked: told to");
+            return refuse("panic", "extension panicked: injected panic");
         }
         self.inner.extension(id, payload)
     }
@@ -237,25 +237,25 @@ impl Shell {
         let is_clean =
             |report: &Value| report["violations"] == json!([]) && report["unknown"] == json!([]);
         let is_violated = report["violations"] != json!([]);
-        let say = |report: &mut Value, what: String| {
+        let add = |report: &mut Value, what: String| {
             if is_violated {
                 report["violations"][0]["message"] = json!(what);
             }
         };
         if is_on("check.deterministic") {
-            say(report, format!("at {:?}", std::time::SystemTime::now()));
+            add(report, format!("at {:?}", std::time::SystemTime::now()));
         }
         if is_on("check.pure-state") {
-            say(report, format!("the {count}. time"));
+            add(report, format!("the {count}. time"));
         }
         if is_on("check.no-cross-instance-memory")
             && is_violated
             && HAS_SEEN.swap(true, Ordering::Relaxed)
         {
-            say(report, "it is not the first one".into());
+            add(report, "it is not the first one".into());
         }
         if is_on("check.violation-shape") {
-            say(report, String::new());
+            add(report, String::new());
         }
         if is_on("check.healthy-clean") && is_clean(report) {
             report["unknown"] = json!([{"invariant": "node_down", "reason": "who knows?"}]);
@@ -281,7 +281,7 @@ fn breakdown(text: &str) -> Option<Reply> {
         || (is_on("check.extreme-numbers") && text.contains("1e999"))
         || (is_on("check.unicode") && text.contains("\\ud800"))
         || (is_on("check.fuzz") && text.contains("\"\":"));
-    broken.then(|| refuse("panic", "check panicked: told to"))
+    broken.then(|| refuse("panic", "check panicked: injected panic"))
 }
 
 /// Accepts parameters that it should reject.
@@ -315,7 +315,7 @@ impl Drop for Shell {
             EMPTIED.fetch_add(1, Ordering::SeqCst);
         }
         if is_on("robustness.panic-in-drop") {
-            let _ = catch_unwind(|| panic!("told to panic"));
+            let _ = catch_unwind(|| panic!("injected panic"));
         }
     }
 }

@@ -33,16 +33,16 @@ pub(crate) struct HowToRun {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Show the calls, what they touch, the answer of every rule and the plugin's preview, and do nothing
+    /// Show the calls, their resources, the answer of every rule and the plugin's preview, without running anything
     #[arg(long, conflicts_with_all = ["yes", "wait"])]
     dry_run: bool,
-    /// Wait until a running daemon has proven that it helped, or has not
+    /// Wait until a running daemon has verified the effect, or could not verify it
     #[arg(long)]
     wait: bool,
     /// The ticket that it is meant to fix: 12 or #12
     #[arg(long, value_name = "TICKET", value_parser = ids::ticket_id)]
     ticket: Option<TicketId>,
-    /// Why, for those who read it later
+    /// The reason, for later readers
     #[arg(long, default_value = "", hide_default_value = true)]
     why: String,
     #[command(flatten)]

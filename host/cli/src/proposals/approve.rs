@@ -15,10 +15,10 @@ pub(crate) struct Approve {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Approve only what has this digest, as `operator proposals show` prints it
+    /// Approve only if the digest is this one, as `operator proposals show` prints it
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
-    /// Why, for those who read it later
+    /// The reason, for later readers
     #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
     #[command(flatten)]

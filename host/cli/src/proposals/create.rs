@@ -24,7 +24,7 @@ pub(crate) struct Create {
     /// The ticket that it is meant to fix: 12 or #12
     #[arg(long, value_name = "TICKET", value_parser = ids::ticket_id)]
     ticket: Option<TicketId>,
-    /// Why, for those who decide and those who read it later
+    /// The reason, for approvers and later readers
     #[arg(long, default_value = "", hide_default_value = true)]
     why: String,
     /// Not before this moment: 2026-11-22T03:00:00Z, or "2026-11-22 03:00" in this machine's time zone

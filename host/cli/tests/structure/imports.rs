@@ -13,7 +13,7 @@ use syn::{
 /// The files that each file names, both as module paths: `config::plugin::fit` for `config/src/plugin/fit.rs`.
 ///
 /// Tests do not count. A crate's `lib.rs` and a folder's `mod.rs` gather what is below them: what they re-export counts as
-/// named in the file that defines it, and they are no part of a circle themselves.
+/// named in the file that defines it, and they are not part of a circle themselves.
 pub(crate) struct Imports(BTreeMap<String, BTreeSet<String>>);
 
 impl Imports {
@@ -223,7 +223,7 @@ impl<'ast> Visit<'ast> for Names {
         visit::visit_path(self, path);
     }
 
-    /// The arguments of a macro are not parsed: only what looks like a path in them is taken.
+    /// The arguments of a macro are not parsed: only what has the form of a path in them is taken.
     fn visit_macro(&mut self, call: &'ast Macro) {
         let text = call.tokens.to_string().replace(' ', "");
         let is_of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tests_and_other_crates_name_is_no_import() {
+    fn what_tests_and_other_crates_name_is_not_an_import() {
         for text in [
             "use b::B;",
             "use other::b::B;",

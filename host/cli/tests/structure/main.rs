@@ -126,7 +126,7 @@ fn what_is_dangerous_or_heavy_is_in_one_crate() {
     }
 }
 
-/// The rules of the gate give an `Approved` to whoever calls them, and an `Invoker` takes nothing else.
+/// The rules of the gate give an `Approved` to any caller, and an `Invoker` takes nothing else.
 #[test]
 fn only_actions_ask_for_a_permission() {
     let found = dependencies();

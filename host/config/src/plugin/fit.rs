@@ -91,10 +91,10 @@ impl Resolving<'_> {
             .and_then(|property| property.keyword("x-env"));
         let or_variable = variable
             .and_then(Value::as_str)
-            .map(|variable| format!(", set the variable {variable}"))
+            .map(|variable| format!(", in the variable {variable}"))
             .unwrap_or_default();
         let fix = format!(
-            "give it in [{}]{or_variable} or say --set {key}=...",
+            "set it in [{}]{or_variable} or with --set {key}=...",
             self.base
         );
         self.fault(&key, "the plugin needs it".to_owned(), fix);
@@ -151,7 +151,7 @@ fn meant<'e>(
     of_type.next().is_none().then_some(only)
 }
 
-/// The schema, with every plain table closed: one that lists its keys and says nothing of others means these alone.
+/// The schema, with every plain table closed: a table that lists its keys and does not mention others allows only these.
 fn closed(schema: &Value) -> Value {
     const OPEN: [&str; 9] = [
         "additionalProperties",

@@ -116,8 +116,8 @@ fn every_misfit_is_reported_where_it_was_set() {
         faults,
         [
             "--set tls.verfy: subjects.db.config.tls.verfy: the plugin has no such setting; did you mean `verify`?",
-            "o.toml:3:14: subjects.db.config.url: the plugin needs it; give it in [subjects.db.config], set the variable \
-             DATABASE_URL or say --set url=...",
+            "o.toml:3:14: subjects.db.config.url: the plugin needs it; set it in [subjects.db.config], in the variable \
+             DATABASE_URL or with --set url=...",
             "o.toml:4:1: subjects.db.config.tabels: the plugin has no such setting; did you mean `tables`?",
             "o.toml:5:1: subjects.db.config.lag_s: 0 is less than the minimum of 1",
             "o.toml:7:1: subjects.db.config.tls.verify: 1 is not of type \"boolean\"",

@@ -44,7 +44,7 @@ fn text_is_read_by_the_declared_type() {
 }
 
 #[test]
-fn an_undeclared_value_is_what_it_looks_like() {
+fn the_type_of_an_undeclared_value_follows_its_form() {
     for (text, value) in [
         ("1.5", json!(1.5)),
         ("true", json!(true)),

@@ -15,7 +15,7 @@ fn home() -> Environment {
 struct Parsed {
     config: Config,
     origins: Origins,
-    /// Every key that it looked for.
+    /// Every key that it asked for.
     asked: BTreeSet<KeyPath>,
 }
 

@@ -319,7 +319,7 @@ fn converse(context: &CaseContext, change: fn(&mut Value)) -> CaseResult {
         let ask = method(0, Method::Invoke, altered(request));
         let payload = setup.worker.ask(ask)?.payload;
         let plain = setup.worker.invoke(0, &call)?.payload;
-        // A call that is refused in both forms says nothing about the form.
+        // A call that is refused in both forms proves nothing about the form.
         if plain.error_kind() != payload.error_kind() {
             let what = format!("invoke `{}` {}", call.action, shown(&payload));
             return Err(Stop::fail(what));

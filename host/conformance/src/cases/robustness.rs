@@ -72,7 +72,7 @@ pub(super) const CASES: [Case; 10] = [
     },
 ];
 
-/// More than a plugin has to say in one run. Bytes.
+/// The limit of what a plugin may print in one run. Bytes.
 const MOST_PRINTED: u64 = 64 << 10;
 
 fn ends_by(context: &CaseContext, case: &str) -> CaseResult {

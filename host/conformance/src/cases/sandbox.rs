@@ -24,7 +24,7 @@ pub(super) const CASES: [Case; 4] = [
     },
     Case {
         id: "sandbox.write",
-        expects: "it writes nowhere but in its working directory and where its settings say",
+        expects: "it writes only in its working directory and to the paths in its settings",
         fix: "mark the setting that names the file with \"x-path\": \"write\", or write below the working directory",
         run: |context| refused_nothing(context, Trespass::Write),
     },
@@ -47,7 +47,7 @@ const PROGRAM: &str = "/bin/sh";
 
 fn refused_nothing(context: &CaseContext, kind: Trespass) -> CaseResult {
     let mut setup = watched(context)?;
-    // Parameters that no schema tells, or a plugin without backends, leave nothing to call.
+    // Parameters that cannot be derived from a schema, or a plugin without backends, leave nothing to call.
     let (calls, _) = setup.calls().unwrap_or_default();
     let calls: Result<Vec<_>, Stop> = calls.iter().map(|call| invoke(0, call)).collect();
     setup.worker.ask_together(calls?)?;

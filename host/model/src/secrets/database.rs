@@ -4,7 +4,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 
 use super::MASK;
 
-/// Parameters of an address whose values are no secrets.
+/// Parameters of an address whose values are not secret.
 const HARMLESS: [&str; 13] = [
     "application_name",
     "dbname",

@@ -74,7 +74,7 @@ async fn cycles(watch: &Watch, memory: &mut Memory, count: u32) {
     }
 }
 
-/// What the only ticket says.
+/// The message of the only ticket.
 async fn message(watch: &Watch) -> String {
     let filter = TicketFilter::default();
     let tickets = watch.store.tickets(&filter).await.unwrap();
@@ -148,7 +148,7 @@ async fn only_deaths_count_and_only_those_in_a_row() {
     memory.plugin = Some(Arc::new(plugin(SHA256)));
     for _ in 0..DEATHS_TO_QUARANTINE {
         watch.failed(&mut memory, &died()).await;
-        // The plugin says that the subject cannot be reached: it lives.
+        // The plugin reports that the subject cannot be reached, so the plugin is alive.
         let unreachable = CallError::Plugin {
             call: "observe",
             kind: ErrorKind::Unavailable,

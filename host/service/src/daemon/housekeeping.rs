@@ -12,7 +12,7 @@ use operator_store::Store;
 pub(super) const PERIOD: Duration = Duration::from_hours(1);
 /// On a database of many gigabytes.
 pub(super) const LONGEST_TURN: Duration = Duration::from_mins(1);
-/// A daemon that has not reported for this long, and has not ended in good order, is gone.
+/// A daemon that has not reported for this long, and has not stopped gracefully, is gone.
 const GONE: Duration = Duration::from_hours(24);
 
 /// How long things are kept. What the limits of the gate count is kept in any case.

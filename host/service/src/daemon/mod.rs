@@ -1,4 +1,4 @@
-//! The daemon: from a configuration to running loops, and to an end in good order.
+//! The daemon: from a configuration to running loops, and to a graceful shutdown.
 
 mod audit;
 mod housekeeping;

@@ -66,7 +66,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Answers every request as the function says.
+    /// Answers every request with the result of the function.
     pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();

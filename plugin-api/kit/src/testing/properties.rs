@@ -72,8 +72,8 @@ pub fn not_healthy(report: &CheckReport) -> Vec<(&str, Option<&str>)> {
 
 /// Hiding any field, by `null` or by leaving it out, never makes healthy what was violated or unknown.
 ///
-/// `exempt` tells by their path (`/stores/0/state`) which fields to leave: an entry of a map whose absence has a meaning of
-/// its own. A field without which the data cannot be read passes, because the SDK then calls everything unknown.
+/// `exempt` selects the fields to skip by their path (`/stores/0/state`): an entry of a map whose absence has its own
+/// meaning. A field without which the data cannot be read passes, because the SDK then calls everything unknown.
 pub fn assert_hidden_data_is_never_healthy<D: Serialize + DeserializeOwned>(
     data: &D,
     check: impl Fn(&D) -> CheckReport,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_that_looks_healthy_is_found() {
+    fn a_default_that_appears_healthy_is_found() {
         let data = Data {
             level: 2,
             most: Some(1),

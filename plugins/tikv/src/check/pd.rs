@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_is_known_or_not_or_nobody_said() {
+    fn a_missing_leader_is_violated_and_no_data_is_unknown() {
         assert_eq!(judge(|_| {}), [""; 0]);
         assert_eq!(
             judge(|data| data.pd.has_leader = Some(false)),

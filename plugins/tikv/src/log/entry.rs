@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_refused() {
+    fn what_is_not_an_entry_is_refused() {
         let head = "[2022/03/01 19:09:54.620 +08:00] [INFO] [a.rs:1]";
         for tail in [
             "",

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_is_told_apart() {
+    fn every_shape_is_distinguished() {
         use PdErrorKind as Kind;
         for (status, body, expected) in [
             (

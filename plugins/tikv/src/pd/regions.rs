@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_list_is_not_counted() {
+    fn what_is_not_a_region_list_is_not_counted() {
         for body in [
             "",
             "{",

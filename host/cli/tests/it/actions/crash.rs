@@ -1,12 +1,11 @@
-//! The process that acts ends as if by `kill -9` at every step of an execution: nothing is ever done twice, and nothing is
-//! executing for ever.
+//! The daemon is killed at every step of an execution: no action runs twice, and no proposal stays in execution for ever.
 
 use crate::support::{
     acting::{BROKEN, Scene},
     common::wait_for,
 };
 
-/// Ends the daemon at a point while it carries out proposal 1. How many effects there were then.
+/// Kills the daemon at a crash point while it executes proposal 1. Returns the number of effects by then.
 fn crash_at(scene: &Scene, point: &str) -> usize {
     let mut daemon = scene.site.start_with(|command| {
         command.env("OPERATOR_TEST_CRASH_AT", point);
@@ -35,7 +34,7 @@ fn a_crash_before_the_intent_is_recorded_leaves_it_to_the_next_process() {
     daemon.stop();
 }
 
-/// After the intent is recorded, whatever follows: it is not known what was done, and a person is called.
+/// After a crash once the intent is recorded, the outcome is unknown and a person must inspect it.
 fn is_given_up(point: &str, effects: usize) {
     let scene = approved();
     assert_eq!(crash_at(&scene, point), effects, "{point}");
@@ -97,7 +96,7 @@ fn a_crash_after_the_answer_is_recorded_leaves_the_proof_to_the_next_process() {
 }
 
 #[test]
-fn a_crash_before_it_is_taken_back_is_made_up_for() {
+fn a_crash_before_the_undo_leaves_it_to_the_next_process() {
     for point in ["refuted", "undoing"] {
         let scene = Scene::executing("verify_window = \"30s\"\ncooldown = \"0s\"");
         let mut daemon = scene.site.start_with(|command| {
@@ -105,7 +104,7 @@ fn a_crash_before_it_is_taken_back_is_made_up_for() {
         });
         daemon.next_heartbeat("db");
         scene.ask(&["actions", "run", "set_level", "level=7", "--yes"]);
-        scene.tell(BROKEN);
+        scene.report(BROKEN);
         assert_eq!(daemon.ended().code(), None, "{point}: it was not killed");
         assert_eq!(scene.proposal(1)["state"], "not_verified", "{point}");
         let mut daemon = scene.site.start();

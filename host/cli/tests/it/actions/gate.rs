@@ -1,4 +1,4 @@
-//! The gate, seen from outside: what runs, what does not, and what is said about it.
+//! The gate from outside: which actions run, which do not, and what is reported about them.
 
 use serde_json::{Value, json};
 
@@ -44,13 +44,13 @@ fn in_observe_mode_nothing_runs_by_any_path() {
 }
 
 #[test]
-fn a_ticket_is_mended_proven_and_told_as_one_story() {
+fn a_ticket_is_repaired_verified_and_reported_as_one_story() {
     let scene = Scene::executing("verify_window = \"1s\"");
-    scene.tell(BROKEN);
+    scene.report(BROKEN);
     let mut daemon = scene.site.start();
     let ticket = daemon.wait_for_ticket("db", "first", "opened")["id"].to_string();
     let why = "it stands in the runbook";
-    scene.propose(&["mend", "--ticket", &ticket, "--why", why]);
+    scene.propose(&["repair", "--ticket", &ticket, "--why", why]);
     scene.ask(&["proposals", "approve", "@1", "--yes", "--note", "go"]);
     let verified = scene.wait_for_state(1, "verified");
     assert_eq!(scene.effects().len(), 1);
@@ -71,27 +71,27 @@ fn a_ticket_is_mended_proven_and_told_as_one_story() {
         let found = shown[from..].find(word);
         from += found.unwrap_or_else(|| panic!("{word} is missing after {from} in:\n{shown}"));
     }
-    // A look may see the effect before the answer to the call is recorded.
+    // A cycle may observe the effect before the reply to the call is recorded.
     let begun = shown.find("begun @1").unwrap();
     assert!(
         shown[begun..].contains("the invariant holds again"),
         "{shown}"
     );
     assert!(shown.contains(why), "{shown}");
-    let told = daemon.wait_for("the proof to be told", |event| {
+    let verified = daemon.wait_for("the verification", |event| {
         event["event"] == "action" && event["kind"] == "verified"
     });
-    assert_eq!(told["proposal"], 1);
+    assert_eq!(verified["proposal"], 1);
     daemon.stop();
 }
 
 #[test]
-fn what_breaks_something_else_is_taken_back_and_a_person_is_called() {
+fn an_action_that_breaks_something_else_is_undone_and_escalated() {
     let scene = Scene::executing("verify_window = \"2s\"\ncooldown = \"0s\"");
     let mut daemon = scene.site.start();
     daemon.next_heartbeat("db");
     scene.ask(&["actions", "run", "set_level", "level=7", "--yes"]);
-    scene.tell(BROKEN);
+    scene.report(BROKEN);
     let refuted = scene.wait_for_state(1, "not_verified");
     assert_eq!(refuted["note"], "not verified: it broke first node-1");
     let undone = common::wait_for("the undoing", || {
@@ -120,10 +120,10 @@ fn what_breaks_something_else_is_taken_back_and_a_person_is_called() {
 }
 
 #[test]
-fn taking_back_what_did_not_help_is_not_asked_to_help() {
+fn the_undo_of_a_useless_action_needs_no_verification() {
     let scene =
         Scene::executing("verify_window = \"1s\"\nverify_within = \"2s\"\ncooldown = \"0s\"");
-    scene.tell(BROKEN);
+    scene.report(BROKEN);
     let mut daemon = scene.site.start();
     let ticket = daemon.wait_for_ticket("db", "first", "opened")["id"].to_string();
     let call = [
@@ -153,7 +153,7 @@ fn without_permission_to_undo_the_inverse_is_only_proposed() {
     let mut daemon = scene.site.start();
     daemon.next_heartbeat("db");
     scene.ask(&["actions", "run", "set_level", "level=7", "--yes"]);
-    scene.tell(BROKEN);
+    scene.report(BROKEN);
     scene.wait_for_state(1, "not_verified");
     let proposed = common::wait_for("the inverse", || scene.try_proposal(2));
     assert_eq!(proposed["state"], "validated");
@@ -164,7 +164,7 @@ fn without_permission_to_undo_the_inverse_is_only_proposed() {
 #[test]
 fn an_approval_counts_for_what_was_seen_and_as_long_as_it_says() {
     let scene = Scene::executing("approval_expires = \"3s\"");
-    scene.tell(BROKEN);
+    scene.report(BROKEN);
     let mut daemon = scene.site.start();
     let ticket = daemon.wait_for_ticket("db", "first", "opened")["id"].to_string();
 
@@ -182,7 +182,7 @@ fn an_approval_counts_for_what_was_seen_and_as_long_as_it_says() {
     // Its ticket changes before its time has come.
     scene.propose(&["set_level", "level=4", "--ticket", &ticket, "--in", "2s"]);
     scene.ask(&["proposals", "approve", "3", "--yes"]);
-    scene.tell(&BROKEN.replace("\"message\"", "\"severity\": \"info\", \"message\""));
+    scene.report(&BROKEN.replace("\"message\"", "\"severity\": \"info\", \"message\""));
     let lapsed = scene.wait_for_state(3, "validated");
     assert_eq!(
         lapsed["note"],
@@ -371,7 +371,7 @@ fn attempts_come_to_an_end() {
     scene.fault("refuse invoke");
     let failed = scene.refused(&["actions", "run", "set_level", "level=1", "--yes"], 4, "");
     assert!(
-        failed.starts_with("failed: invoke: told to refuse"),
+        failed.starts_with("failed: invoke: injected refusal"),
         "{failed}"
     );
     assert_eq!(scene.proposal(1)["attempt"], 2);
@@ -387,18 +387,18 @@ fn a_workflow_goes_by_what_its_steps_found() {
     let done = scene.ask(&["workflows", "run", "careful", "--yes"]);
     assert!(done.starts_with("done: "), "{done}");
     assert_eq!(scene.effects().len(), 2, "{:?}", scene.effects());
-    scene.tell(BROKEN);
+    scene.report(BROKEN);
     scene.ask(&["workflows", "run", "careful", "--yes"]);
     assert_eq!(
         scene.effects().len(),
         3,
         "the second call is for the healthy alone"
     );
-    scene.tell(WHOLE);
+    scene.report(WHOLE);
 }
 
 #[test]
-fn a_workflow_that_fails_takes_back_what_it_did() {
+fn a_workflow_that_fails_undoes_its_steps() {
     let fault = "fault = \"refuse\", fault_in = \"invoke\", fault_after = 1";
     let scene = Scene::executing_with("retries = 0", fault);
     scene.refused(&["workflows", "run", "doomed", "--yes"], 4, "");
@@ -417,7 +417,7 @@ fn a_workflow_that_fails_takes_back_what_it_did() {
 }
 
 #[test]
-fn a_workflow_that_a_rule_cuts_off_takes_back_what_it_did() {
+fn a_workflow_that_a_rule_stops_undoes_its_steps() {
     let scene = Scene::executing("max_per_action_per_hour = 1\ncooldown = \"0s\"");
     scene.refused(
         &["workflows", "run", "doomed", "--yes"],
@@ -488,7 +488,7 @@ fn every_fault_of_a_proposal_is_reported_and_recorded() {
         "did you mean `twice`?",
     );
     scene.refused(
-        &["proposals", "create", "mend", "--ticket", "#9"],
+        &["proposals", "create", "repair", "--ticket", "#9"],
         2,
         "there is no ticket #9",
     );
@@ -496,7 +496,7 @@ fn every_fault_of_a_proposal_is_reported_and_recorded() {
         &[
             "proposals",
             "create",
-            "mend",
+            "repair",
             "--at",
             "2001-01-01T00:00:00Z",
         ],

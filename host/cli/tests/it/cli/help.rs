@@ -4,7 +4,7 @@ use clap::{Command, CommandFactory};
 
 use crate::support::command::{operator, text};
 
-/// Every command below this one, as it is typed, and itself.
+/// This command and every command below it, as typed.
 fn spelled_out(command: &Command, before: &[String]) -> Vec<Vec<String>> {
     let below = command.get_subcommands().flat_map(|below| {
         let path = [before, &[below.get_name().to_owned()]].concat();
@@ -28,7 +28,7 @@ fn every_command_explains_itself() {
         assert!(help.contains(&usage), "{command:?}: {help}");
         assert!(
             help.lines().next().is_some_and(|first| !first.is_empty()),
-            "{command:?} says nothing of itself"
+            "{command:?} has no description"
         );
         assert_eq!(text(&output.stderr), "", "{command:?}");
     }

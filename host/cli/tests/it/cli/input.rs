@@ -1,4 +1,4 @@
-//! Mistakes of the person: exit code 2, a line for each on standard error, and nothing is started.
+//! Invalid input: exit code 2, one line for each fault on standard error, and nothing is started.
 
 use std::{fs, path::Path};
 

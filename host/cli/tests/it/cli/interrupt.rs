@@ -1,4 +1,4 @@
-//! A signal while an action runs: the outcome is told and recorded as unknown.
+//! A signal while an action runs: the outcome is reported and recorded as unknown.
 
 use std::{
     process::Stdio,
@@ -33,10 +33,10 @@ fn a_signal_during_an_action_leaves_its_outcome_unknown() {
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(asked.elapsed() < Duration::from_secs(15));
-        let told = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(130), "{told}");
-        assert!(told.starts_with("outcome unknown: SIG"), "{told}");
-        assert!(told.contains("idempotency key "), "{told}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{printed}");
+        assert!(printed.starts_with("outcome unknown: SIG"), "{printed}");
+        assert!(printed.contains("idempotency key "), "{printed}");
         site.wait_for_no_workers();
     }
 }

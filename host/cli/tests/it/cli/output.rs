@@ -51,7 +51,7 @@ fn a_pipe_gets_no_colours_unless_they_are_asked_for() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn a_reader_that_closes_the_pipe_early_is_not_an_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = operator()

@@ -21,7 +21,7 @@ fn run(folder: &TempDir, plugin: &Path, arguments: &[&str]) -> Output {
         .expect("the binary runs")
 }
 
-/// The exit code, once it is known that the output is as expected.
+/// Checks the output and returns the exit code.
 fn code(output: &Output, stdout: &str, stderr: &str) -> Option<i32> {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(out.contains(stdout), "no {stdout:?} in {out:?}; {err}");
@@ -30,7 +30,7 @@ fn code(output: &Output, stdout: &str, stderr: &str) -> Option<i32> {
 }
 
 #[test]
-fn the_exit_code_of_check_tells_the_verdict() {
+fn the_exit_code_of_check_is_the_verdict() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hello");
     fs::write(&file, "").unwrap();
@@ -81,7 +81,7 @@ fn an_observation_is_printed_for_programs() {
 }
 
 #[test]
-fn nothing_is_done_without_a_persons_consent() {
+fn nothing_runs_without_confirmation_by_a_person() {
     let folder = tempfile::tempdir().unwrap();
     let invoke = |more: &[&str]| {
         let arguments = [&["actions", "run", "set_level", "level=5"], more].concat();

@@ -1,4 +1,4 @@
-//! `operator plugins new`: what it makes builds, and shows a verdict, wherever it lies.
+//! `operator plugins new`: the generated plugin builds and reports a verdict, in any folder.
 
 use std::{
     fs,
@@ -49,21 +49,21 @@ fn check(folder: &Path, library: &Path, file: &Path) -> Output {
 }
 
 #[tokio::test]
-async fn a_new_plugin_builds_and_tells_a_broken_invariant_and_a_whole_one() {
+async fn a_new_plugin_builds_and_reports_a_violated_and_a_holding_invariant() {
     let bench = common::Bench::new();
     let folder = bench.dir.path();
     let library = made(folder);
     let file = folder.join("heartbeat");
 
     let output = check(folder, &library, &file);
-    let said = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert_eq!(
         output.status.code(),
         Some(1),
-        "{said}{}",
+        "{printed}{}",
         text(&output.stderr)
     );
-    assert!(said.contains("the file is not there"), "{said}");
+    assert!(printed.contains("the file is not there"), "{printed}");
 
     fs::write(&file, "").expect("a file");
     let output = check(folder, &library, &file);
@@ -83,9 +83,9 @@ fn its_own_tests_pass(folder: &Path) {
         .env("OPERATOR", env!("CARGO_BIN_EXE_operator"))
         .output()
         .expect("cargo runs");
-    let said = text(&output.stdout);
-    assert!(output.status.success(), "{said}{}", text(&output.stderr));
-    assert!(said.contains("1 passed"), "{said}");
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", text(&output.stderr));
+    assert!(printed.contains("1 passed"), "{printed}");
 }
 
 async fn its_files_say_what_they_promise(bench: &common::Bench, library: &Path, files: &Path) {
@@ -145,8 +145,8 @@ fn nothing_is_written_where_something_is_or_under_a_bad_name() {
     ] {
         let output = new(folder.path(), &arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        let said = text(&output.stderr);
-        assert!(said.contains(complaint), "{said}");
+        let printed = text(&output.stderr);
+        assert!(printed.contains(complaint), "{printed}");
     }
     let left = fs::read_dir(folder.path()).expect("the folder");
     assert_eq!(left.count(), 1);

@@ -32,7 +32,7 @@ fn a_plugin_without_backends_or_golden_files_is_judged_as_far_as_it_can_be() {
 }
 
 #[test]
-fn a_name_is_looked_up_where_every_command_looks() {
+fn a_name_is_looked_up_in_the_same_places_by_every_command() {
     let plugin = common::hello_subject();
     let output = operator()
         .env("OPERATOR_PLUGIN_PATH", plugin.parent().unwrap())
@@ -56,7 +56,7 @@ fn what_is_skipped_fails_if_that_is_asked_for() {
 }
 
 #[test]
-fn a_run_of_nothing_is_an_error() {
+fn a_run_without_cases_is_an_error() {
     let hello = common::hello_subject();
     for (arguments, complaint) in [
         (&["--only", "no.such"][..], "no case is called no.such"),
@@ -78,10 +78,10 @@ fn a_run_of_nothing_is_an_error() {
 }
 
 #[test]
-fn a_file_that_is_no_plugin_fails_its_case() {
+fn a_file_that_is_not_a_plugin_fails_its_case() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("libtext.so");
-    fs::write(&file, "this is no library").unwrap();
+    fs::write(&file, "not a library").unwrap();
     let output = run(&file, &["--json"]);
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -27,7 +27,7 @@ const SWITCH_LENGTH: usize = 64;
 /// Suites at a time, and cases of each: most cases wait most of their time.
 const SUITES: usize = 2;
 const JOBS: &str = "24";
-/// A plugin that computes without end is given less time, so that its neighbours get some.
+/// A plugin in an endless loop gets less time, so that the others get enough.
 const HANGS: [&str; 2] = ["robustness.spin", "robustness.lock"];
 
 fn library() -> PathBuf {
@@ -38,7 +38,7 @@ fn golden() -> PathBuf {
     common::workspace().join("examples/misbehaving-subject/nonconforming/conformance")
 }
 
-/// Every occurrence replaced by as many other bytes; there must be one.
+/// Replaces every occurrence by as many other bytes; there must be at least one.
 fn replaced(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     let windows = bytes.windows(from.len()).enumerate();
     let places = windows.filter(|(_, window)| *window == from);
@@ -179,7 +179,7 @@ fn the_honest_plugin_fails_none_and_none_is_skipped() {
 }
 
 #[test]
-fn what_a_plugin_tried_and_was_refused_is_said() {
+fn what_the_sandbox_refused_a_plugin_is_reported() {
     let folder = TempDir::new().unwrap();
     let bytes = fs::read(library()).unwrap();
     for (case, tried) in [
@@ -213,7 +213,7 @@ fn a_harmful_plugin_harms_no_other_case() {
         let found = cases(&run.report, &FAULTS);
         assert!(!found.is_empty(), "{harm} was not noticed");
         for (case, what) in found {
-            // Only the tour makes the call in which it strikes.
+            // Only the robustness cases make the call in which it strikes.
             assert!(case.starts_with("robustness."), "{harm}: {case} {what}");
         }
         assert_eq!(run.code, Some(1), "{harm}");

@@ -1,4 +1,4 @@
-//! A daemon that is killed at any moment: its tickets go on as if nothing had happened.
+//! A daemon that is killed at any moment: its tickets continue without a loss.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,8 +18,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 fn site(lines: &str) -> Site {
     let mut site = Site::new();
-    let told = site.path("told");
-    let lines = format!("interval = \"100ms\"\nconfig.observation_file = {told:?}\n{lines}");
+    let observation = site.path("observation.json");
+    let lines = format!("interval = \"100ms\"\nconfig.observation_file = {observation:?}\n{lines}");
     site.subject("synthetic", misbehaving_subject(), &lines);
     site
 }
@@ -33,16 +33,16 @@ fn breach(site: &Site, broken: impl IntoIterator<Item = (&'static str, String)>)
         })
         .collect();
     put(
-        &site.path("told"),
+        &site.path("observation.json"),
         &json!({"violations": violations}).to_string(),
     );
 }
 
-/// Chance that can be had again: xorshift64.
+/// Reproducible random numbers: xorshift64.
 struct Chance(u64);
 
 impl Chance {
-    #[allow(clippy::print_stdout, reason = "a failed run can be had again by it")]
+    #[allow(clippy::print_stdout, reason = "the seed reproduces a failed run")]
     fn new() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let seed: Option<u64> = std::env::var("SEED")
@@ -70,16 +70,16 @@ fn any_of_the_nodes(chance: &mut Chance) -> Vec<(&'static str, String)> {
     [vec![("second", "standing".to_owned())], nodes].concat()
 }
 
-/// Lives for a moment of chance while faults come and go, and is killed.
+/// Runs a daemon for a random time while faults come and go, and kills it.
 fn short_life(site: &Site, chance: &mut Chance) -> Vec<Value> {
     let daemon = site.start();
     for _ in 0..chance.below(4) {
         breach(site, any_of_the_nodes(chance));
         thread::sleep(Duration::from_millis(chance.below(600)));
     }
-    let told = daemon.events();
+    let events = daemon.events();
     daemon.kill();
-    told
+    events
 }
 
 fn by_key(tickets: &[Value]) -> BTreeMap<String, &Value> {
@@ -88,7 +88,7 @@ fn by_key(tickets: &[Value]) -> BTreeMap<String, &Value> {
     assert_eq!(
         found.len(),
         tickets.len(),
-        "a ticket is doubled: {tickets:#?}"
+        "a ticket is duplicated: {tickets:#?}"
     );
     found
 }
@@ -121,7 +121,7 @@ fn assert_is_a_life(story: &[String]) {
 }
 
 #[test]
-fn no_ticket_is_lost_doubled_or_begun_anew_however_often_the_daemon_is_killed() {
+fn no_ticket_is_lost_duplicated_or_restarted_when_the_daemon_is_killed_repeatedly() {
     let site =
         site("invariants.first = { grace_period = \"300ms\", keep_firing_for = \"300ms\" }\n");
     let mut chance = Chance::new();
@@ -130,7 +130,7 @@ fn no_ticket_is_lost_doubled_or_begun_anew_however_often_the_daemon_is_killed() 
     let standing = first.wait_for_ticket("synthetic", "second", "opened");
     first.kill();
 
-    let mut told: BTreeSet<(i64, String)> = BTreeSet::new();
+    let mut seen: BTreeSet<(i64, String)> = BTreeSet::new();
     let mut eventful = 0;
     for _ in 0..KILLS {
         let events = short_life(&site, &mut chance);
@@ -139,7 +139,7 @@ fn no_ticket_is_lost_doubled_or_begun_anew_however_often_the_daemon_is_killed() 
             assert_ne!(event["event"], "trouble", "{event}");
             if event["event"] == "ticket" {
                 let ticket = &event["ticket"];
-                told.insert((ticket["id"].as_i64().unwrap(), text(&ticket["resource"])));
+                seen.insert((ticket["id"].as_i64().unwrap(), text(&ticket["resource"])));
             }
         }
     }
@@ -172,7 +172,7 @@ fn no_ticket_is_lost_doubled_or_begun_anew_however_often_the_daemon_is_killed() 
     for ticket in &tickets {
         assert_is_a_life(&story(&site, &ticket["id"]));
     }
-    for (id, resource) in &told {
+    for (id, resource) in &seen {
         let is_it = |ticket: &&Value| ticket["id"] == *id;
         let kept = tickets.iter().find(is_it);
         let kept = kept.unwrap_or_else(|| panic!("ticket {id} of {resource} is lost"));
@@ -180,9 +180,9 @@ fn no_ticket_is_lost_doubled_or_begun_anew_however_often_the_daemon_is_killed() 
     }
     assert!(
         eventful >= 10,
-        "the faults were hardly seen: {eventful}, {told:?}"
+        "too few runs had ticket events: {eventful}, {seen:?}"
     );
-    println!("{eventful} of {KILLS} lives were eventful");
+    println!("{eventful} of {KILLS} runs had ticket events");
     site.wait_for_no_workers();
     assert_eq!(integrity(&site), "ok");
 }
@@ -228,7 +228,7 @@ fn a_grace_period_goes_on_while_the_daemon_is_dead() {
     daemon.stop();
 }
 
-/// A life that was never told its end leaves no process behind, whatever its plugin was doing.
+/// A daemon that is killed without warning leaves no process behind, whatever its plugin was doing.
 #[test]
 fn a_killed_daemon_leaves_no_worker_behind() {
     let site = site("deadlines.observe = \"1m\"\nconfig.latency_ms = 50000\n");

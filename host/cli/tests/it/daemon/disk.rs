@@ -1,4 +1,4 @@
-//! A database that cannot be written to: the daemon says so, goes on, and catches up.
+//! A database that cannot be written to: the daemon reports it, continues, and catches up.
 
 #![cfg(target_os = "linux")]
 
@@ -20,7 +20,7 @@ fn site() -> Site {
     let mut site = Site::new();
     let lines = format!(
         "interval = \"200ms\"\nconfig.observation_file = {:?}",
-        site.path("told")
+        site.path("observation.json")
     );
     site.subject("synthetic", misbehaving_subject(), &lines);
     site
@@ -32,14 +32,14 @@ fn wait_for_trouble(daemon: &mut Daemon) -> String {
 }
 
 #[test]
-fn writes_that_fail_are_told_and_made_up_for() {
+fn failed_writes_are_reported_and_retried() {
     let site = site();
     let mut daemon = site.start();
     daemon.next_heartbeat("synthetic");
     let database = site.path("state/operator.db");
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON tickets BEGIN SELECT RAISE(ROLLBACK, 'no room'); END";
     common::sqlite3(&database, refuse);
-    put(&site.path("told"), BROKEN);
+    put(&site.path("observation.json"), BROKEN);
     assert!(wait_for_trouble(&mut daemon).contains("no room"));
     let blind = daemon.next_heartbeat("synthetic");
     assert!(daemon.next_heartbeat("synthetic").cycles > blind.cycles);
@@ -50,7 +50,7 @@ fn writes_that_fail_are_told_and_made_up_for() {
     daemon.stop();
 }
 
-/// Whether this user can have a file system of its own.
+/// Whether this user can mount a file system.
 fn can_mount() -> bool {
     let status = Command::new("unshare")
         .args(["--mount", "true"])
@@ -59,7 +59,7 @@ fn can_mount() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Everything that still fits.
+/// Fills the file system with one file.
 fn fill(folder: &Path) -> PathBuf {
     let filler = folder.join("filler");
     let mut file = fs::File::create(&filler).unwrap();
@@ -69,7 +69,7 @@ fn fill(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_full_disk_is_told_and_made_up_for() {
+fn a_full_disk_is_reported_and_the_writes_are_retried() {
     if !can_mount() {
         eprintln!("skipped: needs the right to mount a file system");
         return;
@@ -88,14 +88,14 @@ fn a_full_disk_is_told_and_made_up_for() {
         })
         .collect();
     put(
-        &site.path("told"),
+        &site.path("observation.json"),
         &serde_json::json!({"violations": violations}).to_string(),
     );
     let trouble = wait_for_trouble(&mut daemon);
     assert!(trouble.contains("full"), "{trouble}");
     let before = daemon.next_heartbeat("synthetic");
     assert!(daemon.next_heartbeat("synthetic").cycles > before.cycles);
-    put(&site.path("told"), BROKEN);
+    put(&site.path("observation.json"), BROKEN);
     fs::remove_file(filler).unwrap();
     daemon.wait_for_ticket("synthetic", "first", "opened");
     common::wait_for("the end of the trouble", || {
@@ -111,14 +111,14 @@ fn a_full_disk_is_told_and_made_up_for() {
 }
 
 #[test]
-fn a_database_that_is_removed_under_a_daemon_is_told() {
+fn a_database_that_is_removed_under_a_daemon_is_reported() {
     let mut site = Site::new();
     site.honest("well", "interval = \"100ms\"");
     let mut daemon = site.start();
     daemon.next_heartbeat("well");
     std::fs::remove_dir_all(site.path("state")).unwrap();
-    let told = daemon.wait_for("trouble", |event| event["event"] == "trouble");
-    let message = told["message"].as_str().unwrap();
+    let trouble = daemon.wait_for("trouble", |event| event["event"] == "trouble");
+    let message = trouble["message"].as_str().unwrap();
     assert!(
         message.contains("operator.db was removed or replaced"),
         "{message}"
@@ -129,6 +129,6 @@ fn a_database_that_is_removed_under_a_daemon_is_told() {
         .iter()
         .filter(|event| event["event"] == "trouble")
         .count();
-    assert_eq!(troubles, 1, "it is told once a minute");
+    assert_eq!(troubles, 1, "it is reported at most once a minute");
     daemon.kill();
 }

@@ -1,4 +1,4 @@
-//! What a person mistyped for a plugin stops the daemon before it watches anything, all of it said at once.
+//! Invalid input for a plugin stops the daemon before it watches anything; all errors are reported at once.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::support::{
     daemon::Site,
 };
 
-/// What a daemon says that must refuse to start.
+/// The errors of a daemon that must refuse to start.
 #[track_caller]
 fn refused(site: &Site, arguments: &[&str]) -> Vec<String> {
     let output = site.operator().args(arguments).output().unwrap();
@@ -18,29 +18,29 @@ fn refused(site: &Site, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_fault_that_only_a_plugin_can_know_is_said_at_once_in_the_order_of_the_file() {
+fn all_faults_that_only_a_plugin_can_know_are_reported_at_once_in_the_order_of_the_file() {
     let mut site = Site::new();
     let lines = "invariants.frist.grace_period = \"1s\"\nconfig.latency_ms = \"soon\"\nconfig.effect_file = \"/x\"";
     site.subject("one", misbehaving_subject(), lines);
     site.subject("two", hello_subject(), "invariants.stalee.enabled = false");
     site.subject("good", hello_subject(), "");
     let complaints = refused(&site, &[]);
-    let said = |of: &str, mend: &str| {
-        let is_it = |line: &&String| line.contains(of) && line.contains(mend);
+    let line_of = |key: &str, fix: &str| {
+        let is_it = |line: &&String| line.contains(key) && line.contains(fix);
         complaints
             .iter()
             .position(|line| is_it(&line))
-            .unwrap_or_else(|| panic!("{of}: {complaints:?}"))
+            .unwrap_or_else(|| panic!("{key}: {complaints:?}"))
     };
     let of_one = [
-        said("subjects.one.invariants.frist", "did you mean `first`?"),
-        said(
+        line_of("subjects.one.invariants.frist", "did you mean `first`?"),
+        line_of(
             "subjects.one.config.effect_file",
             "did you mean `effects_file`?",
         ),
-        said("subjects.one.config.latency_ms", "soon"),
+        line_of("subjects.one.config.latency_ms", "soon"),
     ];
-    let of_two = said("subjects.two.invariants.stalee", "did you mean `stale`?");
+    let of_two = line_of("subjects.two.invariants.stalee", "did you mean `stale`?");
     assert_eq!(complaints.len(), 4, "{complaints:?}");
     assert!(of_one.iter().all(|line| *line < of_two), "{complaints:?}");
     assert!(
@@ -53,7 +53,7 @@ fn every_fault_that_only_a_plugin_can_know_is_said_at_once_in_the_order_of_the_f
 }
 
 #[test]
-fn a_file_that_is_no_plugin_is_refused_where_it_was_typed() {
+fn a_file_that_is_not_a_plugin_is_refused_at_the_place_that_names_it() {
     let site = Site::new();
     let file = site.path("libnot.so");
     fs::write(&file, "not a library").unwrap();

@@ -8,11 +8,11 @@ use crate::support::{
 };
 
 fn synthetic(site: &mut Site, name: &str, interval: &str, isolation: &str) {
-    let told = site.path(format!("{name}.json"));
+    let observation = site.path(format!("{name}.json"));
     let fault = site.path(format!("{name}.fault"));
     let lines = format!(
         "interval = {interval:?}\nisolation = {isolation:?}\ndeadlines.create = \"1m\"\n\
-         config = {{ observation_file = {told:?}, fault_file = {fault:?} }}"
+         config = {{ observation_file = {observation:?}, fault_file = {fault:?} }}"
     );
     site.subject(name, misbehaving_subject(), &lines);
 }
@@ -34,7 +34,7 @@ fn wait_for_first_cycles<'a>(daemon: &mut Daemon, names: impl IntoIterator<Item 
 }
 
 #[test]
-fn thirty_subjects_are_all_looked_at_in_every_interval() {
+fn thirty_subjects_are_all_observed_in_every_interval() {
     let _machine = quiet_machine();
     let names: Vec<String> = (0..30).map(|number| format!("s{number:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! What people say of tickets while the daemon runs, and what they see of it.
+//! Commands on tickets while the daemon runs, and what `tickets watch` shows of them.
 
 use std::{process::Stdio, time::Duration};
 
@@ -17,7 +17,7 @@ fn site() -> Site {
     let mut site = Site::new();
     let lines = format!(
         "interval = \"100ms\"\nconfig.observation_file = {:?}",
-        site.path("told")
+        site.path("observation.json")
     );
     site.subject("synthetic", misbehaving_subject(), &lines);
     site
@@ -40,12 +40,12 @@ fn open_ticket(site: &Site) -> Value {
     tickets.remove(0)
 }
 
-/// Waits until a daemon has told so many such events of its one ticket.
+/// Waits until a daemon has printed at least this many events of this kind about its one ticket.
 fn wait_for_kind(daemon: &mut Daemon, kind: &str, times: usize) {
     let what = format!("{kind}, {times} times");
     common::wait_for(&what, || {
         let story = daemon.story("synthetic");
-        (story.iter().filter(|(told, _)| told == kind).count() >= times).then_some(())
+        (story.iter().filter(|(printed, _)| printed == kind).count() >= times).then_some(())
     });
 }
 
@@ -53,24 +53,24 @@ fn wait_for_kind(daemon: &mut Daemon, kind: &str, times: usize) {
 fn people_and_the_daemon_work_on_the_same_tickets() {
     let site = site();
     let mut daemon = site.start();
-    put(&site.path("told"), BROKEN);
+    put(&site.path("observation.json"), BROKEN);
     daemon.wait_for_ticket("synthetic", "first", "opened");
     let opened = open_ticket(&site);
     let id = opened["id"].to_string();
-    let say = |word: &str, note: &str| site.ask(&["tickets", word, &id, "--note", note]);
+    let change = |verb: &str, note: &str| site.ask(&["tickets", verb, &id, "--note", note]);
 
-    // What is said before it has begun to watch is not told.
+    // Commands before it has begun to watch are not shown.
     let mut watcher = watcher(&site);
     common::wait_for("the watcher to watch", || {
-        say("ack", "looking at it");
+        change("ack", "looking at it");
         (!watcher.events().is_empty()).then_some(())
     });
     let acknowledged = &open_ticket(&site)["acknowledged"];
     assert_eq!(acknowledged["by"], "anna");
     assert_eq!(acknowledged["note"], "looking at it");
 
-    say("hold", "until the disk is changed");
-    put(&site.path("told"), WHOLE);
+    change("hold", "until the disk is changed");
+    put(&site.path("observation.json"), WHOLE);
     wait_for_kind(&mut daemon, "recovering", 1);
     let before = daemon.next_heartbeat("synthetic");
     watch_for(Duration::from_millis(500), || {
@@ -84,12 +84,12 @@ fn people_and_the_daemon_work_on_the_same_tickets() {
     assert!(daemon.next_heartbeat("synthetic").cycles > before.cycles);
     assert_eq!(open_ticket(&site)["state"], "recovering");
 
-    say("unhold", "changed");
+    change("unhold", "changed");
     wait_for_kind(&mut daemon, "resolved", 1);
 
-    put(&site.path("told"), BROKEN);
+    put(&site.path("observation.json"), BROKEN);
     wait_for_kind(&mut daemon, "reopened", 1);
-    say("resolve", "it was never broken");
+    change("resolve", "it was never broken");
     wait_for_kind(&mut daemon, "reopened", 2);
     let standing = open_ticket(&site);
     assert_eq!(standing["id"], opened["id"]);
@@ -100,7 +100,7 @@ fn people_and_the_daemon_work_on_the_same_tickets() {
         event["event"]["kind"] == "reopened" && event["ticket"]["occurrences"] == 3
     });
     assert_eq!(last["ticket"]["id"], opened["id"]);
-    let told: Vec<(String, String)> = watcher
+    let events: Vec<(String, String)> = watcher
         .events()
         .iter()
         .map(|event| {
@@ -123,19 +123,19 @@ fn people_and_the_daemon_work_on_the_same_tickets() {
         by("seen", "operator"),
         by("reopened", "operator"),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(events, expected);
     watcher.signal(Signal::INT);
     assert_eq!(watcher.ended().code(), Some(130));
     daemon.stop();
 }
 
 #[test]
-fn what_is_said_of_a_ticket_that_is_over_is_refused() {
+fn changes_to_a_resolved_ticket_are_refused() {
     let site = site();
-    put(&site.path("told"), BROKEN);
+    put(&site.path("observation.json"), BROKEN);
     let mut daemon = site.start();
     daemon.wait_for_ticket("synthetic", "first", "opened");
-    put(&site.path("told"), WHOLE);
+    put(&site.path("observation.json"), WHOLE);
     daemon.wait_for_ticket("synthetic", "first", "resolved");
     for word in ["ack", "hold", "resolve"] {
         let output = site
@@ -156,10 +156,10 @@ fn a_ticket_shows_its_runbook_while_its_plugin_is_gone() {
     let mut site = Site::new();
     let plugin = site.path("libcopied.so");
     std::fs::copy(misbehaving_subject(), &plugin).unwrap();
-    let told = site.path("told");
-    let lines = format!("interval = \"100ms\"\nconfig.observation_file = {told:?}");
+    let observation = site.path("observation.json");
+    let lines = format!("interval = \"100ms\"\nconfig.observation_file = {observation:?}");
     site.subject("synthetic", &plugin, &lines);
-    put(&told, BROKEN);
+    put(&observation, BROKEN);
     let mut daemon = site.start();
     let id = daemon.wait_for_ticket("synthetic", "first", "opened")["id"].to_string();
     daemon.stop();
@@ -168,11 +168,11 @@ fn a_ticket_shows_its_runbook_while_its_plugin_is_gone() {
     for line in [
         "  means         The observation file reports no breach of `first`.",
         "  runbook       Remove the entry from the observation file.",
-        "  try           mend",
+        "  try           repair",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
     let document = site.ask(&["tickets", "show", &id, "--json"]);
     let document: Value = serde_json::from_str(&document).unwrap();
-    assert_eq!(document["guidance"]["suggested_actions"][0], "mend");
+    assert_eq!(document["guidance"]["suggested_actions"][0], "repair");
 }

@@ -1,4 +1,4 @@
-//! A plugin file in quarantine is not started, by nobody and for nothing, until a person lifts it or replaces the file.
+//! A plugin file in quarantine is never started until a person lifts the quarantine or replaces the file.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,7 +13,7 @@ use crate::support::{
 
 const FAILING: &str = "operator.plugin_failing";
 
-/// A subject with a plugin file of its own, which tells in `effects` when it has run, and one that must not be touched.
+/// A subject with its own plugin file, which writes to `effects` when it has run, and one that must not be affected.
 fn site() -> Site {
     let mut site = Site::new();
     let file = site.path("libsuspect.so");
@@ -33,7 +33,7 @@ fn wait_for_observed(daemon: &mut Daemon) {
     });
 }
 
-/// The words of the command that a message names.
+/// The arguments of the command that a message names.
 fn command_in(message: &str) -> Vec<&str> {
     let command = message.split('`').nth(1).unwrap();
     command
@@ -46,7 +46,7 @@ fn command_in(message: &str) -> Vec<&str> {
 fn wait_for_times(daemon: &Daemon, kind: &str, times: usize) {
     wait_for(&format!("{kind}, {times} times"), || {
         let story = daemon.story("suspect");
-        (story.iter().filter(|(told, _)| told == kind).count() == times).then_some(())
+        (story.iter().filter(|(printed, _)| printed == kind).count() == times).then_some(())
     });
 }
 
@@ -62,11 +62,11 @@ fn the_ticket_names_the_command_that_lifts_a_quarantine() {
         "add",
         "suspect",
         "--note",
-        "looks odd",
+        "suspicious",
     ]);
     let ticket = daemon.wait_for_ticket("suspect", FAILING, "opened");
     let message = text(&ticket["message"]);
-    assert!(message.contains("quarantined: looks odd"), "{message}");
+    assert!(message.contains("quarantined: suspicious"), "{message}");
     wait_for("its worker's end", || {
         (site.workers().len() == 1).then_some(())
     });
@@ -144,7 +144,7 @@ fn no_command_runs_a_quarantined_plugin() {
 }
 
 #[test]
-fn a_look_creates_no_database() {
+fn a_check_creates_no_database() {
     let site = site();
     site.ask(&["--subject", "honest", "check"]);
     assert!(!site.path("state/operator.db").exists());

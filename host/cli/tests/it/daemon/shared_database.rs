@@ -148,8 +148,8 @@ fn two_operators_share_tickets_proposals_and_the_audit() {
         daemon.next_heartbeat("db");
     }
 
-    scene.tell(BROKEN);
-    // One of the two opens it, and tells it.
+    scene.report(BROKEN);
+    // One of the two opens it and prints the event.
     let ticket = wait_for("the ticket", || {
         let listed = scene.ask(&["tickets", "list", "--json"]);
         let tickets: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
@@ -159,10 +159,10 @@ fn two_operators_share_tickets_proposals_and_the_audit() {
         server.sql("SELECT COUNT(*) FROM tickets WHERE invariant = 'first'"),
         "1"
     );
-    scene.propose(&["mend", "--ticket", &ticket]);
+    scene.propose(&["repair", "--ticket", &ticket]);
     scene.ask(&["proposals", "approve", "1", "--yes"]);
     scene.wait_for_state(1, "verified");
-    scene.tell(WHOLE);
+    scene.report(WHOLE);
 
     for level in 2..=11 {
         scene.propose(&["set_level", &format!("level={level}")]);
@@ -209,13 +209,13 @@ fn a_server_that_goes_away_is_trouble_and_resolves_nothing() {
     let mut server = Postgres::start();
     let mut scene = Scene::observing("");
     scene.site.line(&format!("database = {:?}", server.url()));
-    scene.tell(BROKEN);
+    scene.report(BROKEN);
     let mut daemon = scene.site.start();
     daemon.wait_for_ticket("db", "first", "opened");
     kill_process(Pid::from_child(&server.child), Signal::INT).unwrap();
     server.child.wait().unwrap();
     daemon.wait_for("trouble", |event| event["event"] == "trouble");
-    scene.tell(WHOLE);
+    scene.report(WHOLE);
     let before = daemon.next_heartbeat("db");
     wait_for("cycles without a database", || {
         (daemon.next_heartbeat("db").cycles > before.cycles).then_some(())

@@ -1,4 +1,4 @@
-//! How a daemon ends: in good order at the first signal, at once at the second, and never with a worker left behind.
+//! How a daemon stops: gracefully at the first signal, immediately at the second, and never with a worker left behind.
 
 use std::{
     fs::{self, File},
@@ -19,19 +19,19 @@ use crate::support::{
     daemon::{self, Daemon, Site},
 };
 
-/// A subject whose `observe` waits for somebody to write to the pipe `told`.
+/// A subject whose `observe` blocks until the test writes to the pipe `observation.json`.
 fn with_slow_observe() -> Site {
     let mut site = Site::new();
-    let told = site.path("told");
+    let pipe = site.path("observation.json");
     assert!(
         Command::new("mkfifo")
-            .arg(&told)
+            .arg(&pipe)
             .status()
             .unwrap()
             .success()
     );
     let lines = format!(
-        "interval = \"100ms\"\ndeadlines.observe = \"60s\"\nconfig.observation_file = {told:?}\nconfig.effects_file = {:?}",
+        "interval = \"100ms\"\ndeadlines.observe = \"60s\"\nconfig.observation_file = {pipe:?}\nconfig.effects_file = {:?}",
         site.path("effects")
     );
     site.subject("slow", misbehaving_subject(), &lines);
@@ -39,10 +39,10 @@ fn with_slow_observe() -> Site {
 }
 
 /// The writing end of the pipe, once a cycle waits at the other.
-fn wait_for_cycle(told: &Path) -> File {
+fn wait_for_cycle(pipe: &Path) -> File {
     wait_for("a cycle", || {
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        rustix::fs::open(told, flags, Mode::empty())
+        rustix::fs::open(pipe, flags, Mode::empty())
             .ok()
             .map(File::from)
     })
@@ -54,22 +54,22 @@ fn wait_for_stopping(daemon: &mut Daemon) {
     });
 }
 
-/// How often the plugin was dropped in good order.
+/// How often the plugin was dropped properly.
 fn drops(site: &Site) -> usize {
     let effects = fs::read_to_string(site.path("effects")).unwrap();
     effects.lines().filter(|line| *line == "dropped").count()
 }
 
 /// A signal in the middle of a cycle; the cycle finds a violation.
-fn ends_in_good_order(site: &Site, send: impl FnOnce(&Daemon)) {
+fn stops_gracefully(site: &Site, send: impl FnOnce(&Daemon)) {
     let mut daemon = site.start();
-    let mut told = wait_for_cycle(&site.path("told"));
+    let mut pipe = wait_for_cycle(&site.path("observation.json"));
     let drops_before = drops(site);
     send(&daemon);
     wait_for_stopping(&mut daemon);
-    told.write_all(br#"{"violations": [{"invariant": "first", "message": "seen at last"}]}"#)
+    pipe.write_all(br#"{"violations": [{"invariant": "first", "message": "seen at last"}]}"#)
         .unwrap();
-    drop(told);
+    drop(pipe);
     assert_eq!(daemon.ended().code(), Some(0));
     assert_eq!(daemon.story("slow"), [("opened".into(), "first".into())]);
     assert_eq!(daemon.events().last().unwrap()["event"], "stopped");
@@ -83,24 +83,24 @@ fn ends_in_good_order(site: &Site, send: impl FnOnce(&Daemon)) {
 }
 
 #[test]
-fn a_signal_lets_the_cycle_in_hand_finish() {
+fn a_signal_lets_the_current_cycle_finish() {
     for signal in [Signal::INT, Signal::TERM] {
-        ends_in_good_order(&with_slow_observe(), |daemon| daemon.signal(signal));
+        stops_gracefully(&with_slow_observe(), |daemon| daemon.signal(signal));
     }
 }
 
 #[test]
 fn ctrl_c_does_not_reach_the_workers_before_the_daemon_ends_them() {
-    ends_in_good_order(&with_slow_observe(), |daemon| {
+    stops_gracefully(&with_slow_observe(), |daemon| {
         daemon.signal_group(Signal::INT);
     });
 }
 
 #[test]
-fn a_second_signal_leaves_at_once() {
+fn a_second_signal_stops_the_daemon_immediately() {
     let site = with_slow_observe();
     let mut daemon = site.start();
-    let _told = wait_for_cycle(&site.path("told"));
+    let _pipe = wait_for_cycle(&site.path("observation.json"));
     assert_eq!(site.workers().len(), 1);
     daemon.signal(Signal::INT);
     wait_for_stopping(&mut daemon);

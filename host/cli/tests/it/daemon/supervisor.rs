@@ -1,5 +1,5 @@
-//! The loops of the daemon: one that panics is started again and nothing is lost, one that is held up is a ticket of the
-//! operator's own, and `operator status` shows both.
+//! The loops of the daemon: one that panics is started again without any loss, one that stalls
+//! opens a ticket of the operator itself, and `operator status` shows both.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ const LOOPS: [&str; 6] = [
     "engine",
 ];
 
-/// A daemon whose loops break as files say, and whose stalls are found after three seconds.
+/// A daemon whose loops fail as the files of [`inject`] name, and whose stalls are found after three seconds.
 fn start(scene: &Scene) -> Daemon {
     fs::create_dir_all(scene.site.path("loops")).unwrap();
     scene.site.start_with(|command| {
@@ -149,7 +149,7 @@ fn every_loop_that_panics_is_started_again_and_its_panic_is_reported_once() {
 fn a_fault_and_its_action_outlive_the_panics_of_every_loop() {
     let scene = Scene::executing_with(RULES, "latency_ms = 1500");
     let mut daemon = start(&scene);
-    scene.tell(BROKEN);
+    scene.report(BROKEN);
     let ticket = daemon.wait_for_ticket("db", "first", "opened");
     let before = daemon.next_heartbeat("db");
     inject(&scene, "watch:db", "panic");
@@ -166,7 +166,7 @@ fn a_fault_and_its_action_outlive_the_panics_of_every_loop() {
         wait_for_restart(&scene, one);
     }
     scene.wait_for_state(1, "completed");
-    scene.tell(WHOLE);
+    scene.report(WHOLE);
     scene.wait_for_state(1, "verified");
     daemon.wait_for_ticket("db", "first", "resolved");
 

@@ -1,4 +1,4 @@
-//! A plugin that is broken costs its own subject alone: the daemon says what is wrong, goes on, and notices the mend.
+//! A broken plugin affects only its own subject: the daemon reports the fault, continues, and notices the repair.
 
 use std::{
     fs::{self, Permissions},
@@ -28,7 +28,7 @@ fn with_honest() -> Site {
     site
 }
 
-/// A site with an honest subject, and one whose plugin breaks as the file `fault` says.
+/// A site with an honest subject, and one whose plugin commits the fault that the file `fault` names.
 fn with_breakable(observe_deadline: &str) -> Site {
     let mut site = with_honest();
     let lines = format!(
@@ -47,17 +47,17 @@ fn tickets_of_broken(site: &Site) -> Vec<Value> {
 }
 
 #[track_caller]
-fn assert_says(message: &str, words: &[&str]) {
+fn assert_contains(message: &str, words: &[&str]) {
     assert_eq!(message.lines().count(), 1, "{message}");
     for word in words {
         assert!(message.contains(word), "`{word}` is not in: {message}");
     }
 }
 
-/// Runs a daemon, breaks one plugin, and mends it again. Meanwhile the other subject must be looked at as if nothing had
-/// happened, and the broken one must have one ticket that says these words.
+/// Runs a daemon, breaks one plugin, and repairs it. Meanwhile the other subject must be observed without interruption, and
+/// the broken one must have exactly one ticket, whose message contains these words.
 #[track_caller]
-fn breaks_and_is_mended(fault: &str, invariant: &str, words: &[&str]) {
+fn breaks_and_recovers(fault: &str, invariant: &str, words: &[&str]) {
     let _machine = quiet_machine();
     let site = with_breakable(if fault.starts_with("spin") {
         "300ms"
@@ -71,7 +71,7 @@ fn breaks_and_is_mended(fault: &str, invariant: &str, words: &[&str]) {
     let before = daemon.next_heartbeat("honest");
     put(&site.path("fault"), fault);
     let ticket = daemon.wait_for_ticket("broken", invariant, "opened");
-    assert_says(&text(&ticket["message"]), words);
+    assert_contains(&text(&ticket["message"]), words);
     watch_for(A_WHILE, || {});
     fs::remove_file(site.path("fault")).unwrap();
     daemon.wait_for_ticket("broken", invariant, "resolved");
@@ -90,49 +90,53 @@ fn breaks_and_is_mended(fault: &str, invariant: &str, words: &[&str]) {
 
 #[test]
 fn a_panic_in_observe_is_a_ticket() {
-    let words = ["observe", "told to panic", "author of the plugin"];
-    breaks_and_is_mended("panic observe", FAILING, &words);
+    let words = ["observe", "injected panic", "author of the plugin"];
+    breaks_and_recovers("panic observe", FAILING, &words);
 }
 
 #[test]
 fn a_panic_in_check_is_a_ticket() {
-    let words = ["check", "told to panic", "author of the plugin"];
-    breaks_and_is_mended("panic check", FAILING, &words);
+    let words = ["check", "injected panic", "author of the plugin"];
+    breaks_and_recovers("panic check", FAILING, &words);
 }
 
 #[test]
 fn an_exit_is_a_ticket() {
     let words = ["observe", "exited with status 3", "author of the plugin"];
-    breaks_and_is_mended("exit observe", FAILING, &words);
+    breaks_and_recovers("exit observe", FAILING, &words);
 }
 
 #[test]
 fn a_crash_is_a_ticket() {
     let words = ["check", "signal 11 (SIGSEGV)", "author of the plugin"];
-    breaks_and_is_mended("segfault check", FAILING, &words);
+    breaks_and_recovers("segfault check", FAILING, &words);
 }
 
 #[test]
 fn an_endless_loop_is_a_ticket() {
     let words = ["observe", "deadline of 300ms", "deadlines.observe"];
-    breaks_and_is_mended("spin observe", FAILING, &words);
+    breaks_and_recovers("spin observe", FAILING, &words);
 }
 
 #[test]
-fn an_answer_that_is_far_too_large_is_a_ticket() {
+fn a_reply_that_is_far_too_large_is_a_ticket() {
     let words = ["check", "bytes", "author of the plugin"];
-    breaks_and_is_mended("huge_answer check", FAILING, &words);
+    breaks_and_recovers("huge_answer check", FAILING, &words);
 }
 
 #[test]
-fn an_answer_that_is_no_json_is_a_ticket() {
+fn a_reply_that_is_not_json_is_a_ticket() {
     let words = ["observe", "no JSON", "author of the plugin"];
-    breaks_and_is_mended("not_json observe", FAILING, &words);
+    breaks_and_recovers("not_json observe", FAILING, &words);
 }
 
 #[test]
-fn a_subject_that_the_plugin_cannot_reach_is_a_ticket_of_its_own_kind() {
-    breaks_and_is_mended("error observe", UNOBSERVABLE, &["observe", "told to fail"]);
+fn a_subject_that_the_plugin_cannot_reach_has_a_separate_kind_of_ticket() {
+    breaks_and_recovers(
+        "error observe",
+        UNOBSERVABLE,
+        &["observe", "injected failure"],
+    );
 }
 
 #[test]
@@ -157,7 +161,7 @@ fn megabytes_on_standard_output_harm_nothing() {
 }
 
 #[test]
-fn a_subject_that_cannot_be_reached_while_its_plugin_is_set_up_is_no_failing_plugin() {
+fn a_subject_that_is_unreachable_during_create_does_not_count_as_a_failing_plugin() {
     let site = with_breakable("10s");
     put(&site.path("fault"), "error create");
     let mut daemon = site.start();
@@ -238,7 +242,7 @@ fn each_refused_file_is_a_ticket_until_a_good_one_lies_in_its_place() {
     let before = daemon.next_heartbeat("honest");
     for (name, _, words) in &refused {
         let ticket = daemon.wait_for_ticket(name, FAILING, "opened");
-        assert_says(&text(&ticket["message"]), words);
+        assert_contains(&text(&ticket["message"]), words);
         install(&file(&site, name), &good);
     }
     for (name, ..) in &refused {
@@ -264,7 +268,7 @@ fn a_plugin_without_what_it_asks_for_is_a_ticket_and_its_neighbours_are_watched(
     let mut daemon = site.start();
     let ticket = daemon.wait_for_ticket("asking", FAILING, "opened");
     let words = ["asks to start programs: \"kubectl\"", "sandbox.exec = true"];
-    assert_says(&text(&ticket["message"]), &words);
+    assert_contains(&text(&ticket["message"]), &words);
     for watched in ["honest", "granted"] {
         daemon.next_heartbeat(watched);
     }

@@ -45,8 +45,8 @@ async fn faults_of_a_synthetic_subject_come_and_go_with_its_file() {
         let file = bench.path("observation.json");
         let (observer, _) = bench.misbehaving(isolation, json!({"observation_file": file}));
         assert!(violated(&observer).await.is_empty());
-        let told = json!({"violations": [{"invariant": "first", "message": "it broke"}]});
-        fs::write(&file, told.to_string()).unwrap();
+        let report = json!({"violations": [{"invariant": "first", "message": "it broke"}]});
+        fs::write(&file, report.to_string()).unwrap();
         assert_eq!(violated(&observer).await, ["first"]);
         fs::remove_file(&file).unwrap();
         assert!(violated(&observer).await.is_empty());

@@ -1,4 +1,4 @@
-//! Every way in which a plugin can be broken while it runs: what the operator makes of it, and that it stays whole.
+//! Every fault of a running plugin: how the operator reports it, and that the operator is unaffected.
 
 use std::{
     fs,
@@ -25,8 +25,8 @@ fn broken(bench: &Bench, isolation: Isolation, config: Value) -> (Observer, Invo
     common::handles(spec)
 }
 
-fn mend() -> operator_policy::Approved {
-    common::approved("mend", json!({}))
+fn repair() -> operator_policy::Approved {
+    common::approved("repair", json!({}))
 }
 
 /// How the fault shows in `observe` of a worker.
@@ -52,7 +52,7 @@ async fn a_panic_in_any_call_is_an_error_of_the_plugin() {
             let (observer, invoker) = bench.misbehaving(isolation, config);
             let error = match place {
                 "list_actions" => observer.list_actions().await.unwrap_err(),
-                "invoke" => invoker.invoke(&mend(), "key-1").await.unwrap_err(),
+                "invoke" => invoker.invoke(&repair(), "key-1").await.unwrap_err(),
                 _ => match observer.observe().await {
                     Ok(observed) => observer.check(&observed).await.unwrap_err(),
                     Err(error) => error,
@@ -68,7 +68,7 @@ async fn a_panic_in_any_call_is_an_error_of_the_plugin() {
                 panic!("{error:?}");
             };
             assert_eq!((*call, *kind), (place, ErrorKind::Panic));
-            assert!(message.contains("told to panic"), "{message}");
+            assert!(message.contains("injected panic"), "{message}");
             assert_eq!(error.outcome_unknown(), place == "invoke");
             assert!(!error.is_crash());
         }
@@ -89,7 +89,7 @@ async fn a_panic_in_drop_does_not_disturb_the_shutdown() {
 }
 
 #[tokio::test]
-async fn a_subject_that_does_not_end_in_good_order_is_ended_without() {
+async fn a_subject_that_does_not_shut_down_is_killed() {
     let bench = Bench::new();
     let config = json!({"fault": "sleep", "fault_in": "drop"});
     let mut spec = bench.spec(misbehaving_subject(), Isolation::Worker, config);
@@ -106,7 +106,7 @@ async fn an_error_of_the_plugin_arrives_whole() {
         let bench = Bench::new();
         let (observer, _) = bench.misbehaving(isolation, json!({"fault": "error"}));
         let error = observer.observe().await.unwrap_err();
-        assert_eq!(error.to_string(), "observe: told to fail");
+        assert_eq!(error.to_string(), "observe: injected failure");
         assert!(matches!(
             error,
             CallError::Plugin {
@@ -142,7 +142,7 @@ async fn a_refused_configuration_says_which_key() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_json_or_of_another_shape_is_a_bad_answer() {
+async fn a_reply_that_is_not_json_or_has_the_wrong_shape_is_a_bad_answer() {
     for isolation in BOTH {
         let bench = Bench::new();
         let file = bench.path("fault");
@@ -205,7 +205,7 @@ async fn a_crash_is_a_death_with_its_signal() {
 }
 
 #[tokio::test]
-async fn a_full_stack_is_a_death_with_its_last_words() {
+async fn a_stack_overflow_is_a_death_with_its_last_output() {
     let error = observe_in_worker("stack_overflow").await;
     let (_, how, log) = died(&error);
     assert_eq!(how, "was killed by signal 6 (SIGABRT)");
@@ -321,13 +321,13 @@ async fn a_plugin_that_closes_the_socket_has_died() {
 }
 
 #[tokio::test]
-async fn a_death_between_calls_is_told_as_such() {
+async fn a_death_between_calls_is_reported_as_such() {
     let bench = Bench::new();
     let (observer, invoker) = bench.misbehaving(Isolation::Worker, json!({"fault": "late_crash"}));
     observer.observe().await.unwrap();
     let workers = || common::children_in(bench.dir.path());
     wait_for("the worker's death", || workers().is_empty().then_some(()));
-    let error = invoker.invoke(&mend(), "key-1").await.unwrap_err();
+    let error = invoker.invoke(&repair(), "key-1").await.unwrap_err();
     assert_eq!(died(&error).0, "between calls");
     assert!(!error.outcome_unknown(), "the request was never sent");
 }
@@ -338,7 +338,7 @@ async fn a_death_during_invoke_leaves_the_outcome_unknown() {
         let bench = Bench::new();
         let config = json!({"fault": fault, "fault_in": "invoke"});
         let (_, invoker) = bench.misbehaving(Isolation::Worker, config);
-        let error = invoker.invoke(&mend(), "key-1").await.unwrap_err();
+        let error = invoker.invoke(&repair(), "key-1").await.unwrap_err();
         assert_eq!(died(&error).0, "invoke");
         assert!(error.outcome_unknown());
     }

@@ -1,4 +1,4 @@
-//! Plugin files that are refused, each with a line that says what to do, and before any of their code runs.
+//! Plugin files that are refused before any of their code runs, each with one line that names the fix.
 
 use std::{
     fs::{self, Permissions},
@@ -12,7 +12,7 @@ use operator_model::{Isolation, Sandbox};
 
 use crate::support::common::{self, Bench, built, hello_subject};
 
-/// A file with this content, as a plugin would lie there.
+/// A plugin file with this content.
 fn file_with(bench: &Bench, bytes: &[u8]) -> PathBuf {
     let path = bench.path("libcandidate.so");
     let _ = fs::remove_file(&path);
@@ -46,14 +46,14 @@ fn refusal(bench: &Bench, path: &Path) -> LoadError {
 }
 
 #[track_caller]
-fn assert_says(error: &LoadError, words: &[&str]) {
+fn assert_contains(error: &LoadError, words: &[&str]) {
     for word in words {
         assert!(error.why.contains(word), "`{word}` is not in: {error}");
     }
 }
 
 #[test]
-fn a_good_file_is_copied_under_its_hash_for_our_eyes_only() {
+fn a_valid_file_is_copied_under_its_hash_and_is_private() {
     let bench = Bench::new();
     let plugin = bench.open(hello_subject());
     assert_eq!(plugin.manifest.name, "hello-subject");
@@ -98,7 +98,7 @@ fn a_file_cut_short_anywhere_is_refused() {
         } else {
             "cut short or damaged"
         };
-        assert_says(&error, &[expected, "build"]);
+        assert_contains(&error, &[expected, "build"]);
     }
 }
 
@@ -118,14 +118,14 @@ fn garbage_is_refused() {
     let bench = Bench::new();
     let noise = |i: u32| i.wrapping_mul(2_654_435_761).to_le_bytes();
     let garbage: Vec<u8> = (1..25_000).flat_map(noise).collect();
-    assert_says(
+    assert_contains(
         &refusal(&bench, &file_with(&bench, &garbage)),
         &["no shared library", "cdylib"],
     );
 }
 
 #[test]
-fn a_library_that_is_no_plugin_is_refused_without_running_its_constructor() {
+fn a_library_that_is_not_a_plugin_is_refused_without_running_its_constructor() {
     let bench = Bench::new();
     let (source, library) = (bench.path("plain.rs"), bench.path("libplain.so"));
     let mark = bench.path("constructor-ran");
@@ -140,7 +140,7 @@ fn a_library_that_is_no_plugin_is_refused_without_running_its_constructor() {
         .status();
     assert!(rustc.unwrap().success());
     let error = refusal(&bench, &library);
-    assert_says(&error, &["no operator plugin", "export_subject!"]);
+    assert_contains(&error, &["no operator plugin", "export_subject!"]);
     assert!(!mark.exists(), "its code has run");
 }
 
@@ -150,7 +150,7 @@ fn a_plugin_for_another_machine_is_refused() {
     let mut bytes = fs::read(hello_subject()).unwrap();
     // e_machine of the ELF header: MIPS.
     bytes[18..20].copy_from_slice(&8_u16.to_le_bytes());
-    assert_says(
+    assert_contains(
         &refusal(&bench, &file_with(&bench, &bytes)),
         &["is built for Mips", "build it for"],
     );
@@ -160,7 +160,7 @@ fn a_plugin_for_another_machine_is_refused() {
 fn a_plugin_of_another_abi_is_refused() {
     let bench = Bench::new();
     let path = patched(&bench, br#""abi":"1.0""#, br#""abi":"2.0""#);
-    assert_says(
+    assert_contains(
         &refusal(&bench, &path),
         &["ABI 2.0", "speaks 1.0", "operator-plugin-api 1.x"],
     );
@@ -177,7 +177,7 @@ fn a_plugin_of_a_later_minor_abi_is_welcome() {
 fn a_manifest_that_cannot_be_read_is_refused() {
     let bench = Bench::new();
     let path = patched(&bench, br#"{"name":"hello"#, br#"{"name:"hello""#);
-    assert_says(
+    assert_contains(
         &refusal(&bench, &path),
         &["manifest cannot be read", "build it again"],
     );
@@ -191,7 +191,7 @@ fn a_plugin_without_its_root_module_is_refused() {
         b"_1as_0lib_1header_0root_",
         b"_1as_0lib_1header_0toor_",
     );
-    assert_says(
+    assert_contains(
         &refusal(&bench, &path),
         &["no operator plugin", "does not export"],
     );
@@ -201,7 +201,7 @@ fn a_plugin_without_its_root_module_is_refused() {
 fn a_plugin_that_aborts_on_panic_is_refused() {
     let bench = Bench::new();
     let path = patched(&bench, br#""panic":"unwind"}"#, br#""panic":"abort" }"#);
-    assert_says(
+    assert_contains(
         &refusal(&bench, &path),
         &["panic = \"abort\"", "panic = \"unwind\""],
     );
@@ -213,7 +213,7 @@ fn a_file_or_directory_that_others_can_write_to_is_refused() {
     let path = file_with(&bench, &fs::read(hello_subject()).unwrap());
     for mode in [0o775, 0o757, 0o646] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        assert_says(
+        assert_contains(
             &refusal(&bench, &path),
             &["others can write", "chmod go-w", "libcandidate.so"],
         );
@@ -221,23 +221,23 @@ fn a_file_or_directory_that_others_can_write_to_is_refused() {
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     let dir = bench.dir.path();
     fs::set_permissions(dir, Permissions::from_mode(0o777)).unwrap();
-    assert_says(
+    assert_contains(
         &refusal(&bench, &path),
         &["others can replace it", "chmod go-w"],
     );
-    // As /tmp is: others can add files and cannot replace ours.
+    // Like /tmp: others can add files but cannot replace ours.
     fs::set_permissions(dir, Permissions::from_mode(0o1777)).unwrap();
     assert!(examine(&path).is_ok());
 }
 
 #[test]
-fn what_is_no_file_is_refused() {
+fn what_is_not_a_file_is_refused() {
     let bench = Bench::new();
-    assert_says(
+    assert_contains(
         &refusal(&bench, &bench.path("missing.so")),
         &["cannot be read", "No such file"],
     );
-    assert_says(&refusal(&bench, bench.dir.path()), &["not a regular file"]);
+    assert_contains(&refusal(&bench, bench.dir.path()), &["not a regular file"]);
     let fifo = bench.path("fifo.so");
     assert!(
         Command::new("mkfifo")
@@ -246,7 +246,7 @@ fn what_is_no_file_is_refused() {
             .unwrap()
             .success()
     );
-    assert_says(&refusal(&bench, &fifo), &["not a regular file"]);
+    assert_contains(&refusal(&bench, &fifo), &["not a regular file"]);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn only_the_pinned_content_is_opened() {
     assert!(Plugin::open(hello_subject(), Some(&upper), &copies).is_ok());
     let other = "0".repeat(64);
     let error = Plugin::open(hello_subject(), Some(&other), &copies).unwrap_err();
-    assert_says(&error, &[&sha256, &other, "pin its hash"]);
+    assert_contains(&error, &[&sha256, &other, "pin its hash"]);
 }
 
 #[test]
@@ -309,7 +309,7 @@ async fn a_plugin_that_lacks_a_symbol_is_refused_when_it_is_opened() {
     let bench = Bench::new();
     let path = patched(&bench, b"\0posix_memalign\0", b"\0posix_memaligX\0");
     for error in refusal_when_opened(&bench, &path).await {
-        assert_says(
+        assert_contains(
             &error,
             &["undefined symbol: posix_memaligX", "link what it needs"],
         );
@@ -322,7 +322,7 @@ async fn a_plugin_whose_types_differ_is_refused_in_one_line_with_the_rest_in_a_f
     let bench = Bench::new();
     let path = built("examples/misbehaving-subject", "broken-layout");
     for error in refusal_when_opened(&bench, &path).await {
-        assert_says(&error, &["types differ", "build it again"]);
+        assert_contains(&error, &["types differ", "build it again"]);
         let report = error.why.split("comparison is in ").nth(1).unwrap();
         let report = fs::read_to_string(report).unwrap();
         assert!(report.lines().count() > 20, "{report}");

@@ -1,4 +1,4 @@
-//! What a plugin in a worker is kept from, what it can be granted, and that it is told where nothing is kept.
+//! What the sandbox denies a plugin in a worker, what it can be granted, and the warning where there is no sandbox.
 
 #![cfg(target_os = "linux")]
 
@@ -18,8 +18,8 @@ fn spec(bench: &Bench, sandbox: Sandbox, config: Value) -> SubjectSpec {
     }
 }
 
-/// What `observe` says with this fault.
-async fn struck(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
+/// Calls `observe` once with this fault.
+async fn observed_with(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
     let bench = Bench::new();
     let observer = connect(spec(&bench, sandbox, json!({"fault": fault})));
     let result = observer.observe().await.map(|_| ());
@@ -38,7 +38,7 @@ async fn what_no_plugin_needs_is_refused() {
         ("change_mode", "Operation not permitted"),
         ("limit_parent", "Operation not permitted"),
     ] {
-        let error = struck(fault, Sandbox::default()).await.unwrap_err();
+        let error = observed_with(fault, Sandbox::default()).await.unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with(&format!("observe: {fault}: {refusal}")),
@@ -54,15 +54,17 @@ async fn a_person_can_grant_programs_or_turn_it_off() {
         ..Sandbox::default()
     };
     for granted in ["start_shell", "fork", "unix_socket"] {
-        struck(granted, exec.clone()).await.unwrap();
+        observed_with(granted, exec.clone()).await.unwrap();
     }
-    struck("limit_parent", exec.clone()).await.unwrap_err();
-    struck("read_shadow", exec).await.unwrap_err();
+    observed_with("limit_parent", exec.clone())
+        .await
+        .unwrap_err();
+    observed_with("read_shadow", exec).await.unwrap_err();
     let off = Sandbox {
         enabled: false,
         ..Sandbox::default()
     };
-    struck("start_shell", off).await.unwrap();
+    observed_with("start_shell", off).await.unwrap();
 }
 
 #[tokio::test]
@@ -78,9 +80,13 @@ async fn a_file_is_read_only_where_that_is_granted() {
         let config = json!({"observation_file": file});
         let observer = connect(spec(&bench, sandbox, config));
         let observed = observer.observe().await.unwrap();
-        let said = observed.sources[0].error.clone();
-        assert_eq!(said.is_some(), error.is_some(), "{said:?}");
-        assert!(said.unwrap_or_default().contains(error.unwrap_or_default()));
+        let reported = observed.sources[0].error.clone();
+        assert_eq!(reported.is_some(), error.is_some(), "{reported:?}");
+        assert!(
+            reported
+                .unwrap_or_default()
+                .contains(error.unwrap_or_default())
+        );
     }
 }
 
@@ -109,7 +115,7 @@ async fn what_may_be_read_may_not_be_written() {
 }
 
 #[tokio::test]
-async fn it_is_said_where_nothing_is_kept_from_a_plugin() {
+async fn a_plugin_without_a_sandbox_is_reported() {
     let bench = Bench::new();
     let plugin = bench.open(misbehaving_subject());
     let missing = async |isolation, sandbox: &Sandbox| {

@@ -1,4 +1,4 @@
-//! A subject to act on, and what is asked about what was done.
+//! A subject to act on, and helpers that read what was done to it.
 
 use serde_json::Value;
 
@@ -61,10 +61,11 @@ impl Scene {
 
     fn new(rules: &str, config: &str) -> Self {
         let mut site = Site::new();
-        let (told, effects, fault) = (site.path("told"), site.path("effects"), site.path("fault"));
+        let observation = site.path("observation.json");
+        let (effects, fault) = (site.path("effects"), site.path("fault"));
         let lines = format!(
             "interval = \"100ms\"\ndeadlines.invoke = \"60s\"\n\
-             [subjects.db.config]\nobservation_file = {told:?}\neffects_file = {effects:?}\nfault_file = {fault:?}\n{}\n\
+             [subjects.db.config]\nobservation_file = {observation:?}\neffects_file = {effects:?}\nfault_file = {fault:?}\n{}\n\
              [subjects.db.actions]\n{rules}\n{WORKFLOWS}",
             config.replace(", ", "\n"),
         );
@@ -72,12 +73,12 @@ impl Scene {
         Self { site }
     }
 
-    /// What the subject reports from now on.
-    pub(crate) fn tell(&self, report: &str) {
-        put(&self.site.path("told"), report);
+    /// Sets what the subject reports from now on.
+    pub(crate) fn report(&self, report: &str) {
+        put(&self.site.path("observation.json"), report);
     }
 
-    /// How the plugin is broken from now on.
+    /// Sets how the plugin is broken from now on.
     pub(crate) fn fault(&self, fault: &str) {
         put(&self.site.path("fault"), fault);
     }
@@ -101,7 +102,7 @@ impl Scene {
         self.ask(&[&["proposals", "create"], arguments].concat());
     }
 
-    /// A command that must end with this code and this complaint. What it printed.
+    /// Runs a command that must end with this code and this error, and returns its output.
     #[track_caller]
     pub(crate) fn refused(&self, arguments: &[&str], code: i32, complaint: &str) -> String {
         let output = self.site.operator().args(arguments).output().unwrap();

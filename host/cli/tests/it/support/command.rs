@@ -1,4 +1,4 @@
-//! Runs the `operator` binary where nothing of the machine's own set-up is seen.
+//! Runs the `operator` binary isolated from the configuration of the machine.
 
 use std::process::Command;
 

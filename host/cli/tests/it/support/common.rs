@@ -20,7 +20,7 @@ use operator_policy::{Approved, Case, Registry, ValidPlan, approval_by, permit};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Long enough for a busy machine; no test waits this long unless it fails.
+/// Enough for a busy machine; a test waits this long only if it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn workspace() -> &'static Path {
@@ -77,7 +77,7 @@ pub(crate) fn hello_subject() -> &'static Path {
     FILE.get_or_init(|| built("examples/hello-subject", "hello-subject"))
 }
 
-/// The plugin with a switch for every way of being broken. With none on, it reports what `observation_file` says.
+/// The plugin with a switch for every fault. With none on, it reports the content of `observation_file`.
 pub(crate) fn misbehaving_subject() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| built("examples/misbehaving-subject", "misbehaving-subject"))

@@ -189,13 +189,13 @@ impl Daemon {
         self.events.lock().unwrap().clone()
     }
 
-    /// Waits until it has printed such an event, and gives the first.
+    /// Waits until it has printed an event that matches, and returns the first.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         self.wait_for_after(0, what, is_it)
     }
 
-    /// The same, past so many events.
+    /// Like [`wait_for`](Self::wait_for), but skips this many events.
     #[track_caller]
     pub(crate) fn wait_for_after(
         &mut self,
@@ -211,7 +211,7 @@ impl Daemon {
         })
     }
 
-    /// Waits until such a thing happens to a ticket of an invariant of a subject, and gives the ticket.
+    /// Waits for an event of this kind on a ticket of a subject's invariant, and returns the ticket.
     #[track_caller]
     pub(crate) fn wait_for_ticket(&mut self, subject: &str, invariant: &str, kind: &str) -> Value {
         let what = format!("{invariant} of {subject} {kind}");
@@ -270,14 +270,14 @@ impl Daemon {
         status
     }
 
-    /// Ends it in good order.
+    /// Stops it gracefully.
     #[track_caller]
     pub(crate) fn stop(mut self) {
         self.signal(Signal::TERM);
         assert_eq!(self.ended().code(), Some(0), "{:?}", self.events().last());
     }
 
-    /// Ends it without asking, and leaves nothing of it behind.
+    /// Kills it and reaps the process.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -322,8 +322,8 @@ impl Heartbeat {
         }
     }
 
-    /// Whether the subject was looked at in every interval since an earlier heartbeat. A quarter may be missing, which a
-    /// busy machine can cost; waiting for somebody else's plugin would cost more.
+    /// Asserts that the subject was observed in every interval since an earlier heartbeat. A quarter may be missing on a
+    /// busy machine; waiting for another subject's plugin would cost more.
     #[track_caller]
     pub(crate) fn assert_kept_up_since(&self, earlier: &Self, interval: Duration) {
         let cycles = self.cycles - earlier.cycles;
