@@ -11,6 +11,8 @@ use super::error::LoadErrorKind;
 
 /// The largest answer of a plugin that is read.
 pub(super) const MAX_ANSWER: usize = 16 << 20;
+/// As many descriptors come with a frame at most.
+pub(super) const MAX_DESCRIPTORS: usize = 2;
 /// Room for what a frame holds beside its document.
 const MAX_FRAME: usize = MAX_ANSWER + (64 << 10);
 

@@ -13,9 +13,11 @@ use serde_json::value::to_raw_value;
 use tokio::runtime::Runtime;
 
 use super::{
-    Confinement, Payload, Plugin, ProbeRequest, ProbeResponse,
+    Attempt, Confinement, Payload, Plugin, ProbeRequest, ProbeResponse,
     call::{Call, ConfineRequest, Outcome},
     error::{CallError, LoadError, LoadErrorKind},
+    grants::Grants,
+    listener::Listener,
     log::{PluginLog, Printed},
     probe::ProbeBatch,
     remote::Worker,
@@ -28,6 +30,8 @@ pub struct Probe {
     worker: Worker,
     plugin: Plugin,
     printed: Arc<Mutex<Printed>>,
+    /// Of a worker that is watched.
+    listener: Option<Listener>,
 }
 
 impl Probe {
@@ -47,11 +51,12 @@ impl Probe {
             worker,
             plugin: plugin.clone(),
             printed,
+            listener: None,
         })
     }
 
-    /// Takes from the plugin what it is not granted; says what cannot be taken. `watched` keeps what it tries nevertheless,
-    /// for [`ProbeRequest::Attempts`].
+    /// Takes from the plugin what it is not granted; says what cannot be taken. `watched` records what it attempts
+    /// nevertheless, for [`Probe::attempts`].
     pub fn confine(
         &mut self,
         sandbox: Sandbox,
@@ -64,7 +69,27 @@ impl Probe {
             library,
             watched,
         };
-        self.call(Call::Confine, &request, deadline)
+        let confinement: Confinement = self.call(Call::Confine, &request, deadline)?;
+        if watched && confinement.missing.is_empty() {
+            let listener = self.listen(&request);
+            self.listener = Some(listener.map_err(|error| unexpected(&error.to_string()))?);
+        }
+        Ok(confinement)
+    }
+
+    fn listen(&mut self, confined: &ConfineRequest) -> io::Result<Listener> {
+        let descriptors = self.worker.take_descriptors();
+        let pid = self.pid().ok_or(io::ErrorKind::NotFound)?;
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let (sandbox, directory) = (&confined.sandbox, self.dir());
+        let grants = Grants::new(sandbox, &confined.library, &directory, &process);
+        Listener::start(descriptors, process, &grants, sandbox.exec)
+    }
+
+    /// What the plugin has attempted so far that its sandbox does not permit, if it was confined to be watched.
+    pub fn attempts(&self) -> io::Result<Vec<Attempt>> {
+        let listener = self.listener.as_ref();
+        listener.map_or(Ok(Vec::new()), Listener::attempts)
     }
 
     /// The worker's process, while it runs.

@@ -1,92 +1,39 @@
 //! Taking from the worker's own process what a plugin does not need, before any of the plugin's code runs.
 
-use std::{env, io, path::Path};
+use std::{io, os::fd::OwnedFd};
 
 use operator_model::Sandbox;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::call::ConfineRequest;
+use super::{call::ConfineRequest, grants::Grants};
 use crate::Confinement;
 
-/// What programs, name resolution, clocks, certificates and the runtime read.
-#[cfg(target_os = "linux")]
-const READABLE: [&str; 52] = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/etc/ca-certificates",
-    "/etc/gai.conf",
-    "/etc/group",
-    "/etc/host.conf",
-    "/etc/hostname",
-    "/etc/hosts",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/localtime",
-    "/etc/machine-id",
-    "/etc/nsswitch.conf",
-    "/etc/os-release",
-    "/etc/passwd",
-    "/etc/crypto-policies",
-    "/etc/pki/ca-trust",
-    "/etc/pki/tls/certs",
-    "/etc/pki/tls/openssl.cnf",
-    "/etc/protocols",
-    "/etc/resolv.conf",
-    "/etc/services",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-    "/etc/timezone",
-    "/run/systemd/resolve",
-    "/proc/cpuinfo",
-    "/proc/filesystems",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/self",
-    "/proc/stat",
-    "/proc/sys/kernel/ngroups_max",
-    "/proc/sys/kernel/osrelease",
-    "/proc/sys/kernel/pid_max",
-    "/proc/sys/kernel/random",
-    "/proc/sys/net",
-    "/proc/sys/vm",
-    "/proc/uptime",
-    "/proc/version",
-    "/proc/vmstat",
-    "/sys/devices/system/cpu",
-    "/sys/devices/system/node",
-    "/sys/fs/cgroup",
-    "/sys/kernel/mm/transparent_hugepage",
-    "/var/lib/ca-certificates",
-];
-#[cfg(target_os = "linux")]
-const DEVICES: [&str; 5] = [
-    "/dev/full",
-    "/dev/null",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/zero",
-];
-/// Certificates of the person's choice; the operator leaves these variables to a worker.
-#[cfg(target_os = "linux")]
-const READABLE_BY_VARIABLE: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// A confined process.
+pub(super) struct Confined {
+    pub(super) confinement: Confinement,
+    /// For whoever watches this process, if it is watched: see [`super::watch`]. They are gone from here before any of the
+    /// plugin's code runs.
+    pub(super) descriptors: Vec<OwnedFd>,
+}
 
 /// Confines this process and every thread and child that it will have, for good. The working directory stays its own.
 ///
 /// An error means that the kernel could do it and did not; what the kernel cannot do is in the answer.
-pub(super) fn confine(asked: &ConfineRequest) -> io::Result<Confinement> {
+pub(super) fn confine(asked: &ConfineRequest) -> io::Result<Confined> {
     limit(&asked.sandbox)?;
     if !asked.sandbox.enabled {
-        return Ok(Confinement::lacking(
+        return Ok(unconfined(
             "none: it is turned off in the subject's configuration",
         ));
     }
     confine_by_kernel(asked)
+}
+
+fn unconfined(why: &str) -> Confined {
+    Confined {
+        confinement: Confinement::lacking(why),
+        descriptors: Vec::new(),
+    }
 }
 
 /// A limit that is lower already stays.
@@ -109,30 +56,48 @@ fn limit(sandbox: &Sandbox) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn confine_by_kernel(_: &ConfineRequest) -> io::Result<Confinement> {
-    Ok(Confinement::lacking(
+fn confine_by_kernel(_: &ConfineRequest) -> io::Result<Confined> {
+    Ok(unconfined(
         "none: this system has neither landlock nor seccomp, so that the plugin can do whatever the operator can",
     ))
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "probe"))]
 pub(super) use linux::{
-    Forbidden, STARTING_PROGRAMS, forbidden, hide_clone3, lacking, program, refuse,
+    Forbidden, STARTING_PROGRAMS, hide_clone3, lacking, program, refuse, refused_when_watched,
 };
 
 #[cfg(target_os = "linux")]
-fn confine_by_kernel(asked: &ConfineRequest) -> io::Result<Confinement> {
-    let sandbox = &asked.sandbox;
+fn confine_by_kernel(asked: &ConfineRequest) -> io::Result<Confined> {
+    let exec = asked.sandbox.exec;
     rustix::thread::set_no_new_privs(true)?;
-    let files = linux::restrict_files(sandbox, &asked.library).map_err(io::Error::other)?;
-    let calls = if asked.watched {
-        super::attempts::watch(sandbox.exec)?
-    } else {
-        linux::forbid_calls(sandbox.exec)?
-    };
-    Ok(Confinement {
-        missing: files.into_iter().chain(calls).collect(),
+    let (directory, process) = (".".as_ref(), "/proc/self".as_ref());
+    let grants = Grants::new(&asked.sandbox, &asked.library, directory, process);
+    let files = linux::restrict_files(&grants, exec).map_err(io::Error::other)?;
+    let (calls, descriptors) = forbid_calls(exec, asked.watched)?;
+    Ok(Confined {
+        confinement: Confinement {
+            missing: files.into_iter().chain(calls).collect(),
+        },
+        descriptors,
     })
+}
+
+/// Gives what the kernel lacks, and descriptors for whoever watches.
+#[cfg(all(target_os = "linux", feature = "probe"))]
+fn forbid_calls(exec: bool, watched: bool) -> io::Result<(Option<String>, Vec<OwnedFd>)> {
+    if !watched {
+        return Ok((linux::forbid_calls(exec)?, Vec::new()));
+    }
+    Ok(match super::watch::install(exec)? {
+        Ok(descriptors) => (None, descriptors),
+        Err(missing) => (Some(missing), Vec::new()),
+    })
+}
+
+#[cfg(all(target_os = "linux", not(feature = "probe")))]
+fn forbid_calls(exec: bool, _: bool) -> io::Result<(Option<String>, Vec<OwnedFd>)> {
+    Ok((linux::forbid_calls(exec)?, Vec::new()))
 }
 
 #[cfg(target_os = "linux")]
@@ -146,33 +111,29 @@ mod linux {
         SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
     };
 
-    use super::{DEVICES, Path, READABLE, READABLE_BY_VARIABLE, Sandbox, env, io};
+    use std::{env, io};
+
+    use crate::grants::Grants;
 
     /// The newest that is used: it keeps signals in.
     const LANDLOCK: ABI = ABI::V6;
 
     /// Gives what the kernel lacks.
     pub(super) fn restrict_files(
-        sandbox: &Sandbox,
-        library: &Path,
+        grants: &Grants,
+        exec: bool,
     ) -> Result<Option<String>, RulesetError> {
         let all = AccessFs::from_all(LANDLOCK);
         let execute = BitFlags::from(AccessFs::Execute);
         let read = AccessFs::from_read(LANDLOCK) & !execute;
         let write = all & !(execute | AccessFs::MakeBlock | AccessFs::MakeChar);
-        let handled = if sandbox.exec { all & !execute } else { all };
-        let by_variable = READABLE_BY_VARIABLE.iter().filter_map(env::var_os);
+        let handled = if exec { all & !execute } else { all };
         let status = Ruleset::default()
             .handle_access(handled)?
             .scope(Scope::Signal | Scope::AbstractUnixSocket)?
             .create()?
-            .add_rules(path_beneath_rules(READABLE, read))?
-            .add_rules(path_beneath_rules(by_variable, read))?
-            .add_rules(path_beneath_rules([library], read))?
-            .add_rules(path_beneath_rules(&sandbox.read, read))?
-            .add_rules(path_beneath_rules(DEVICES, write))?
-            .add_rules(path_beneath_rules(["."], write))?
-            .add_rules(path_beneath_rules(&sandbox.write, write))?
+            .add_rules(path_beneath_rules(&grants.read, read))?
+            .add_rules(path_beneath_rules(&grants.write, write))?
             .restrict_self()?;
         Ok(match status.ruleset {
             RulesetStatus::FullyEnforced => None,
@@ -274,6 +235,10 @@ mod linux {
     /// A call that is refused, in any of these cases; in every case where there are none.
     pub(crate) struct Forbidden {
         pub(crate) call: libc::c_long,
+        #[cfg_attr(
+            not(feature = "probe"),
+            expect(dead_code, reason = "for what is recorded of a watched worker")
+        )]
         pub(crate) name: &'static str,
         pub(crate) cases: Vec<SeccompRule>,
     }
@@ -282,7 +247,7 @@ mod linux {
     ///
     /// Of sockets there are those of the network, and with `exec` those of this machine's services, many of which start
     /// programs for whoever asks.
-    pub(crate) fn forbidden(exec: bool) -> io::Result<Vec<Forbidden>> {
+    fn forbidden(exec: bool) -> io::Result<Vec<Forbidden>> {
         let not = |argument, value: i32| when(argument, Is::Ne, value);
         let others = |name, call, pid| Ok((name, call, vec![case(vec![not(pid, 0)?])?]));
         let others: [io::Result<_>; 6] = [
@@ -410,6 +375,17 @@ mod linux {
             cases: Vec::new(),
         };
         refuse([clone3], libc::ENOSYS)
+    }
+
+    #[cfg(feature = "probe")]
+    /// What the listener refuses in the kernel's place. Unlike elsewhere, processes can be started, so that the program that
+    /// they would run is known by its name.
+    pub(crate) fn refused_when_watched(exec: bool) -> io::Result<Vec<Forbidden>> {
+        let in_own_namespaces = starting(true)?;
+        Ok(forbidden(exec)?
+            .into_iter()
+            .chain(in_own_namespaces)
+            .collect())
     }
 
     /// Gives what the kernel lacks.

@@ -19,21 +19,59 @@ use operator_policy::{Approved, ValidCall};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod access;
+#[cfg(feature = "probe")]
 mod attempts;
 mod call;
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod caller;
 #[cfg(feature = "probe")]
 mod client;
 mod confine;
 mod confinement;
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod effects;
 mod error;
 mod file;
 mod find;
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod granted;
+mod grants;
 mod health;
 mod image;
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod inspect;
 mod library;
 mod link;
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod listener;
+#[cfg(all(not(target_os = "linux"), feature = "probe"))]
+mod listener {
+    //! Elsewhere no system shows one process's calls to another.
+
+    use std::{io, os::fd::OwnedFd, path::PathBuf};
+
+    use super::{Attempt, grants::Grants};
+
+    pub(super) enum Listener {}
+
+    impl Listener {
+        pub(super) fn start(_: Vec<OwnedFd>, _: PathBuf, _: &Grants, _: bool) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(super) fn attempts(&self) -> io::Result<Vec<Attempt>> {
+            match *self {}
+        }
+    }
+}
 mod local;
 mod log;
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod notify;
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod path;
 mod plugin;
 mod probe;
 mod process;
@@ -41,9 +79,12 @@ mod remote;
 mod session;
 mod specimen;
 mod subject;
+#[cfg(all(target_os = "linux", feature = "probe"))]
+mod watch;
 mod worker;
 
-pub use attempts::{Attempt, Trespass};
+#[cfg(feature = "probe")]
+pub use attempts::Attempt;
 #[cfg(feature = "probe")]
 pub use client::Probe;
 pub use confinement::Confinement;
@@ -51,7 +92,7 @@ pub use error::{CallError, LoadError, LoadErrorKind};
 pub use find::{find_plugin, list_plugins};
 pub use health::PluginHealth;
 pub use plugin::{Candidate, Examined, Plugin, examine};
-pub use probe::{Method, Payload, ProbeRequest, ProbeResponse, Text};
+pub use probe::{Method, Payload, ProbeRequest, ProbeResponse, Text, Trespass};
 pub use process::how_it_ended;
 pub use remote::set_worker_program;
 pub use subject::SubjectSpec;

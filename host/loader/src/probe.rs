@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use operator_plugin_api::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use super::{attempts::Trespass, call::LoadRequest};
+use super::call::LoadRequest;
 
 /// A method of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,20 @@ impl Method {
             Self::Invoke => "invoke",
         }
     }
+}
+
+/// What kind of thing was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trespass {
+    /// Opening a file or a directory to read it.
+    Read,
+    /// Creating, changing or removing a file or a directory.
+    Write,
+    /// Starting a program.
+    Exec,
+    /// Another system call that is kept from plugins.
+    Call,
 }
 
 /// What a method is given: any text at all.
@@ -108,8 +122,6 @@ pub enum ProbeRequest {
     },
     /// The environment of the process, as `NAME=VALUE` lines.
     Environment,
-    /// What was refused in the process so far, as a list of [`Attempt`]s; it was confined to be watched.
-    Attempts,
     /// What a plugin in this process would do to trespass in this way; the answer is an error if it was refused.
     Trespass {
         /// In which way.

@@ -1,7 +1,9 @@
 //! A plugin in a worker process, seen from the operator.
 
 use std::{
-    env, io,
+    env,
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -10,15 +12,16 @@ use std::{
 };
 
 use operator_model::Secrets;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::value::RawValue;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::UnixStream,
     time::timeout,
 };
 
 use super::{
-    call::{Call, Outcome, Reply, Request, body_length, frame},
+    call::{Call, MAX_DESCRIPTORS, Outcome, Reply, Request, body_length, frame},
     error::CallError,
     file::private_dir,
     log::PluginLog,
@@ -50,6 +53,8 @@ pub(super) struct Worker {
     last_id: u64,
     /// Whether every request so far has had its answer.
     is_usable: bool,
+    /// What came with the answer to [`Call::Confine`]: with later ones, a plugin could send something.
+    descriptors: Vec<OwnedFd>,
 }
 
 /// Why an exchange with a worker ended without an answer.
@@ -106,6 +111,7 @@ impl Worker {
             log: log(printed)?,
             last_id: 0,
             is_usable: true,
+            descriptors: Vec::new(),
         })
     }
 
@@ -116,6 +122,12 @@ impl Worker {
 
     pub(super) fn is_usable(&self) -> bool {
         self.is_usable
+    }
+
+    /// The descriptors that the worker sent when it was confined.
+    #[cfg(feature = "probe")]
+    pub(super) fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.descriptors)
     }
 
     /// One call. After any error the worker is of no more use.
@@ -161,7 +173,13 @@ impl Worker {
             .write_all(&bytes)
             .await
             .map_err(|_| Broken::Unsent)?;
-        let reply: Reply = serde_json::from_slice(&self.read_frame().await?).map_err(nonsense)?;
+        let head = match call {
+            Call::Confine => self.read_head_with_descriptors().await,
+            _ => self.read_head().await,
+        };
+        let head = head.map_err(|_| Broken::Closed)?;
+        let reply: Reply =
+            serde_json::from_slice(&self.read_body(head).await?).map_err(nonsense)?;
         if reply.id != id {
             return Err(Broken::Nonsense(format!(
                 "reply {} to request {id}",
@@ -171,12 +189,29 @@ impl Worker {
         Ok(reply.outcome)
     }
 
-    async fn read_frame(&mut self) -> Result<Vec<u8>, Broken> {
+    async fn read_head(&mut self) -> io::Result<[u8; 4]> {
         let mut head = [0; 4];
-        let closed = |_| Broken::Closed;
-        self.socket.read_exact(&mut head).await.map_err(closed)?;
+        self.socket.read_exact(&mut head).await?;
+        Ok(head)
+    }
+
+    async fn read_head_with_descriptors(&mut self) -> io::Result<[u8; 4]> {
+        let mut head = [0; 4];
+        let mut filled = 0;
+        while filled < head.len() {
+            let receive = || receive(&self.socket, &mut head[filled..], &mut self.descriptors);
+            match self.socket.async_io(Interest::READABLE, receive).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                received => filled += received,
+            }
+        }
+        Ok(head)
+    }
+
+    async fn read_body(&mut self, head: [u8; 4]) -> Result<Vec<u8>, Broken> {
         let mut body = vec![0; body_length(head).map_err(nonsense)?];
-        self.socket.read_exact(&mut body).await.map_err(closed)?;
+        let read = self.socket.read_exact(&mut body).await;
+        read.map_err(|_| Broken::Closed)?;
         Ok(body)
     }
 
@@ -211,6 +246,24 @@ impl Worker {
         // Reads what is left, so that its last lines are in the log.
         self.log.last_words().await;
     }
+}
+
+/// Reads without waiting; gives how many bytes.
+fn receive(
+    socket: &UnixStream,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let buffers = &mut [IoSliceMut::new(buffer)];
+    let received = recvmsg(socket, buffers, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(sent) = message {
+            descriptors.extend(sent);
+        }
+    }
+    Ok(received.bytes)
 }
 
 fn nonsense(error: impl std::fmt::Display) -> Broken {

@@ -17,11 +17,12 @@ use rustix::process::{getppid, test_kill_process};
 use serde_json::value::to_raw_value;
 
 use super::{
-    attempts::{self, Trespass},
     call::{MAX_ANSWER, Outcome},
     error::LoadErrorKind,
     library,
-    probe::{Method, Payload, ProbeBatch, ProbeRequest, ProbeResponse, Text, load_request},
+    probe::{
+        Method, Payload, ProbeBatch, ProbeRequest, ProbeResponse, Text, Trespass, load_request,
+    },
 };
 
 /// What has been brought up for conformance cases.
@@ -121,10 +122,6 @@ impl Specimen {
                 self.drop_instance(*instance)
             }
             ProbeRequest::Environment => Payload::Text(environment()),
-            ProbeRequest::Attempts => match serde_json::to_string(&attempts::kept()) {
-                Ok(kept) => Payload::Text(kept),
-                Err(error) => Payload::Nothing(error.to_string()),
-            },
             ProbeRequest::Trespass { kind, path } => trespass(*kind, path),
         }
     }

@@ -2,10 +2,10 @@
 
 use std::{
     env, fs,
-    io::{self, Read, Write},
-    mem::ManuallyDrop,
+    io::{self, IoSlice, Read, Write},
+    mem::{ManuallyDrop, MaybeUninit},
     os::{
-        fd::{BorrowedFd, OwnedFd, RawFd},
+        fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
     process::ExitCode,
@@ -14,6 +14,7 @@ use std::{
 use rustix::{
     fs::Mode,
     io::{fcntl_dupfd_cloexec, fcntl_getfd},
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
     process::{Signal, getppid, set_parent_process_death_signal, umask},
     stdio::dup2_stdin,
 };
@@ -22,8 +23,8 @@ use serde_json::value::to_raw_value;
 
 use super::{
     LoadErrorKind,
-    call::{Call, ConfineRequest, Outcome, Reply, Request, body_length, frame},
-    confine::confine,
+    call::{Call, ConfineRequest, MAX_DESCRIPTORS, Outcome, Reply, Request, body_length, frame},
+    confine::{Confined, confine},
     session::Session,
 };
 
@@ -110,31 +111,52 @@ fn serve(socket: &mut UnixStream) -> io::Result<()> {
     while let Some(bytes) = read_frame(socket)? {
         let request: Request = serde_json::from_slice(&bytes)?;
         let body = request.body.get();
-        let outcome = match request.call {
+        let (outcome, descriptors) = match request.call {
             Call::Confine => confined(body),
-            call => session.handle(call, body),
+            call => (session.handle(call, body), Vec::new()),
         };
         let reply = Reply {
             id: request.id,
             outcome,
         };
-        socket.write_all(&frame(&reply)?)?;
+        send(socket, &frame(&reply)?, &descriptors)?;
     }
     Ok(())
 }
 
-fn confined(body: &str) -> Outcome {
-    let asked: Result<ConfineRequest, _> = serde_json::from_str(body);
-    let confinement = asked
-        .map_err(io::Error::from)
-        .and_then(|asked| confine(&asked))
-        .and_then(|confinement| Ok(to_raw_value(&confinement)?));
-    match confinement {
-        Ok(document) => Outcome::Answer(document),
-        Err(error) => {
-            Outcome::Refused(LoadErrorKind::Other, format!("cannot be confined: {error}"))
-        }
+/// Sends a frame; the descriptors, if there are any, arrive with its first byte.
+fn send(socket: &mut UnixStream, frame: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
+    if descriptors.is_empty() {
+        return socket.write_all(frame);
     }
+    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("more descriptors than are sent at once"));
+    }
+    let sent = sendmsg(
+        &*socket,
+        &[IoSlice::new(frame)],
+        &mut control,
+        SendFlags::empty(),
+    )?;
+    socket.write_all(&frame[sent..])
+}
+
+fn confined(body: &str) -> (Outcome, Vec<OwnedFd>) {
+    let asked: Result<ConfineRequest, _> = serde_json::from_str(body);
+    let confined = asked.map_err(io::Error::from).and_then(|asked| {
+        let Confined {
+            confinement,
+            descriptors,
+        } = confine(&asked)?;
+        Ok((Outcome::Answer(to_raw_value(&confinement)?), descriptors))
+    });
+    confined.unwrap_or_else(|error| {
+        let why = format!("cannot be confined: {error}");
+        (Outcome::Refused(LoadErrorKind::Other, why), Vec::new())
+    })
 }
 
 fn read_frame(socket: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {

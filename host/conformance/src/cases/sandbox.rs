@@ -11,8 +11,11 @@ use operator_plugin_fakes::Manner;
 
 use super::smoke_run::requests;
 use crate::{
-    backends::Mode, case::Case, context::CaseContext, context::READS, context::Setup,
-    verdict::CaseResult, verdict::Stop, worker::document, worker::invoke,
+    backends::Mode,
+    case::Case,
+    context::{CaseContext, READS, Setup},
+    verdict::{CaseResult, Stop},
+    worker::invoke,
 };
 
 pub(super) const CASES: [Case; 4] = [
@@ -54,8 +57,7 @@ fn refused_nothing(context: &CaseContext, kind: Trespass) -> CaseResult {
     for (_, ask) in requests(context) {
         setup.worker.ask(ask)?;
     }
-    let kept = setup.worker.ask(ProbeRequest::Attempts)?.payload;
-    let mut attempts: Vec<Attempt> = document("attempts", kept)?;
+    let mut attempts = setup.worker.probe.attempts().map_err(Stop::error)?;
     attempts.retain(|attempt| attempt.kind == kind && !is_granted(&setup, attempt));
     holds(context, &mut setup, kind)?;
     if attempts.is_empty() {
@@ -86,14 +88,17 @@ fn watched(context: &CaseContext) -> Result<Setup, Stop> {
 /// Whether a person who configures the plugin so grants this path.
 fn is_granted(setup: &Setup, attempt: &Attempt) -> bool {
     let granted = granted(&setup.descriptor.config_schema, &setup.backends.config).widened();
-    let covers = |paths: &[PathBuf]| {
-        paths
-            .iter()
-            .any(|path| Path::new(&attempt.what).starts_with(path))
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let covers = |paths: &[PathBuf], file: &Path| {
+        let mut paths = paths.iter().map(real);
+        paths.any(|path| file.starts_with(path))
     };
+    let mut files = attempt.files.iter();
     match attempt.kind {
-        Trespass::Read => covers(&granted.read) || covers(&granted.write),
-        Trespass::Write => covers(&granted.write),
+        Trespass::Read => {
+            files.all(|file| covers(&granted.read, file) || covers(&granted.write, file))
+        }
+        Trespass::Write => files.all(|file| covers(&granted.write, file)),
         Trespass::Exec | Trespass::Call => false,
     }
 }

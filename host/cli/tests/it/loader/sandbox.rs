@@ -2,9 +2,11 @@
 
 #![cfg(target_os = "linux")]
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
-use operator_loader::{CallError, SubjectSpec, confinement, connect};
+use operator_loader::{
+    CallError, Payload, Probe, ProbeRequest, SubjectSpec, Trespass, confinement, connect,
+};
 use operator_model::{Isolation, Sandbox};
 use serde_json::{Value, json};
 
@@ -129,4 +131,107 @@ async fn it_is_said_where_nothing_is_kept_from_a_plugin() {
     );
     let in_process = missing(Isolation::None, &strict).await;
     assert!(in_process.contains("isolation = \"none\""), "{in_process}");
+}
+
+#[test]
+fn what_the_kernel_refuses_is_recorded_and_nothing_else() {
+    let bench = Bench::new();
+    let (granted, beyond) = (bench.path("granted"), bench.path("beyond"));
+    for directory in [&granted, &beyond] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join("file"), "").unwrap();
+        symlink("nothing", directory.join("to-nothing")).unwrap();
+    }
+    symlink("../beyond/file", granted.join("out")).unwrap();
+    symlink("../beyond/not-there", granted.join("out-to-nothing")).unwrap();
+    symlink(granted.join("file"), beyond.join("in")).unwrap();
+    let plugin = bench.open(misbehaving_subject());
+    let mut probe = Probe::start(&plugin).unwrap();
+    let sandbox = Sandbox {
+        write: vec![granted.clone()],
+        ..Sandbox::default()
+    };
+    let confinement = probe.confine(sandbox, true, PATIENCE).unwrap();
+    assert_eq!(confinement.missing, [""; 0]);
+    let of = |directory: &std::path::Path, names: &[&str]| -> Vec<_> {
+        names.iter().map(|name| directory.join(name)).collect()
+    };
+    let paths = [
+        of(
+            &granted,
+            &[
+                "",
+                "file",
+                "new",
+                "out",
+                "out-to-nothing",
+                "to-nothing",
+                "../beyond/file",
+            ],
+        ),
+        of(
+            &beyond,
+            &[
+                "",
+                "file",
+                "new",
+                "in",
+                "in/",
+                "file/x",
+                "to-nothing",
+                "../granted/file",
+            ],
+        ),
+        of(
+            "".as_ref(),
+            &[
+                "new",
+                "..",
+                "../..",
+                "/",
+                "/etc/passwd",
+                "/etc/shadow",
+                "/etc/mtab",
+            ],
+        ),
+        of("/dev".as_ref(), &["null", "stdout", "tty", "fd/0"]),
+        of(
+            "/proc".as_ref(),
+            &["self/status", "self/cwd", "thread-self/comm", "self/cwd/.."],
+        ),
+        of(
+            "/proc".as_ref(),
+            &[
+                "version",
+                "1/status",
+                "1/root/etc/passwd",
+                "self/root/etc/passwd",
+                "self/root/etc/shadow",
+            ],
+        ),
+    ];
+    let mut refusals = 0;
+    for path in paths.concat() {
+        for kind in [Trespass::Read, Trespass::Write] {
+            // It would wait for what it prints itself.
+            if path.ends_with("stdout") && kind == Trespass::Read {
+                continue;
+            }
+            let before = probe.attempts().unwrap().len();
+            let (path, what) = (path.clone(), format!("{kind:?} {}", path.display()));
+            let answer = probe
+                .ask(ProbeRequest::Trespass { kind, path }, PATIENCE)
+                .unwrap();
+            let is_refused = matches!(&answer.payload, Payload::Error { kind, .. } if kind == "permission denied");
+            let attempts = probe.attempts().unwrap();
+            assert_eq!(
+                attempts.len() > before,
+                is_refused,
+                "{what}: {:?}",
+                answer.payload
+            );
+            refusals += usize::from(is_refused);
+        }
+    }
+    assert!(refusals > 20, "{refusals}");
 }
