@@ -207,6 +207,15 @@ mod linux {
         (libc::SYS_unshare, "unshare"),
         (libc::SYS_userfaultfd, "userfaultfd"),
     ];
+    /// Newer ways to do what is among the ones above, of Linux 6.6 to 6.17. Their numbers are the same on all processors; `libc`
+    /// has no names for them yet.
+    const NEVER_NEWER: [(libc::c_long, &str); 5] = [
+        (452, "fchmodat2"),
+        (463, "setxattrat"),
+        (466, "removexattrat"),
+        (467, "open_tree_attr"),
+        (469, "file_setattr"),
+    ];
     /// Of processors that had them before the ones above.
     #[cfg(target_arch = "x86_64")]
     const NEVER_OLDER: [(libc::c_long, &str); 8] = [
@@ -281,7 +290,7 @@ mod linux {
         let conditional = conditional
             .into_iter()
             .map(|(name, call, cases)| Forbidden { call, name, cases });
-        let never = NEVER.into_iter().chain(NEVER_OLDER);
+        let never = NEVER.into_iter().chain(NEVER_NEWER).chain(NEVER_OLDER);
         let never = never.map(|(call, name)| Forbidden {
             call,
             name,

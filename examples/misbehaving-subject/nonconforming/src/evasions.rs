@@ -65,6 +65,14 @@ pub fn evade() {
     if is_on("evasion.everyone") {
         kill(-1, 0);
     }
+    if is_on("evasion.newer-call") {
+        // `fchmodat2`, which would leave the mode as it is.
+        const FCHMODAT2: i64 = 452;
+        const WORKING_DIRECTORY: i64 = -100;
+        let file = c"/etc/hostname".as_ptr();
+        // SAFETY: the path ends with a zero and lives for good.
+        unsafe { syscall(FCHMODAT2, WORKING_DIRECTORY, file, 0o644, 0) };
+    }
     if is_on("evasion.own-filter") {
         own_filter();
         let _ = fs::read(SECRET);

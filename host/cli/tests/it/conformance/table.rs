@@ -224,6 +224,11 @@ fn a_plugin_hides_no_attempt() {
             "sandbox.calls",
             "signal 0 to process -1",
         ),
+        (
+            "evasion.newer-call",
+            "sandbox.calls",
+            "the system call fchmodat2",
+        ),
         ("evasion.own-filter", "sandbox.read", "to read /etc/shadow"),
     ] {
         let file = written(folder.path(), evasion, &switched(evasion, bytes.clone()));
