@@ -158,7 +158,10 @@ fn try_everything(scene: &Scene, ticket: &str, call: &[&str]) {
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         refused(operator, &command, REFUSED, OBSERVES);
     }
-    ask(operator, &[&["actions", "run"], call, &["--dry-run"]].concat());
+    ask(
+        operator,
+        &[&["actions", "run"], call, &["--dry-run"]].concat(),
+    );
     let id = propose(operator, &[call, &["--ticket", ticket]].concat());
     let before = format!("@{id}");
     propose(operator, &[call, &["--in", "1s"]].concat());
@@ -184,7 +187,10 @@ fn in_observe_mode_nothing_reaches_the_service_by_any_path() {
         operator,
         &["workflows", "run", "away_and_back", "--dry-run"],
     );
-    ask(operator, &["proposals", "create", "--workflow", "away_and_back"]);
+    ask(
+        operator,
+        &["proposals", "create", "--workflow", "away_and_back"],
+    );
     // Direct runs are cancelled; proposals wait.
     let (waiting, over): (Vec<_>, Vec<_>) = all_of(operator)
         .into_iter()
@@ -230,7 +236,10 @@ fn running_workflows_stop_when_the_mode_becomes_observe() {
     let scene = Scene::new();
     let operator = &scene.operator;
     ask(operator, &["mode", "execute"]);
-    ask(operator, &["proposals", "create", "--workflow", "away_and_back"]);
+    ask(
+        operator,
+        &["proposals", "create", "--workflow", "away_and_back"],
+    );
     let waits = propose(operator, &["unblock_key", "key=k", "--in", "15s"]);
     let drain = "POST /api/v1/nodes/node-1/drain";
     wait::until(PATIENCE, "the first step", || {
@@ -260,7 +269,10 @@ fn an_action_that_did_not_help_is_not_undone_in_observe_mode() {
     ask(operator, &["mode", "execute"]);
     // A drain does not bring Redis back.
     let call = ["drain_node", "node_id=node-1", "--ticket", &ticket];
-    ask(operator, &[&["actions", "run"], &call[..], &["--yes"]].concat());
+    ask(
+        operator,
+        &[&["actions", "run"], &call[..], &["--yes"]].concat(),
+    );
     ask(operator, &["mode", "observe"]);
     wait_for(operator, 1, &["not_verified"]);
     let undo = find_proposal(operator, "its undo", |one| one["undoes"] == 1);

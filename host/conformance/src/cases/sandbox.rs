@@ -6,7 +6,7 @@ use std::{
 };
 
 use operator_config::granted;
-use operator_loader::{Attempt, Payload, ProbeRequest, Trespass};
+use operator_loader::{Attempt, AttemptKind, Payload, ProbeRequest};
 use operator_plugin_fakes::Manner;
 
 use super::smoke_run::requests;
@@ -23,32 +23,32 @@ pub(super) const CASES: [Case; 4] = [
         id: "sandbox.read",
         expects: "it reads no file but the system's libraries and tables, its own, and those that its settings name",
         fix: "mark the setting that names the file with \"x-path\": \"read\", or do without the file",
-        run: |context| refused_nothing(context, Trespass::Read),
+        run: |context| refused_nothing(context, AttemptKind::Read),
     },
     Case {
         id: "sandbox.write",
         expects: "it writes nowhere but in its working directory and where its settings say",
         fix: "mark the setting that names the file with \"x-path\": \"write\", or write below the working directory",
-        run: |context| refused_nothing(context, Trespass::Write),
+        run: |context| refused_nothing(context, AttemptKind::Write),
     },
     Case {
         id: "sandbox.exec",
         expects: "it starts no program, unless its manifest asks for that",
         fix: "use a library instead, or ask for it: export_subject!(MySubject, exec = \"which program, and why\")",
-        run: |context| refused_nothing(context, Trespass::Exec),
+        run: |context| refused_nothing(context, AttemptKind::Exec),
     },
     Case {
         id: "sandbox.calls",
         expects: "it leaves other processes, mounts, owners and modes of files, and the system's settings alone",
         fix: "leave processes and the system to the operator's people",
-        run: |context| refused_nothing(context, Trespass::Call),
+        run: |context| refused_nothing(context, AttemptKind::Call),
     },
 ];
 
 /// What there is to start on every system.
 const PROGRAM: &str = "/bin/sh";
 
-fn refused_nothing(context: &CaseContext, kind: Trespass) -> CaseResult {
+fn refused_nothing(context: &CaseContext, kind: AttemptKind) -> CaseResult {
     let mut setup = watched(context)?;
     // Parameters that no schema tells, or a plugin without backends, leave nothing to call.
     let (calls, _) = setup.calls().unwrap_or_default();
@@ -95,41 +95,41 @@ fn is_granted(setup: &Setup, attempt: &Attempt) -> bool {
     };
     let mut files = attempt.files.iter();
     match attempt.kind {
-        Trespass::Read => {
+        AttemptKind::Read => {
             files.all(|file| covers(&granted.read, file) || covers(&granted.write, file))
         }
-        Trespass::Write => files.all(|file| covers(&granted.write, file)),
-        Trespass::Exec | Trespass::Call => false,
+        AttemptKind::Write => files.all(|file| covers(&granted.write, file)),
+        AttemptKind::Exec | AttemptKind::Call => false,
     }
 }
 
 fn words(attempt: &Attempt) -> String {
     let what = &attempt.what;
     match attempt.kind {
-        Trespass::Read => format!("to read {what}"),
-        Trespass::Write => format!("to write {what}"),
-        Trespass::Exec => format!("to start {what}"),
-        Trespass::Call => format!("the system call {what}"),
+        AttemptKind::Read => format!("to read {what}"),
+        AttemptKind::Write => format!("to write {what}"),
+        AttemptKind::Exec => format!("to start {what}"),
+        AttemptKind::Call => format!("the system call {what}"),
     }
 }
 
 /// That the plugin's process, with the plugin in it, is refused such a thing.
-fn holds(context: &CaseContext, setup: &mut Setup, kind: Trespass) -> CaseResult {
+fn holds(context: &CaseContext, setup: &mut Setup, kind: AttemptKind) -> CaseResult {
     let is_granted = context.plugin()?.manifest.needs.exec.is_some();
-    if kind == Trespass::Exec && is_granted {
+    if kind == AttemptKind::Exec && is_granted {
         return Ok(());
     }
     let path = match kind {
-        Trespass::Read | Trespass::Write => {
+        AttemptKind::Read | AttemptKind::Write => {
             let beyond = context.input.dir.with_extension("beyond");
             fs::write(&beyond, "not the plugin's").map_err(Stop::error)?;
             beyond
         }
-        Trespass::Exec | Trespass::Call => PROGRAM.into(),
+        AttemptKind::Exec | AttemptKind::Call => PROGRAM.into(),
     };
     match setup
         .worker
-        .ask(ProbeRequest::Trespass { kind, path })?
+        .ask(ProbeRequest::Attempt { kind, path })?
         .payload
     {
         Payload::Error { .. } => Ok(()),

@@ -1,11 +1,11 @@
-//! What a plugin in a worker is kept from, what it can be granted, and that it is told where nothing is kept.
+//! What the sandbox of a worker refuses and permits, and that missing enforcement is reported.
 
 #![cfg(target_os = "linux")]
 
 use std::{fs, os::unix::fs::symlink};
 
 use operator_loader::{
-    CallError, Payload, Probe, ProbeRequest, SubjectSpec, Trespass, confinement, connect,
+    AttemptKind, CallError, Payload, Probe, ProbeRequest, SubjectSpec, confinement, connect,
 };
 use operator_model::{Isolation, Sandbox};
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ fn spec(bench: &Bench, sandbox: Sandbox, config: Value) -> SubjectSpec {
     }
 }
 
-/// What `observe` says with this fault.
-async fn struck(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
+/// The result of `observe` with this fault.
+async fn observe_with(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
     let bench = Bench::new();
     let observer = connect(spec(&bench, sandbox, json!({"fault": fault})));
     let result = observer.observe().await.map(|_| ());
@@ -30,7 +30,7 @@ async fn struck(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
 }
 
 #[tokio::test]
-async fn what_no_plugin_needs_is_refused() {
+async fn forbidden_access_is_refused() {
     for (fault, refusal) in [
         ("write_home", "Permission denied"),
         ("start_shell", "Operation not permitted"),
@@ -40,7 +40,7 @@ async fn what_no_plugin_needs_is_refused() {
         ("change_mode", "Operation not permitted"),
         ("limit_parent", "Operation not permitted"),
     ] {
-        let error = struck(fault, Sandbox::default()).await.unwrap_err();
+        let error = observe_with(fault, Sandbox::default()).await.unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with(&format!("observe: {fault}: {refusal}")),
@@ -50,21 +50,23 @@ async fn what_no_plugin_needs_is_refused() {
 }
 
 #[tokio::test]
-async fn a_person_can_grant_programs_or_turn_it_off() {
+async fn programs_can_be_granted_and_the_sandbox_disabled() {
     let exec = Sandbox {
         exec: true,
         ..Sandbox::default()
     };
     for granted in ["start_shell", "fork", "unix_socket"] {
-        struck(granted, exec.clone()).await.unwrap();
+        observe_with(granted, exec.clone()).await.unwrap();
     }
-    struck("limit_parent", exec.clone()).await.unwrap_err();
-    struck("read_shadow", exec).await.unwrap_err();
+    observe_with("limit_parent", exec.clone())
+        .await
+        .unwrap_err();
+    observe_with("read_shadow", exec).await.unwrap_err();
     let off = Sandbox {
         enabled: false,
         ..Sandbox::default()
     };
-    struck("start_shell", off).await.unwrap();
+    observe_with("start_shell", off).await.unwrap();
 }
 
 #[tokio::test]
@@ -80,14 +82,18 @@ async fn a_file_is_read_only_where_that_is_granted() {
         let config = json!({"observation_file": file});
         let observer = connect(spec(&bench, sandbox, config));
         let observed = observer.observe().await.unwrap();
-        let said = observed.sources[0].error.clone();
-        assert_eq!(said.is_some(), error.is_some(), "{said:?}");
-        assert!(said.unwrap_or_default().contains(error.unwrap_or_default()));
+        let source_error = observed.sources[0].error.clone();
+        assert_eq!(source_error.is_some(), error.is_some(), "{source_error:?}");
+        assert!(
+            source_error
+                .unwrap_or_default()
+                .contains(error.unwrap_or_default())
+        );
     }
 }
 
 #[tokio::test]
-async fn what_may_be_read_may_not_be_written() {
+async fn a_grant_to_read_is_no_grant_to_write() {
     let bench = Bench::new();
     let effects = bench.effects_file();
     for (may_write, lines) in [(false, 0), (true, 1)] {
@@ -111,7 +117,7 @@ async fn what_may_be_read_may_not_be_written() {
 }
 
 #[tokio::test]
-async fn it_is_said_where_nothing_is_kept_from_a_plugin() {
+async fn missing_enforcement_is_reported() {
     let bench = Bench::new();
     let plugin = bench.open(misbehaving_subject());
     let missing = async |isolation, sandbox: &Sandbox| {
@@ -134,7 +140,7 @@ async fn it_is_said_where_nothing_is_kept_from_a_plugin() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_recorded_and_nothing_else() {
+fn exactly_what_the_kernel_refuses_is_recorded() {
     let bench = Bench::new();
     let (granted, beyond) = (bench.path("granted"), bench.path("beyond"));
     for directory in [&granted, &beyond] {
@@ -212,15 +218,15 @@ fn what_the_kernel_refuses_is_recorded_and_nothing_else() {
     ];
     let mut refusals = 0;
     for path in paths.concat() {
-        for kind in [Trespass::Read, Trespass::Write] {
-            // It would wait for what it prints itself.
-            if path.ends_with("stdout") && kind == Trespass::Read {
+        for kind in [AttemptKind::Read, AttemptKind::Write] {
+            // It would block: the worker reads its own output.
+            if path.ends_with("stdout") && kind == AttemptKind::Read {
                 continue;
             }
             let before = probe.attempts().unwrap().len();
             let (path, what) = (path.clone(), format!("{kind:?} {}", path.display()));
             let answer = probe
-                .ask(ProbeRequest::Trespass { kind, path }, PATIENCE)
+                .call(ProbeRequest::Attempt { kind, path }, PATIENCE)
                 .unwrap();
             let is_refused = matches!(&answer.payload, Payload::Error { kind, .. } if kind == "permission denied");
             let attempts = probe.attempts().unwrap();
