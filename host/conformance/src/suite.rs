@@ -125,8 +125,8 @@ pub fn run(
     let scratch = Scratch::new().map_err(SuiteError::Scratch)?;
     let plugin = match Plugin::open(&options.file, None, &scratch.0.join("plugin")) {
         Ok(plugin) => Ok(plugin),
-        Err(error) if error.refusal == LoadErrorKind::Other => return Err(SuiteError::File(error)),
-        Err(error) => Err((error.refusal, error.why)),
+        Err(error) if error.kind == LoadErrorKind::Other => return Err(SuiteError::File(error)),
+        Err(error) => Err((error.kind, error.why)),
     };
     let library = match &plugin {
         Ok(plugin) => fs::read(&plugin.copy).map_err(SuiteError::Scratch)?,

@@ -38,7 +38,7 @@ impl Worker {
     pub(super) fn load(&mut self) -> Result<(), Stop> {
         self.probe.load(self.call).map_err(|error| match &error {
             CallError::Load(refused) => {
-                let case = match refused.refusal {
+                let case = match refused.kind {
                     LoadErrorKind::Linker => "load.undefined-symbol",
                     _ => "load.layout",
                 };
@@ -61,14 +61,14 @@ impl Worker {
     }
 
     pub(super) fn ask(&mut self, ask: ProbeRequest) -> Result<ProbeResponse, Stop> {
-        self.probe.ask(ask, self.call).map_err(ended)
+        self.probe.call(ask, self.call).map_err(ended)
     }
 
     pub(super) fn ask_together(
         &mut self,
         asks: Vec<ProbeRequest>,
     ) -> Result<Vec<ProbeResponse>, Stop> {
-        self.probe.ask_together(asks, self.call).map_err(ended)
+        self.probe.call_concurrently(asks, self.call).map_err(ended)
     }
 
     pub(super) fn repeat(
@@ -76,7 +76,9 @@ impl Worker {
         asks: Vec<ProbeRequest>,
         times: u32,
     ) -> Result<Vec<ProbeResponse>, Stop> {
-        self.probe.ask_all(asks, times, self.call).map_err(ended)
+        self.probe
+            .call_repeatedly(asks, times, self.call)
+            .map_err(ended)
     }
 
     pub(super) fn process(&self) -> Result<Process, Stop> {

@@ -1,30 +1,29 @@
-//! Why a plugin could not be loaded, and why a call gave nothing.
+//! Why a call failed.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use humantime::format_duration;
 use operator_model::Secrets;
 use operator_plugin_api::ErrorKind;
-use serde::{Deserialize, Serialize};
 
-use super::call::Call;
+use crate::{file::error::LoadError, worker::protocol::Call};
 
-/// Why a call gave nothing.
+/// Why a call failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
-    /// The plugin answered with an error of its own.
+    /// The plugin returned an error.
     #[error("{call}: {message}")]
     Plugin {
         /// The call.
         call: &'static str,
-        /// What kind of error.
+        /// The kind of error.
         kind: ErrorKind,
-        /// The plugin's words.
+        /// The plugin's message.
         message: String,
-        /// Whether the plugin says that trying again can help.
+        /// Whether a later attempt can succeed, according to the plugin.
         retryable: bool,
     },
-    /// It took longer than its deadline; a worker was ended.
+    /// The call exceeded its deadline. A worker was killed.
     #[error("{call} took longer than its deadline of {}", format_duration(*.deadline))]
     Deadline {
         /// The call.
@@ -33,16 +32,16 @@ pub enum CallError {
         deadline: Duration,
     },
     /// The plugin's process ended during the call, or between calls.
-    #[error("{call}: the plugin's process {how}{}", last_words(.log.as_deref()))]
+    #[error("{call}: the plugin's process {how}{}", last_line(.log.as_deref()))]
     Died {
         /// The call, or `between calls`.
         call: &'static str,
         /// `exited with status 1`, `was killed by signal 11 (SIGSEGV)`.
         how: String,
-        /// The last line that it printed, if any.
+        /// The last line of its output.
         log: Option<String>,
     },
-    /// The answer is not one that the host can use.
+    /// The plugin's answer is malformed.
     #[error("{call}: {why}")]
     BadAnswer {
         /// The call.
@@ -53,22 +52,22 @@ pub enum CallError {
     /// The plugin cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The plugin failed a moment ago and is given time.
+    /// The plugin failed recently and is restarted after a pause.
     #[error("waits {} before it is started again, after: {after}", format_duration(*.wait))]
     BackingOff {
-        /// How much longer.
+        /// The rest of the pause.
         wait: Duration,
-        /// What went wrong the last time.
+        /// The last failure.
         after: Box<CallError>,
     },
-    /// An earlier call, in the operator's own process, has not come back since its deadline.
+    /// An earlier call, on a thread of the operator, has passed its deadline and has not returned.
     #[error("{call}: the plugin is still busy with {with}, since {}", format_duration(*.since))]
     Busy {
         /// The call that was not made.
         call: &'static str,
-        /// The call that has not come back.
+        /// The call that has not returned.
         with: &'static str,
-        /// How long ago that one began.
+        /// How long that call has taken so far.
         since: Duration,
     },
     /// The subject was shut down.
@@ -80,7 +79,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// The call that failed; `None` when none was made.
+    /// The call that failed; `None` if no call was made.
     pub fn call(&self) -> Option<&'static str> {
         match self {
             Self::Plugin { call, .. }
@@ -93,7 +92,7 @@ impl CallError {
         }
     }
 
-    /// Whether the plugin did its part and says that the subject, not the plugin, is at fault.
+    /// Whether the subject is at fault, according to the plugin, and not the plugin itself.
     pub fn is_subjects_fault(&self) -> bool {
         match self {
             Self::Plugin { kind, .. } => !matches!(
@@ -105,7 +104,7 @@ impl CallError {
         }
     }
 
-    /// What a person can do about a plugin that fails; `None` where the error says it, or where the subject is at fault.
+    /// What a person can do about it; `None` if the message says it, or if the subject is at fault.
     pub fn fix(&self) -> Option<String> {
         const TELL_THE_AUTHOR: &str = "tell the author of the plugin";
         match self {
@@ -132,7 +131,7 @@ impl CallError {
         }
     }
 
-    /// Whether trying again can help: the plugin says so, or it was not reached.
+    /// Whether a later attempt can succeed: the plugin says so, or was not called.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Plugin { retryable, .. } => *retryable,
@@ -141,7 +140,7 @@ impl CallError {
         }
     }
 
-    /// Whether the plugin says that what it was given is not usable.
+    /// Whether the plugin rejects its configuration.
     pub fn is_config(&self) -> bool {
         matches!(
             self,
@@ -152,15 +151,15 @@ impl CallError {
         )
     }
 
-    /// Whether the plugin's process ended by itself. A plugin that keeps doing so is not worth starting again.
+    /// Whether the plugin's process ended by itself. A plugin that does so repeatedly is quarantined.
     pub fn is_crash(&self) -> bool {
         matches!(self, Self::Died { .. })
     }
 
-    /// Whether an action may have had an effect all the same: the request may have reached the plugin's `invoke`, and the
-    /// plugin did not say that nothing was done.
+    /// Whether an action can have had an effect although its call failed: the request can have reached the plugin's `invoke`,
+    /// and the plugin did not report that nothing was done.
     pub fn outcome_unknown(&self) -> bool {
-        let silent = match self {
+        let may_have_begun = match self {
             Self::Plugin { kind, .. } => !matches!(
                 kind,
                 ErrorKind::Config
@@ -171,17 +170,17 @@ impl CallError {
             Self::Deadline { .. } | Self::Died { .. } | Self::BadAnswer { .. } => true,
             _ => false,
         };
-        silent && self.call() == Some(Call::Invoke.as_str())
+        may_have_begun && self.call() == Some(Call::Invoke.as_str())
     }
 
-    /// The same error without what must stay secret.
-    pub(super) fn masked(mut self, secrets: &Secrets) -> Self {
+    /// The same error with all secrets masked.
+    pub(crate) fn masked(mut self, secrets: &Secrets) -> Self {
         match &mut self {
             Self::Plugin { message: text, .. }
             | Self::BadAnswer { why: text, .. }
             | Self::Load(LoadError { why: text, .. }) => *text = secrets.mask(text),
             Self::Died { log, .. } => *log = log.take().map(|line| secrets.mask(&line)),
-            // What a pause comes after was masked when it happened.
+            // The error before a pause was masked when it happened.
             Self::Deadline { .. }
             | Self::Busy { .. }
             | Self::BackingOff { .. }
@@ -191,7 +190,7 @@ impl CallError {
     }
 }
 
-/// The setting that bounds a call.
+/// The setting with the deadline of a call.
 fn deadline_setting(call: &str) -> &'static str {
     match call {
         "observe" => "observe",
@@ -201,61 +200,9 @@ fn deadline_setting(call: &str) -> &'static str {
     }
 }
 
-fn last_words(line: Option<&str>) -> String {
-    line.map(|line| format!("; its last words: {line}"))
+fn last_line(line: Option<&str>) -> String {
+    line.map(|line| format!("; the last line of its output: {line}"))
         .unwrap_or_default()
-}
-
-/// Why a plugin file is refused. Each message names the file and the fix.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {why}", .path.display())]
-pub struct LoadError {
-    /// The file, or the name under which it was looked for.
-    pub path: PathBuf,
-    /// What is wrong with it, and what to do, in one line.
-    pub why: String,
-    /// For programs to tell apart.
-    pub refusal: LoadErrorKind,
-}
-
-/// What is wrong with a plugin file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LoadErrorKind {
-    /// It is no library, cut short, or for another machine.
-    File,
-    /// It has no manifest, or one that cannot be read.
-    Manifest,
-    /// It does not export the root module.
-    Symbol,
-    /// It speaks another ABI.
-    Abi,
-    /// A panic in it would end the process.
-    Panic,
-    /// The dynamic linker does not open it.
-    Linker,
-    /// Its root module does not come up, or is of other types.
-    Layout,
-    /// Anything else: it cannot be read, is not trusted, or its worker cannot be started.
-    Other,
-}
-
-impl LoadError {
-    pub(super) fn new(path: impl Into<PathBuf>, why: impl Into<String>) -> Self {
-        Self::refused(path, LoadErrorKind::Other, why)
-    }
-
-    pub(super) fn refused(
-        path: impl Into<PathBuf>,
-        refusal: LoadErrorKind,
-        why: impl Into<String>,
-    ) -> Self {
-        Self {
-            path: path.into(),
-            why: why.into(),
-            refusal,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -298,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_told_as_what_it_comes_after() {
+    fn a_pause_is_attributed_to_the_error_before_it() {
         let pause = |after| CallError::BackingOff {
             wait: Duration::from_secs(2),
             after: Box::new(after),

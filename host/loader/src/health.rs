@@ -1,100 +1,105 @@
-//! How a subject's plugin has fared, and how long a failed one is left alone.
+//! Starts and failures of a subject's plugin, and the pause before it is started again.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use super::error::CallError;
+use crate::error::CallError;
 
-/// The first pause after a failure; each further one is twice as long.
+/// The pause after the first failure. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How a subject's plugin has fared since `connect`.
+/// Starts and failures of a subject's plugin since `connect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PluginHealth {
-    /// How often it was started, the first time included.
+    /// Starts, including the first one.
     pub starts: u64,
-    /// How often it died: crashed, exited, or closed its connection.
+    /// Deaths: it crashed, exited, or closed its connection.
     pub deaths: u64,
-    /// How many calls passed their deadline.
+    /// Calls that exceeded their deadline.
     pub overdue: u64,
-    /// How often the same call has made it die, with no success of that call in between.
+    /// Consecutive deaths in the same call, without a success of that call between them.
     pub deaths_in_a_row: u32,
-    /// Why the latest failed call failed, even if all has been well since.
+    /// The error of the latest failed call, even if later calls succeeded.
     pub last_error: Option<String>,
 }
 
-/// Counts what goes wrong, and decides how long to wait before the next start.
+/// Counts starts and failures, and decides when the plugin can be started again.
 ///
-/// Counted for each call apart: a plugin that dies in every `check` is no better for answering every `observe`.
+/// Each call is counted separately: successes of `observe` do not reset the failures of `check`.
 #[derive(Default)]
-pub(super) struct Record {
-    pub(super) health: PluginHealth,
-    /// The latest failed call's error.
-    last: Option<CallError>,
-    rows: HashMap<&'static str, Row>,
+pub(crate) struct HealthRecord {
+    pub(crate) health: PluginHealth,
+    last_error: Option<CallError>,
+    streaks: HashMap<&'static str, Streak>,
     not_before: Option<Instant>,
 }
 
+/// Consecutive failures of one call.
 #[derive(Default)]
-struct Row {
+struct Streak {
     failures: u32,
     deaths: u32,
 }
 
-impl Record {
-    pub(super) fn started(&mut self) {
+impl HealthRecord {
+    pub(crate) fn started(&mut self) {
         self.health.starts += 1;
     }
 
-    pub(super) fn succeeded(&mut self, call: &'static str) {
-        if self.rows.remove(call).is_some() {
-            self.count_rows();
+    pub(crate) fn succeeded(&mut self, call: &'static str) {
+        if self.streaks.remove(call).is_some() {
+            self.count_deaths();
         }
     }
 
-    /// A call failed; if it `ended` the plugin, the next start has to wait.
-    pub(super) fn failed(&mut self, call: &'static str, error: &CallError, ended: bool) {
+    /// Counts a failed call. If it `ended` the plugin, the next start is delayed.
+    pub(crate) fn failed(&mut self, call: &'static str, error: &CallError, ended: bool) {
         self.health.last_error = Some(error.to_string());
-        self.last = Some(error.clone());
+        self.last_error = Some(error.clone());
         self.health.overdue += u64::from(matches!(error, CallError::Deadline { .. }));
         if !ended {
             return;
         }
-        let row = self.rows.entry(call).or_default();
-        row.failures += 1;
+        let streak = self.streaks.entry(call).or_default();
+        streak.failures += 1;
         if error.is_crash() {
-            row.deaths += 1;
+            streak.deaths += 1;
             self.health.deaths += 1;
         }
         self.not_before = Some(Instant::now() + self.pause());
-        self.count_rows();
+        self.count_deaths();
     }
 
-    /// How much longer the next start has to wait, and after what.
-    pub(super) fn wait(&self) -> Option<CallError> {
+    /// The error while the next start is delayed.
+    pub(crate) fn wait(&self) -> Option<CallError> {
         let left = self.not_before?.saturating_duration_since(Instant::now());
-        // Whole milliseconds, for people.
+        // Whole milliseconds are easier to read.
         let wait = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        let after = Box::new(self.last.clone()?);
+        let after = Box::new(self.last_error.clone()?);
         (!wait.is_zero()).then_some(CallError::BackingOff { wait, after })
     }
 
     fn pause(&self) -> Duration {
         let failures = self
-            .rows
+            .streaks
             .values()
-            .map(|row| row.failures)
+            .map(|streak| streak.failures)
             .max()
             .unwrap_or(0);
         let doublings = failures.saturating_sub(1).min(16);
         (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE)
     }
 
-    fn count_rows(&mut self) {
-        self.health.deaths_in_a_row = self.rows.values().map(|row| row.deaths).max().unwrap_or(0);
+    fn count_deaths(&mut self) {
+        self.health.deaths_in_a_row = self
+            .streaks
+            .values()
+            .map(|streak| streak.deaths)
+            .max()
+            .unwrap_or(0);
     }
 }
 
@@ -111,8 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_to_a_limit_and_a_success_of_the_call_ends_the_row() {
-        let mut record = Record::default();
+    fn pauses_double_to_a_limit_and_a_success_of_the_call_resets_them() {
+        let mut record = HealthRecord::default();
         let mut pauses = Vec::new();
         for _ in 0..8 {
             record.failed("check", &died(), true);
@@ -129,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_leaves_the_plugin_running_asks_for_no_pause() {
-        let mut record = Record::default();
+    fn an_error_that_leaves_the_plugin_running_causes_no_pause() {
+        let mut record = HealthRecord::default();
         record.failed("check", &died(), false);
         assert!(record.wait().is_none());
     }

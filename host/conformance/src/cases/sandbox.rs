@@ -6,13 +6,16 @@ use std::{
 };
 
 use operator_config::granted;
-use operator_loader::{Attempt, Payload, ProbeRequest, Trespass};
+use operator_loader::{Attempt, AttemptKind, Payload, ProbeRequest};
 use operator_plugin_fakes::Manner;
 
 use super::smoke_run::requests;
 use crate::{
-    backends::Mode, case::Case, context::CaseContext, context::READS, context::Setup,
-    verdict::CaseResult, verdict::Stop, worker::document, worker::invoke,
+    backends::Mode,
+    case::Case,
+    context::{CaseContext, READS, Setup},
+    verdict::{CaseResult, Stop},
+    worker::invoke,
 };
 
 pub(super) const CASES: [Case; 4] = [
@@ -20,32 +23,32 @@ pub(super) const CASES: [Case; 4] = [
         id: "sandbox.read",
         expects: "it reads no file but the system's libraries and tables, its own, and those that its settings name",
         fix: "mark the setting that names the file with \"x-path\": \"read\", or do without the file",
-        run: |context| refused_nothing(context, Trespass::Read),
+        run: |context| refused_nothing(context, AttemptKind::Read),
     },
     Case {
         id: "sandbox.write",
         expects: "it writes only in its working directory and to the paths in its settings",
         fix: "mark the setting that names the file with \"x-path\": \"write\", or write below the working directory",
-        run: |context| refused_nothing(context, Trespass::Write),
+        run: |context| refused_nothing(context, AttemptKind::Write),
     },
     Case {
         id: "sandbox.exec",
         expects: "it starts no program, unless its manifest asks for that",
         fix: "use a library instead, or ask for it: export_subject!(MySubject, exec = \"which program, and why\")",
-        run: |context| refused_nothing(context, Trespass::Exec),
+        run: |context| refused_nothing(context, AttemptKind::Exec),
     },
     Case {
         id: "sandbox.calls",
         expects: "it leaves other processes, mounts, owners and modes of files, and the system's settings alone",
         fix: "leave processes and the system to the operator's people",
-        run: |context| refused_nothing(context, Trespass::Call),
+        run: |context| refused_nothing(context, AttemptKind::Call),
     },
 ];
 
 /// What there is to start on every system.
 const PROGRAM: &str = "/bin/sh";
 
-fn refused_nothing(context: &CaseContext, kind: Trespass) -> CaseResult {
+fn refused_nothing(context: &CaseContext, kind: AttemptKind) -> CaseResult {
     let mut setup = watched(context)?;
     // Parameters that cannot be derived from a schema, or a plugin without backends, leave nothing to call.
     let (calls, _) = setup.calls().unwrap_or_default();
@@ -54,8 +57,7 @@ fn refused_nothing(context: &CaseContext, kind: Trespass) -> CaseResult {
     for (_, ask) in requests(context) {
         setup.worker.ask(ask)?;
     }
-    let kept = setup.worker.ask(ProbeRequest::Attempts)?.payload;
-    let mut attempts: Vec<Attempt> = document("attempts", kept)?;
+    let mut attempts = setup.worker.probe.attempts().map_err(Stop::error)?;
     attempts.retain(|attempt| attempt.kind == kind && !is_granted(&setup, attempt));
     holds(context, &mut setup, kind)?;
     if attempts.is_empty() {
@@ -86,45 +88,48 @@ fn watched(context: &CaseContext) -> Result<Setup, Stop> {
 /// Whether a person who configures the plugin so grants this path.
 fn is_granted(setup: &Setup, attempt: &Attempt) -> bool {
     let granted = granted(&setup.descriptor.config_schema, &setup.backends.config).widened();
-    let covers = |paths: &[PathBuf]| {
-        paths
-            .iter()
-            .any(|path| Path::new(&attempt.what).starts_with(path))
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let covers = |paths: &[PathBuf], file: &Path| {
+        let mut paths = paths.iter().map(real);
+        paths.any(|path| file.starts_with(path))
     };
+    let mut files = attempt.files.iter();
     match attempt.kind {
-        Trespass::Read => covers(&granted.read) || covers(&granted.write),
-        Trespass::Write => covers(&granted.write),
-        Trespass::Exec | Trespass::Call => false,
+        AttemptKind::Read => {
+            files.all(|file| covers(&granted.read, file) || covers(&granted.write, file))
+        }
+        AttemptKind::Write => files.all(|file| covers(&granted.write, file)),
+        AttemptKind::Exec | AttemptKind::Call => false,
     }
 }
 
 fn words(attempt: &Attempt) -> String {
     let what = &attempt.what;
     match attempt.kind {
-        Trespass::Read => format!("to read {what}"),
-        Trespass::Write => format!("to write {what}"),
-        Trespass::Exec => format!("to start {what}"),
-        Trespass::Call => format!("the system call {what}"),
+        AttemptKind::Read => format!("to read {what}"),
+        AttemptKind::Write => format!("to write {what}"),
+        AttemptKind::Exec => format!("to start {what}"),
+        AttemptKind::Call => format!("the system call {what}"),
     }
 }
 
 /// That the plugin's process, with the plugin in it, is refused such a thing.
-fn holds(context: &CaseContext, setup: &mut Setup, kind: Trespass) -> CaseResult {
+fn holds(context: &CaseContext, setup: &mut Setup, kind: AttemptKind) -> CaseResult {
     let is_granted = context.plugin()?.manifest.needs.exec.is_some();
-    if kind == Trespass::Exec && is_granted {
+    if kind == AttemptKind::Exec && is_granted {
         return Ok(());
     }
     let path = match kind {
-        Trespass::Read | Trespass::Write => {
+        AttemptKind::Read | AttemptKind::Write => {
             let beyond = context.input.dir.with_extension("beyond");
             fs::write(&beyond, "not the plugin's").map_err(Stop::error)?;
             beyond
         }
-        Trespass::Exec | Trespass::Call => PROGRAM.into(),
+        AttemptKind::Exec | AttemptKind::Call => PROGRAM.into(),
     };
     match setup
         .worker
-        .ask(ProbeRequest::Trespass { kind, path })?
+        .ask(ProbeRequest::Attempt { kind, path })?
         .payload
     {
         Payload::Error { .. } => Ok(()),

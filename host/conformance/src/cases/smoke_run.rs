@@ -143,7 +143,7 @@ fn step(
     ask: ProbeRequest,
 ) -> Result<Payload, End> {
     let watch = Watch::start(process);
-    let error = match worker.probe.ask(ask, worker.call) {
+    let error = match worker.probe.call(ask, worker.call) {
         Ok(answer) => return Ok(answer.payload),
         Err(error) => error,
     };

@@ -198,6 +198,48 @@ fn what_the_sandbox_refused_a_plugin_is_reported() {
 }
 
 #[test]
+fn a_plugin_hides_no_attempt() {
+    let folder = TempDir::new().unwrap();
+    let bytes = fs::read(library()).unwrap();
+    for (evasion, case, tried) in [
+        (
+            "evasion.close-descriptors",
+            "sandbox.read",
+            "to read /etc/shadow",
+        ),
+        ("evasion.reference", "sandbox.read", " (/etc/shadow)"),
+        (
+            "evasion.hidden-process",
+            "sandbox.read",
+            "to read /etc/shadow",
+        ),
+        (
+            "evasion.other-process",
+            "sandbox.read",
+            "to read /etc/shadow",
+        ),
+        ("evasion.many", "sandbox.exec", "to start /bin/sh"),
+        (
+            "evasion.everyone",
+            "sandbox.calls",
+            "signal 0 to process -1",
+        ),
+        (
+            "evasion.newer-call",
+            "sandbox.calls",
+            "the system call fchmodat2",
+        ),
+        ("evasion.own-filter", "sandbox.read", "to read /etc/shadow"),
+    ] {
+        let file = written(folder.path(), evasion, &switched(evasion, bytes.clone()));
+        let run = suite(&file, &["--only", case]);
+        let found = cases(&run.report, &["fail"]);
+        assert_eq!(found.len(), 1, "{evasion}: {:?}", run.report);
+        assert!(found[0].1.contains(tried), "{evasion}: {}", found[0].1);
+    }
+}
+
+#[test]
 fn a_harmful_plugin_harms_no_other_case() {
     let folder = TempDir::new().unwrap();
     let bytes = fs::read(library()).unwrap();

@@ -60,7 +60,7 @@ fn a_file_that_is_not_a_plugin_is_refused_at_the_place_that_names_it() {
     let complaints = refused(&site, &["--plugin", file.to_str().unwrap()]);
     assert_eq!(complaints.len(), 1, "{complaints:?}");
     assert!(
-        complaints[0].contains("libnot.so: is no shared library"),
+        complaints[0].contains("libnot.so: is not a shared library"),
         "{complaints:?}"
     );
     assert!(!site.path("state").exists(), "something was started");

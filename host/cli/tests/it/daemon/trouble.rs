@@ -126,7 +126,7 @@ fn a_reply_that_is_far_too_large_is_a_ticket() {
 
 #[test]
 fn a_reply_that_is_not_json_is_a_ticket() {
-    let words = ["observe", "no JSON", "author of the plugin"];
+    let words = ["observe", "not JSON", "author of the plugin"];
     breaks_and_recovers("not_json observe", FAILING, &words);
 }
 
@@ -149,7 +149,7 @@ fn megabytes_on_standard_output_harm_nothing() {
     let last_line = "the last line of many";
     wait_for("the end of the noise", || {
         let log = fs::read_to_string(site.errors()).unwrap();
-        (log.contains("more lines than are passed on") || log.contains(last_line)).then_some(())
+        (log.contains("more lines of output were dropped") || log.contains(last_line)).then_some(())
     });
     watch_for(A_WHILE, || {});
     fs::remove_file(site.path("fault")).unwrap();
@@ -213,12 +213,12 @@ fn each_refused_file_is_a_ticket_until_a_good_one_lies_in_its_place() {
         (
             "short",
             good[..good.len() / 2].to_vec(),
-            ["cut short", "build it again"],
+            ["truncated", "rebuild it"],
         ),
         (
             "plain",
             no_plugin(&site),
-            ["no operator plugin", "export_subject!"],
+            ["not an operator plugin", "export_subject!"],
         ),
         (
             "later",

@@ -1,4 +1,4 @@
-//! Honest plugins, called both ways.
+//! Calls of well-behaved plugins, in a worker and in this process.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ async fn hello_subject_is_described_observed_and_checked() {
 }
 
 #[tokio::test]
-async fn faults_of_a_synthetic_subject_come_and_go_with_its_file() {
+async fn faults_of_a_synthetic_subject_follow_its_file() {
     let bench = Bench::new();
     for isolation in BOTH {
         let file = bench.path("observation.json");
@@ -54,7 +54,7 @@ async fn faults_of_a_synthetic_subject_come_and_go_with_its_file() {
 }
 
 #[tokio::test]
-async fn an_action_is_listed_refused_and_done() {
+async fn an_action_is_listed_refused_and_invoked() {
     for isolation in BOTH {
         let bench = Bench::new();
         let config = json!({"effects_file": bench.effects_file()});
@@ -99,7 +99,7 @@ async fn two_plugins_and_two_subjects_of_one_run_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_replaced_file_serves_the_new_code() {
+async fn a_replaced_file_runs_the_new_code() {
     let bench = Bench::new();
     for isolation in BOTH {
         let file = bench.path("replaced.so");
@@ -143,7 +143,7 @@ async fn shutdown_drops_the_subject_and_closes_it() {
 }
 
 #[tokio::test]
-async fn a_caller_that_stops_waiting_leaves_no_answer_behind() {
+async fn a_caller_that_stops_waiting_leaves_no_reply_behind() {
     let bench = Bench::new();
     for isolation in BOTH {
         let config = json!({"latency_ms": 50, "violations": 2});
@@ -177,7 +177,7 @@ async fn many_callers_are_served_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn an_observer_that_is_dropped_takes_its_worker_with_it() {
+async fn a_dropped_observer_ends_its_worker() {
     let bench = Bench::new();
     let config = json!({"effects_file": bench.effects_file()});
     let handles = bench.misbehaving(Isolation::Worker, config);

@@ -1,4 +1,4 @@
-//! A plugin that was built against the SDK as released works in this operator.
+//! A plugin that was built with the released SDK works in this operator.
 
 use operator_loader::{connect, describe};
 use operator_model::Isolation;
@@ -53,7 +53,7 @@ async fn a_plugin_built_against_abi_1_0_works() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_such_a_plugin_keeps_its_kind() {
+async fn an_error_of_such_a_plugin_keeps_its_kind() {
     let bench = Bench::new();
     let file = built("plugin-api/fixtures/abi-v1", "abi-v1-subject");
     let config = json!({"limit": 10, "token": "refused"});

@@ -1,4 +1,4 @@
-//! Every fault of a running plugin: how the operator reports it, and that the operator is unaffected.
+//! Every way in which a running plugin can fail: the error that results, and that the operator keeps working.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::support::common::{self, Bench, PATIENCE, deadlines, misbehaving_subje
 const BOTH: [Isolation; 2] = [Isolation::Worker, Isolation::None];
 const SHORT: Duration = Duration::from_millis(300);
 
-/// The plugin with this fault, and deadlines that are short where it shows.
+/// The plugin with this fault, and short deadlines for the calls that it affects.
 fn broken(bench: &Bench, isolation: Isolation, config: Value) -> (Observer, Invoker) {
     let mut spec = bench.spec(misbehaving_subject(), isolation, config);
     spec.deadlines = Deadlines {
@@ -25,11 +25,11 @@ fn broken(bench: &Bench, isolation: Isolation, config: Value) -> (Observer, Invo
     common::handles(spec)
 }
 
-fn repair() -> operator_policy::Approved {
+fn approved() -> operator_policy::Approved {
     common::approved("repair", json!({}))
 }
 
-/// How the fault shows in `observe` of a worker.
+/// The error of `observe` in a worker with this fault.
 async fn observe_in_worker(fault: &str) -> CallError {
     let bench = Bench::new();
     let (observer, _) = broken(&bench, Isolation::Worker, json!({"fault": fault}));
@@ -52,7 +52,7 @@ async fn a_panic_in_any_call_is_an_error_of_the_plugin() {
             let (observer, invoker) = bench.misbehaving(isolation, config);
             let error = match place {
                 "list_actions" => observer.list_actions().await.unwrap_err(),
-                "invoke" => invoker.invoke(&repair(), "key-1").await.unwrap_err(),
+                "invoke" => invoker.invoke(&approved(), "key-1").await.unwrap_err(),
                 _ => match observer.observe().await {
                     Ok(observed) => observer.check(&observed).await.unwrap_err(),
                     Err(error) => error,
@@ -89,7 +89,7 @@ async fn a_panic_in_drop_does_not_disturb_the_shutdown() {
 }
 
 #[tokio::test]
-async fn a_subject_that_does_not_shut_down_is_killed() {
+async fn a_subject_that_does_not_shut_down_in_time_is_killed() {
     let bench = Bench::new();
     let config = json!({"fault": "sleep", "fault_in": "drop"});
     let mut spec = bench.spec(misbehaving_subject(), Isolation::Worker, config);
@@ -101,7 +101,7 @@ async fn a_subject_that_does_not_shut_down_is_killed() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_plugin_arrives_whole() {
+async fn an_error_of_the_plugin_arrives_unchanged() {
     for isolation in BOTH {
         let bench = Bench::new();
         let (observer, _) = bench.misbehaving(isolation, json!({"fault": "error"}));
@@ -120,7 +120,7 @@ async fn an_error_of_the_plugin_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_refused_configuration_says_which_key() {
+async fn a_rejected_configuration_names_the_key() {
     for isolation in BOTH {
         let bench = Bench::new();
         let (observer, _) = bench.misbehaving(isolation, json!({"no_such_key": 1}));
@@ -142,7 +142,7 @@ async fn a_refused_configuration_says_which_key() {
 }
 
 #[tokio::test]
-async fn a_reply_that_is_not_json_or_has_the_wrong_shape_is_a_bad_answer() {
+async fn a_malformed_answer_is_a_bad_answer() {
     for isolation in BOTH {
         let bench = Bench::new();
         let file = bench.path("fault");
@@ -159,7 +159,7 @@ async fn a_reply_that_is_not_json_or_has_the_wrong_shape_is_a_bad_answer() {
             ),
             "{error:?}"
         );
-        assert!(error.to_string().contains("no JSON"), "{error}");
+        assert!(error.to_string().contains("not JSON"), "{error}");
 
         fs::write(&file, "wrong_shape").unwrap();
         let observed = observer.observe().await.unwrap();
@@ -205,7 +205,7 @@ async fn a_crash_is_a_death_with_its_signal() {
 }
 
 #[tokio::test]
-async fn a_stack_overflow_is_a_death_with_its_last_output() {
+async fn a_stack_overflow_is_a_death_with_its_last_line() {
     let error = observe_in_worker("stack_overflow").await;
     let (_, how, log) = died(&error);
     assert_eq!(how, "was killed by signal 6 (SIGABRT)");
@@ -223,7 +223,7 @@ async fn a_plugin_that_takes_all_memory_dies_alone() {
 }
 
 #[tokio::test]
-async fn a_call_that_does_not_come_back_is_ended_at_its_deadline() {
+async fn a_call_that_does_not_return_is_ended_at_its_deadline() {
     for fault in ["spin", "sleep", "lock"] {
         let error = observe_in_worker(fault).await;
         assert!(
@@ -241,7 +241,7 @@ async fn a_call_that_does_not_come_back_is_ended_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_deadline_ends_what_the_plugin_has_started_too() {
+async fn a_deadline_also_ends_the_processes_that_the_plugin_has_started() {
     let bench = Bench::new();
     let config = json!({"fault": "child", "effects_file": bench.effects_file()});
     let mut spec = bench.spec(misbehaving_subject(), Isolation::Worker, config);
@@ -284,7 +284,7 @@ async fn in_process_a_call_past_its_deadline_keeps_the_thread_busy_until_it_ends
 }
 
 #[tokio::test]
-async fn in_process_an_endless_call_leaves_the_operator_alone() {
+async fn in_process_an_endless_call_does_not_block_the_operator() {
     let bench = Bench::new();
     let (observer, _) = broken(&bench, Isolation::None, json!({"fault": "sleep"}));
     assert!(matches!(
@@ -299,7 +299,7 @@ async fn in_process_an_endless_call_leaves_the_operator_alone() {
 }
 
 #[tokio::test]
-async fn what_a_plugin_prints_does_not_disturb_its_answers() {
+async fn output_of_a_plugin_does_not_disturb_its_replies() {
     let bench = Bench::new();
     let config = json!({"fault": "print", "violations": 1});
     let (observer, _) = bench.misbehaving(Isolation::Worker, config);
@@ -327,7 +327,7 @@ async fn a_death_between_calls_is_reported_as_such() {
     observer.observe().await.unwrap();
     let workers = || common::children_in(bench.dir.path());
     wait_for("the worker's death", || workers().is_empty().then_some(()));
-    let error = invoker.invoke(&repair(), "key-1").await.unwrap_err();
+    let error = invoker.invoke(&approved(), "key-1").await.unwrap_err();
     assert_eq!(died(&error).0, "between calls");
     assert!(!error.outcome_unknown(), "the request was never sent");
 }
@@ -338,14 +338,14 @@ async fn a_death_during_invoke_leaves_the_outcome_unknown() {
         let bench = Bench::new();
         let config = json!({"fault": fault, "fault_in": "invoke"});
         let (_, invoker) = bench.misbehaving(Isolation::Worker, config);
-        let error = invoker.invoke(&repair(), "key-1").await.unwrap_err();
+        let error = invoker.invoke(&approved(), "key-1").await.unwrap_err();
         assert_eq!(died(&error).0, "invoke");
         assert!(error.outcome_unknown());
     }
 }
 
 #[tokio::test]
-async fn a_dead_worker_comes_back_after_a_pause_that_grows() {
+async fn a_dead_worker_is_restarted_after_a_growing_pause() {
     let bench = Bench::new();
     let fault = bench.path("fault");
     fs::write(&fault, "exit").unwrap();
@@ -383,7 +383,7 @@ async fn a_dead_worker_comes_back_after_a_pause_that_grows() {
     assert!(health.last_error.is_some());
 }
 
-/// The first result that is not "it waits".
+/// The first result after the pause.
 async fn after_backing_off(observer: &Observer) -> Result<(), CallError> {
     let until = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! Plugin files that are refused before any of their code runs, each with one line that names the fix.
+//! Plugin files that are refused before any of their code runs, each with an error that names the fix.
 
 use std::{
     fs::{self, Permissions},
@@ -37,7 +37,7 @@ fn patched(bench: &Bench, from: &[u8], to: &[u8]) -> PathBuf {
     file_with(bench, &bytes)
 }
 
-fn refusal(bench: &Bench, path: &Path) -> LoadError {
+fn load_error(bench: &Bench, path: &Path) -> LoadError {
     let error = Plugin::open(path, None, &bench.path("copies")).unwrap_err();
     assert_eq!(error.path, path);
     assert_eq!(error.why.lines().count(), 1, "{error}");
@@ -53,7 +53,7 @@ fn assert_contains(error: &LoadError, words: &[&str]) {
 }
 
 #[test]
-fn a_valid_file_is_copied_under_its_hash_and_is_private() {
+fn a_plugin_is_copied_under_its_hash_and_readable_for_this_user_alone() {
     let bench = Bench::new();
     let plugin = bench.open(hello_subject());
     assert_eq!(plugin.manifest.name, "hello-subject");
@@ -72,7 +72,7 @@ fn a_valid_file_is_copied_under_its_hash_and_is_private() {
 }
 
 #[test]
-fn a_copy_is_used_again_unless_someone_has_changed_it() {
+fn a_copy_is_reused_unless_it_was_changed() {
     let bench = Bench::new();
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
     let first = bench.open(hello_subject());
@@ -88,22 +88,22 @@ fn a_copy_is_used_again_unless_someone_has_changed_it() {
 }
 
 #[test]
-fn a_file_cut_short_anywhere_is_refused() {
+fn a_truncated_file_is_refused() {
     let bench = Bench::new();
     let whole = fs::read(hello_subject()).unwrap();
     for length in [0, 3, 15, 63, 64, 1000, whole.len() / 2, whole.len() - 1] {
-        let error = refusal(&bench, &file_with(&bench, &whole[..length]));
+        let error = load_error(&bench, &file_with(&bench, &whole[..length]));
         let expected = if length < 16 {
-            "no shared library"
+            "not a shared library"
         } else {
-            "cut short or damaged"
+            "truncated or damaged"
         };
         assert_contains(&error, &[expected, "build"]);
     }
 }
 
 #[test]
-fn a_damaged_file_never_gets_past_examination_by_a_panic() {
+fn a_damaged_file_causes_no_panic() {
     let bench = Bench::new();
     let whole = fs::read(hello_subject()).unwrap();
     for at in (0..64).chain((64..whole.len()).step_by(whole.len() / 200)) {
@@ -119,13 +119,13 @@ fn garbage_is_refused() {
     let noise = |i: u32| i.wrapping_mul(2_654_435_761).to_le_bytes();
     let garbage: Vec<u8> = (1..25_000).flat_map(noise).collect();
     assert_contains(
-        &refusal(&bench, &file_with(&bench, &garbage)),
-        &["no shared library", "cdylib"],
+        &load_error(&bench, &file_with(&bench, &garbage)),
+        &["not a shared library", "cdylib"],
     );
 }
 
 #[test]
-fn a_library_that_is_not_a_plugin_is_refused_without_running_its_constructor() {
+fn a_library_without_a_manifest_is_refused_without_running_its_constructor() {
     let bench = Bench::new();
     let (source, library) = (bench.path("plain.rs"), bench.path("libplain.so"));
     let mark = bench.path("constructor-ran");
@@ -139,8 +139,8 @@ fn a_library_that_is_not_a_plugin_is_refused_without_running_its_constructor() {
         .args([&library, &source])
         .status();
     assert!(rustc.unwrap().success());
-    let error = refusal(&bench, &library);
-    assert_contains(&error, &["no operator plugin", "export_subject!"]);
+    let error = load_error(&bench, &library);
+    assert_contains(&error, &["not an operator plugin", "export_subject!"]);
     assert!(!mark.exists(), "its code has run");
 }
 
@@ -151,7 +151,7 @@ fn a_plugin_for_another_machine_is_refused() {
     // e_machine of the ELF header: MIPS.
     bytes[18..20].copy_from_slice(&8_u16.to_le_bytes());
     assert_contains(
-        &refusal(&bench, &file_with(&bench, &bytes)),
+        &load_error(&bench, &file_with(&bench, &bytes)),
         &["is built for Mips", "build it for"],
     );
 }
@@ -161,13 +161,13 @@ fn a_plugin_of_another_abi_is_refused() {
     let bench = Bench::new();
     let path = patched(&bench, br#""abi":"1.0""#, br#""abi":"2.0""#);
     assert_contains(
-        &refusal(&bench, &path),
-        &["ABI 2.0", "speaks 1.0", "operator-plugin-api 1.x"],
+        &load_error(&bench, &path),
+        &["ABI 2.0", "needs 1.0", "operator-plugin-api 1.x"],
     );
 }
 
 #[test]
-fn a_plugin_of_a_later_minor_abi_is_welcome() {
+fn a_plugin_of_a_later_minor_abi_is_accepted() {
     let bench = Bench::new();
     let path = patched(&bench, br#""abi":"1.0""#, br#""abi":"1.7""#);
     assert_eq!(examine(&path).unwrap().manifest.abi, "1.7");
@@ -178,8 +178,8 @@ fn a_manifest_that_cannot_be_read_is_refused() {
     let bench = Bench::new();
     let path = patched(&bench, br#"{"name":"hello"#, br#"{"name:"hello""#);
     assert_contains(
-        &refusal(&bench, &path),
-        &["manifest cannot be read", "build it again"],
+        &load_error(&bench, &path),
+        &["manifest cannot be read", "rebuild it"],
     );
 }
 
@@ -192,8 +192,8 @@ fn a_plugin_without_its_root_module_is_refused() {
         b"_1as_0lib_1header_0toor_",
     );
     assert_contains(
-        &refusal(&bench, &path),
-        &["no operator plugin", "does not export"],
+        &load_error(&bench, &path),
+        &["not an operator plugin", "does not export"],
     );
 }
 
@@ -202,7 +202,7 @@ fn a_plugin_that_aborts_on_panic_is_refused() {
     let bench = Bench::new();
     let path = patched(&bench, br#""panic":"unwind"}"#, br#""panic":"abort" }"#);
     assert_contains(
-        &refusal(&bench, &path),
+        &load_error(&bench, &path),
         &["panic = \"abort\"", "panic = \"unwind\""],
     );
 }
@@ -214,7 +214,7 @@ fn a_file_or_directory_that_others_can_write_to_is_refused() {
     for mode in [0o775, 0o757, 0o646] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         assert_contains(
-            &refusal(&bench, &path),
+            &load_error(&bench, &path),
             &["others can write", "chmod go-w", "libcandidate.so"],
         );
     }
@@ -222,22 +222,25 @@ fn a_file_or_directory_that_others_can_write_to_is_refused() {
     let dir = bench.dir.path();
     fs::set_permissions(dir, Permissions::from_mode(0o777)).unwrap();
     assert_contains(
-        &refusal(&bench, &path),
+        &load_error(&bench, &path),
         &["others can replace it", "chmod go-w"],
     );
-    // Like /tmp: others can add files but cannot replace ours.
+    // Like /tmp: others can add files, but cannot replace ours.
     fs::set_permissions(dir, Permissions::from_mode(0o1777)).unwrap();
     assert!(examine(&path).is_ok());
 }
 
 #[test]
-fn what_is_not_a_file_is_refused() {
+fn anything_but_a_regular_file_is_refused() {
     let bench = Bench::new();
     assert_contains(
-        &refusal(&bench, &bench.path("missing.so")),
+        &load_error(&bench, &bench.path("missing.so")),
         &["cannot be read", "No such file"],
     );
-    assert_contains(&refusal(&bench, bench.dir.path()), &["not a regular file"]);
+    assert_contains(
+        &load_error(&bench, bench.dir.path()),
+        &["not a regular file"],
+    );
     let fifo = bench.path("fifo.so");
     assert!(
         Command::new("mkfifo")
@@ -246,7 +249,7 @@ fn what_is_not_a_file_is_refused() {
             .unwrap()
             .success()
     );
-    assert_contains(&refusal(&bench, &fifo), &["not a regular file"]);
+    assert_contains(&load_error(&bench, &fifo), &["not a regular file"]);
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn only_the_pinned_content_is_opened() {
 }
 
 #[test]
-fn a_directory_is_listed_with_plugins_and_refusals() {
+fn a_listed_directory_contains_plugins_and_errors() {
     let bench = Bench::new();
     let dir = bench.path("plugins");
     fs::create_dir(&dir).unwrap();
@@ -287,7 +290,7 @@ fn a_directory_is_listed_with_plugins_and_refusals() {
     );
 }
 
-async fn refusal_when_opened(bench: &Bench, path: &Path) -> Vec<LoadError> {
+async fn errors_when_opened(bench: &Bench, path: &Path) -> Vec<LoadError> {
     let plugin = bench.open(path);
     let mut errors = Vec::new();
     for isolation in [Isolation::Worker, Isolation::None] {
@@ -308,21 +311,24 @@ async fn refusal_when_opened(bench: &Bench, path: &Path) -> Vec<LoadError> {
 async fn a_plugin_that_lacks_a_symbol_is_refused_when_it_is_opened() {
     let bench = Bench::new();
     let path = patched(&bench, b"\0posix_memalign\0", b"\0posix_memaligX\0");
-    for error in refusal_when_opened(&bench, &path).await {
+    for error in errors_when_opened(&bench, &path).await {
         assert_contains(
             &error,
-            &["undefined symbol: posix_memaligX", "link what it needs"],
+            &[
+                "undefined symbol: posix_memaligX",
+                "link the library that defines it",
+            ],
         );
         assert!(!error.why.contains("copies"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_plugin_whose_types_differ_is_refused_in_one_line_with_the_rest_in_a_file() {
+async fn a_plugin_with_other_types_is_refused_in_one_line_with_the_details_in_a_file() {
     let bench = Bench::new();
     let path = built("examples/misbehaving-subject", "broken-layout");
-    for error in refusal_when_opened(&bench, &path).await {
-        assert_contains(&error, &["types differ", "build it again"]);
+    for error in errors_when_opened(&bench, &path).await {
+        assert_contains(&error, &["types differ", "rebuild it"]);
         let report = error.why.split("comparison is in ").nth(1).unwrap();
         let report = fs::read_to_string(report).unwrap();
         assert!(report.lines().count() > 20, "{report}");

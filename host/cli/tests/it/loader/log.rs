@@ -1,4 +1,4 @@
-//! What a plugin prints ends in the operator's log: named, masked and bounded.
+//! The output of a plugin is in the operator's log: attributed, masked and limited.
 
 use std::{
     fmt::{self, Write as _},
@@ -48,7 +48,7 @@ impl Visit for Text {
     }
 }
 
-/// What is logged while a plugin with this configuration is observed once and shut down.
+/// The log of observing a plugin with this configuration once and shutting it down.
 async fn log_of(config: serde_json::Value) -> Vec<String> {
     let events = Events::default();
     let _guard = tracing::subscriber::set_default(events.clone());
@@ -61,7 +61,7 @@ async fn log_of(config: serde_json::Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_line_names_its_subject_and_hides_its_secrets() {
+async fn a_line_names_its_subject_and_its_secrets_are_masked() {
     let log = log_of(json!({"fault": "leak", "token": "a-very-secret-token"})).await;
     assert_eq!(log, ["INFO message=the token is *** subject=subject"]);
 }
@@ -73,7 +73,7 @@ async fn megabytes_become_a_few_lines_and_a_count() {
     assert!(
         counts
             .iter()
-            .any(|line| line.contains("more lines than are passed on")),
+            .any(|line| line.contains("more lines of output were dropped")),
         "{counts:?}"
     );
     assert!(!lines.is_empty());

@@ -1,10 +1,12 @@
-//! What the sandbox denies a plugin in a worker, what it can be granted, and the warning where there is no sandbox.
+//! What the sandbox of a worker refuses and permits, and that missing enforcement is reported.
 
 #![cfg(target_os = "linux")]
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
-use operator_loader::{CallError, SubjectSpec, confinement, connect};
+use operator_loader::{
+    AttemptKind, CallError, Payload, Probe, ProbeRequest, SubjectSpec, confinement, connect,
+};
 use operator_model::{Isolation, Sandbox};
 use serde_json::{Value, json};
 
@@ -18,8 +20,8 @@ fn spec(bench: &Bench, sandbox: Sandbox, config: Value) -> SubjectSpec {
     }
 }
 
-/// Calls `observe` once with this fault.
-async fn observed_with(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
+/// The result of `observe` with this fault.
+async fn observe_with(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
     let bench = Bench::new();
     let observer = connect(spec(&bench, sandbox, json!({"fault": fault})));
     let result = observer.observe().await.map(|_| ());
@@ -28,7 +30,7 @@ async fn observed_with(fault: &str, sandbox: Sandbox) -> Result<(), CallError> {
 }
 
 #[tokio::test]
-async fn what_no_plugin_needs_is_refused() {
+async fn forbidden_access_is_refused() {
     for (fault, refusal) in [
         ("write_home", "Permission denied"),
         ("start_shell", "Operation not permitted"),
@@ -38,7 +40,7 @@ async fn what_no_plugin_needs_is_refused() {
         ("change_mode", "Operation not permitted"),
         ("limit_parent", "Operation not permitted"),
     ] {
-        let error = observed_with(fault, Sandbox::default()).await.unwrap_err();
+        let error = observe_with(fault, Sandbox::default()).await.unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with(&format!("observe: {fault}: {refusal}")),
@@ -48,23 +50,23 @@ async fn what_no_plugin_needs_is_refused() {
 }
 
 #[tokio::test]
-async fn a_person_can_grant_programs_or_turn_it_off() {
+async fn programs_can_be_granted_and_the_sandbox_disabled() {
     let exec = Sandbox {
         exec: true,
         ..Sandbox::default()
     };
     for granted in ["start_shell", "fork", "unix_socket"] {
-        observed_with(granted, exec.clone()).await.unwrap();
+        observe_with(granted, exec.clone()).await.unwrap();
     }
-    observed_with("limit_parent", exec.clone())
+    observe_with("limit_parent", exec.clone())
         .await
         .unwrap_err();
-    observed_with("read_shadow", exec).await.unwrap_err();
+    observe_with("read_shadow", exec).await.unwrap_err();
     let off = Sandbox {
         enabled: false,
         ..Sandbox::default()
     };
-    observed_with("start_shell", off).await.unwrap();
+    observe_with("start_shell", off).await.unwrap();
 }
 
 #[tokio::test]
@@ -80,10 +82,10 @@ async fn a_file_is_read_only_where_that_is_granted() {
         let config = json!({"observation_file": file});
         let observer = connect(spec(&bench, sandbox, config));
         let observed = observer.observe().await.unwrap();
-        let reported = observed.sources[0].error.clone();
-        assert_eq!(reported.is_some(), error.is_some(), "{reported:?}");
+        let source_error = observed.sources[0].error.clone();
+        assert_eq!(source_error.is_some(), error.is_some(), "{source_error:?}");
         assert!(
-            reported
+            source_error
                 .unwrap_or_default()
                 .contains(error.unwrap_or_default())
         );
@@ -91,7 +93,7 @@ async fn a_file_is_read_only_where_that_is_granted() {
 }
 
 #[tokio::test]
-async fn what_may_be_read_may_not_be_written() {
+async fn a_grant_to_read_is_no_grant_to_write() {
     let bench = Bench::new();
     let effects = bench.effects_file();
     for (may_write, lines) in [(false, 0), (true, 1)] {
@@ -115,7 +117,7 @@ async fn what_may_be_read_may_not_be_written() {
 }
 
 #[tokio::test]
-async fn a_plugin_without_a_sandbox_is_reported() {
+async fn missing_enforcement_is_reported() {
     let bench = Bench::new();
     let plugin = bench.open(misbehaving_subject());
     let missing = async |isolation, sandbox: &Sandbox| {
@@ -135,4 +137,107 @@ async fn a_plugin_without_a_sandbox_is_reported() {
     );
     let in_process = missing(Isolation::None, &strict).await;
     assert!(in_process.contains("isolation = \"none\""), "{in_process}");
+}
+
+#[test]
+fn exactly_what_the_kernel_refuses_is_recorded() {
+    let bench = Bench::new();
+    let (granted, beyond) = (bench.path("granted"), bench.path("beyond"));
+    for directory in [&granted, &beyond] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join("file"), "").unwrap();
+        symlink("nothing", directory.join("to-nothing")).unwrap();
+    }
+    symlink("../beyond/file", granted.join("out")).unwrap();
+    symlink("../beyond/not-there", granted.join("out-to-nothing")).unwrap();
+    symlink(granted.join("file"), beyond.join("in")).unwrap();
+    let plugin = bench.open(misbehaving_subject());
+    let mut probe = Probe::start(&plugin).unwrap();
+    let sandbox = Sandbox {
+        write: vec![granted.clone()],
+        ..Sandbox::default()
+    };
+    let confinement = probe.confine(sandbox, true, PATIENCE).unwrap();
+    assert_eq!(confinement.missing, [""; 0]);
+    let of = |directory: &std::path::Path, names: &[&str]| -> Vec<_> {
+        names.iter().map(|name| directory.join(name)).collect()
+    };
+    let paths = [
+        of(
+            &granted,
+            &[
+                "",
+                "file",
+                "new",
+                "out",
+                "out-to-nothing",
+                "to-nothing",
+                "../beyond/file",
+            ],
+        ),
+        of(
+            &beyond,
+            &[
+                "",
+                "file",
+                "new",
+                "in",
+                "in/",
+                "file/x",
+                "to-nothing",
+                "../granted/file",
+            ],
+        ),
+        of(
+            "".as_ref(),
+            &[
+                "new",
+                "..",
+                "../..",
+                "/",
+                "/etc/passwd",
+                "/etc/shadow",
+                "/etc/mtab",
+            ],
+        ),
+        of("/dev".as_ref(), &["null", "stdout", "tty", "fd/0"]),
+        of(
+            "/proc".as_ref(),
+            &["self/status", "self/cwd", "thread-self/comm", "self/cwd/.."],
+        ),
+        of(
+            "/proc".as_ref(),
+            &[
+                "version",
+                "1/status",
+                "1/root/etc/passwd",
+                "self/root/etc/passwd",
+                "self/root/etc/shadow",
+            ],
+        ),
+    ];
+    let mut refusals = 0;
+    for path in paths.concat() {
+        for kind in [AttemptKind::Read, AttemptKind::Write] {
+            // It would block: the worker reads its own output.
+            if path.ends_with("stdout") && kind == AttemptKind::Read {
+                continue;
+            }
+            let before = probe.attempts().unwrap().len();
+            let (path, what) = (path.clone(), format!("{kind:?} {}", path.display()));
+            let answer = probe
+                .call(ProbeRequest::Attempt { kind, path }, PATIENCE)
+                .unwrap();
+            let is_refused = matches!(&answer.payload, Payload::Error { kind, .. } if kind == "permission denied");
+            let attempts = probe.attempts().unwrap();
+            assert_eq!(
+                attempts.len() > before,
+                is_refused,
+                "{what}: {:?}",
+                answer.payload
+            );
+            refusals += usize::from(is_refused);
+        }
+    }
+    assert!(refusals > 20, "{refusals}");
 }

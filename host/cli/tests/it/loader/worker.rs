@@ -1,4 +1,4 @@
-//! The worker process: what it is given, what it is not, and that it never outlives the operator.
+//! The worker process: what it inherits and what not, and that it never outlives the operator.
 
 #![cfg(target_os = "linux")]
 
@@ -130,7 +130,7 @@ async fn a_killed_worker_is_noticed_between_calls() {
     );
 }
 
-/// Not a test of its own: an operator with one idle and one spinning worker, which its parent kills.
+/// Run by another test: an operator with an idle and a spinning worker, which that test kills.
 #[tokio::test]
 #[ignore = "run by no_worker_survives_a_killed_operator"]
 #[allow(clippy::print_stdout, reason = "its parent waits for the line")]
@@ -176,7 +176,7 @@ fn no_worker_survives_a_killed_operator() {
 }
 
 #[test]
-fn a_worker_whose_operator_is_gone_does_nothing() {
+fn a_worker_whose_operator_has_ended_exits() {
     let output = Command::new(env!("CARGO_BIN_EXE_operator"))
         .args(["__worker", "1"])
         .stdin(Stdio::null())
@@ -184,11 +184,11 @@ fn a_worker_whose_operator_is_gone_does_nothing() {
         .unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("is gone"), "{text}");
+    assert!(text.contains("has ended"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_outlives_the_thread_that_asked_for_it() {
+async fn a_worker_outlives_the_thread_that_started_it() {
     let bench = Bench::new();
     let (observer, _) = bench.misbehaving(Isolation::Worker, json!({}));
     let (asked, runtime) = (observer.clone(), Handle::current());

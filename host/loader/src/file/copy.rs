@@ -1,4 +1,4 @@
-//! A plugin file as bytes: who may write to it, what it is, and the private copy that is loaded.
+//! The content of a plugin file: read only if nobody else can change it, and copied to a private directory.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -10,28 +10,28 @@ use std::{
 use rustix::{fs::OFlags, process::geteuid};
 use sha2::{Digest, Sha256};
 
-use super::error::LoadError;
+use crate::file::error::LoadError;
 
-/// The largest plugin that is read into memory.
+/// The largest plugin that is read. Bytes.
 const MAX_FILE: u64 = 512 << 20;
-/// Writable by the group or by everyone.
+/// The mode bits with which a group or everybody can write.
 const OTHERS_WRITE: u32 = 0o022;
-/// In a directory with this bit, only a file's owner can replace the file.
+/// The mode bit of a directory in which only the owner of a file can replace it.
 const STICKY: u32 = 0o1000;
 
-/// The content of a plugin file that nobody but root and us can write to.
-pub(super) struct PluginFile {
-    pub(super) path: PathBuf,
-    pub(super) bytes: Vec<u8>,
+/// The content of a plugin file that only root and this user can write to.
+pub(crate) struct PluginFile {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
     /// Lower case hexadecimal.
-    pub(super) sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl PluginFile {
-    pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, LoadError> {
         let refuse = |why: String| LoadError::new(path, why);
         let cannot = |error: io::Error| refuse(format!("cannot be read: {error}"));
-        // Without NONBLOCK, opening a FIFO would wait for its writer.
+        // Without NONBLOCK, opening a FIFO blocks until it has a writer.
         let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
@@ -40,7 +40,7 @@ impl PluginFile {
         let metadata = file.metadata().map_err(cannot)?;
         if !metadata.is_file() {
             return Err(refuse(
-                "is not a regular file; name the library itself".into(),
+                "is not a regular file; give the path of the library".into(),
             ));
         }
         check_trust(path, &metadata).map_err(refuse)?;
@@ -61,37 +61,37 @@ impl PluginFile {
         })
     }
 
-    /// Refuses every content but the pinned one.
-    pub(super) fn check_pin(&self, pin: &str) -> Result<(), LoadError> {
+    /// An error unless the content has this hash.
+    pub(crate) fn check_pin(&self, pin: &str) -> Result<(), LoadError> {
         if pin.eq_ignore_ascii_case(&self.sha256) {
             return Ok(());
         }
         let why = format!(
-            "has sha256 {}, pinned is {pin}; if you trust the new content, pin its hash",
+            "has sha256 {}, but {pin} is pinned; if you trust the new content, pin its hash",
             self.sha256
         );
         Err(LoadError::new(&self.path, why))
     }
 
-    /// Writes the bytes that were examined into a directory of our own, under their hash.
+    /// Writes the examined bytes into a private directory. The file is named by their hash.
     ///
-    /// The path is new for every content, so the dynamic linker never takes an old library for a new one; and what was
-    /// examined is what is loaded.
-    pub(super) fn copy_into(&self, copies: &Path) -> Result<PathBuf, LoadError> {
-        let refuse = |error: io::Error| {
+    /// So each content has its own path, and the dynamic linker never takes an old library for a new one; and the bytes that
+    /// are loaded are those that were examined.
+    pub(crate) fn copy_into(&self, copies: &Path) -> Result<PathBuf, LoadError> {
+        let failed = |error: io::Error| {
             let why = format!("cannot be copied into {}: {error}", copies.display());
             LoadError::new(&self.path, why)
         };
-        private_dir(copies).map_err(refuse)?;
-        // A worker opens it from a directory of its own.
-        let copies = copies.canonicalize().map_err(refuse)?;
+        private_dir(copies).map_err(failed)?;
+        // A worker has another working directory.
+        let copies = copies.canonicalize().map_err(failed)?;
         let copy = copies.join(format!(
             "{}.{}",
             self.sha256,
             std::env::consts::DLL_EXTENSION
         ));
         if !self.is_content_of(&copy) {
-            self.write(&copies, &copy).map_err(refuse)?;
+            self.write(&copies, &copy).map_err(failed)?;
         }
         Ok(copy)
     }
@@ -116,12 +116,12 @@ impl PluginFile {
     }
 }
 
-/// Makes a directory that is ours alone, or makes an existing one so.
-pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
+/// Creates a directory that only this user can access, or restricts an existing one to this user.
+pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let metadata = fs::metadata(dir)?;
     if metadata.uid() != geteuid().as_raw() {
-        return Err(io::Error::other("the directory belongs to someone else"));
+        return Err(io::Error::other("the directory belongs to another user"));
     }
     if metadata.mode() & 0o077 != 0 {
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;
@@ -155,7 +155,7 @@ fn sha256(bytes: &[u8]) -> String {
     hex
 }
 
-/// Whoever can write to the file, or put another one in its place, can run code as us.
+/// Whoever can write to the file or replace it can run code as this user.
 fn check_trust(path: &Path, file: &fs::Metadata) -> Result<(), String> {
     let real = fs::canonicalize(path).map_err(|error| format!("cannot be read: {error}"))?;
     let dir = real.parent().unwrap_or(Path::new("/"));

@@ -1,37 +1,37 @@
-//! A plugin file that has been examined, and of which no code has run.
+//! Plugin files that have been examined. None of their code has run.
 
 use std::path::{Path, PathBuf};
 
 use operator_plugin_api::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 
-use super::{error::LoadError, file::PluginFile, image};
+use crate::file::{copy::PluginFile, error::LoadError, image};
 
-/// A plugin file that has been examined and copied, but of which no code has run.
+/// A plugin file that has been examined and copied.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plugin {
-    /// Where the person said that it is.
+    /// The original file.
     pub path: PathBuf,
     /// The private copy that is loaded, named by its hash.
     pub copy: PathBuf,
-    /// Of the file's content, in lower case hexadecimal.
+    /// The hash of the content, in lower case hexadecimal.
     pub sha256: String,
-    /// What the file says of itself.
+    /// The manifest in the file.
     pub manifest: Manifest,
 }
 
 impl Plugin {
-    /// Examines the file and copies it into `copies`, running none of its code.
+    /// Examines the file and copies it into the directory `copies`, which is created if necessary and made private to this
+    /// user.
     ///
-    /// `pin` is the sha256 that the file must have, in hexadecimal. `copies` is made if it is not there, and made
-    /// private to this user.
+    /// `pin` is the sha256 that the content must have, in hexadecimal.
     pub fn open(path: &Path, pin: Option<&str>, copies: &Path) -> Result<Self, LoadError> {
         let file = PluginFile::read(path)?;
         if let Some(pin) = pin {
             file.check_pin(pin)?;
         }
         let manifest = image::read_manifest(&file.bytes)
-            .map_err(|(refusal, why)| LoadError::refused(path, refusal, why))?;
+            .map_err(|(kind, why)| LoadError::of_kind(kind, path, why))?;
         Ok(Self {
             copy: file.copy_into(copies)?,
             path: file.path,
@@ -40,35 +40,35 @@ impl Plugin {
         })
     }
 
-    /// A private directory beside the copy: where its workers run, and where long explanations are put.
-    pub(super) fn work_dir(&self) -> PathBuf {
+    /// The directory in which its workers run, and into which long explanations are written. Next to the copy.
+    pub(crate) fn work_dir(&self) -> PathBuf {
         self.copy.with_extension("d")
     }
 }
 
-/// A file that looks like a plugin by its name.
+/// A file with the extension of a library.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     /// The file.
     pub path: PathBuf,
-    /// What it is, or why it would be refused.
+    /// Its manifest, or why it cannot be loaded.
     pub examined: Result<Examined, LoadError>,
 }
 
-/// What a plugin file says of itself.
+/// A plugin file that can be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined {
-    /// Of the file's content, in lower case hexadecimal.
+    /// The hash of the content, in lower case hexadecimal.
     pub sha256: String,
-    /// What the file says of itself.
+    /// The manifest in the file.
     pub manifest: Manifest,
 }
 
-/// Examines a file without copying it and without running any of its code.
+/// Examines a file without copying it.
 pub fn examine(path: &Path) -> Result<Examined, LoadError> {
     let file = PluginFile::read(path)?;
     let manifest = image::read_manifest(&file.bytes)
-        .map_err(|(refusal, why)| LoadError::refused(path, refusal, why))?;
+        .map_err(|(kind, why)| LoadError::of_kind(kind, path, why))?;
     Ok(Examined {
         sha256: file.sha256,
         manifest,

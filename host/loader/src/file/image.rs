@@ -1,4 +1,4 @@
-//! What a library file says before any of its code runs: whether it is whole, for which machine, and its manifest.
+//! The contents of a library file, read without running any of its code: its format, its target and its manifest.
 
 use object::{
     Architecture, BinaryFormat, FileKind, Object, ObjectKind, ObjectSection, ObjectSegment,
@@ -9,18 +9,18 @@ use operator_plugin_api::{
     manifest::{Manifest, SECTION_ELF, SECTION_MACHO, TARGET},
 };
 
-use super::error::LoadErrorKind;
+use crate::file::error::LoadErrorKind;
 
-const NO_PLUGIN: &str = "is a library, but no operator plugin";
+const NOT_A_PLUGIN: &str = "is a library, but not an operator plugin";
 
-/// The manifest of a library that this host can load, or in one line why it cannot.
-pub(super) fn read_manifest(bytes: &[u8]) -> Result<Manifest, (LoadErrorKind, String)> {
-    let refuse = |refusal| move |why| (refusal, why);
-    let image = parse(bytes).map_err(refuse(LoadErrorKind::File))?;
-    check_machine(&image).map_err(refuse(LoadErrorKind::File))?;
-    check_extents(&image, bytes.len() as u64).map_err(refuse(LoadErrorKind::File))?;
-    let manifest = manifest_of(&image).map_err(refuse(LoadErrorKind::Manifest))?;
-    check_exports(&image).map_err(refuse(LoadErrorKind::Symbol))?;
+/// The manifest of a library that this host can load. An error is one line.
+pub(crate) fn read_manifest(bytes: &[u8]) -> Result<Manifest, (LoadErrorKind, String)> {
+    let of_kind = |kind| move |why| (kind, why);
+    let image = parse(bytes).map_err(of_kind(LoadErrorKind::File))?;
+    check_machine(&image).map_err(of_kind(LoadErrorKind::File))?;
+    check_extents(&image, bytes.len() as u64).map_err(of_kind(LoadErrorKind::File))?;
+    let manifest = manifest_of(&image).map_err(of_kind(LoadErrorKind::Manifest))?;
+    check_exports(&image).map_err(of_kind(LoadErrorKind::Symbol))?;
     check_manifest(&manifest)?;
     Ok(manifest)
 }
@@ -30,7 +30,7 @@ fn parse(bytes: &[u8]) -> Result<object::File<'_>, String> {
     match kind {
         FileKind::Elf32 | FileKind::Elf64 | FileKind::MachO32 | FileKind::MachO64 => {}
         FileKind::MachOFat32 | FileKind::MachOFat64 => {
-            return Err("holds several architectures; cut out one with `lipo -thin`".into());
+            return Err("contains several architectures; extract one with `lipo -thin`".into());
         }
         _ => return Err(not_a_library()),
     }
@@ -38,19 +38,18 @@ fn parse(bytes: &[u8]) -> Result<object::File<'_>, String> {
 }
 
 fn not_a_library() -> String {
-    "is no shared library (neither ELF nor Mach-O); build the plugin with crate-type \"cdylib\""
-        .into()
+    "is not a shared library (ELF or Mach-O); build the plugin with crate-type \"cdylib\"".into()
 }
 
 fn damaged(how: &str) -> String {
-    format!("is cut short or damaged ({how}); copy or build it again")
+    format!("is truncated or damaged ({how}); copy or rebuild it")
 }
 
 fn check_machine(image: &object::File<'_>) -> Result<(), String> {
     let format = image.format();
     if format != BinaryFormat::native_object() {
         return Err(format!(
-            "is a {format:?} file, this machine loads {:?}; build it for {TARGET}",
+            "is a {format:?} file, but this machine loads {:?}; build it for {TARGET}",
             BinaryFormat::native_object()
         ));
     }
@@ -77,17 +76,19 @@ fn native_architecture() -> Option<Architecture> {
     })
 }
 
-/// The dynamic linker maps what the headers promise, and a page behind the end of a file kills the process.
+/// The dynamic linker maps whatever the headers declare, and access to a page after the end of the file kills the process.
 fn check_extents(image: &object::File<'_>, length: u64) -> Result<(), String> {
     let segments = image.segments().map(|segment| segment.file_range());
     let sections = image.sections().filter_map(|section| section.file_range());
-    let promised = segments
+    let declared = segments
         .chain(sections)
         .map(|(offset, size)| offset.saturating_add(size))
         .max()
         .unwrap_or(0);
-    if promised > length {
-        return Err(damaged(&format!("{length} bytes of at least {promised}")));
+    if declared > length {
+        return Err(damaged(&format!(
+            "it has {length} of at least {declared} bytes"
+        )));
     }
     Ok(())
 }
@@ -99,14 +100,14 @@ fn manifest_of(image: &object::File<'_>) -> Result<Manifest, String> {
     };
     let Some(section) = image.section_by_name(name) else {
         return Err(format!(
-            "{NO_PLUGIN}: it has no manifest; use export_subject! of operator-plugin-api"
+            "{NOT_A_PLUGIN}: it has no manifest; use export_subject! of operator-plugin-api"
         ));
     };
     let data = section
         .data()
         .map_err(|error| damaged(&format!("manifest: {error}")))?;
     serde_json::from_slice(data)
-        .map_err(|error| format!("its manifest cannot be read ({error}); build it again"))
+        .map_err(|error| format!("its manifest cannot be read ({error}); rebuild it"))
 }
 
 fn check_exports(image: &object::File<'_>) -> Result<(), String> {
@@ -114,7 +115,7 @@ fn check_exports(image: &object::File<'_>) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{NO_PLUGIN}: it does not export {ROOT_MODULE_SYMBOL}; build it without a version script"
+        "{NOT_A_PLUGIN}: it does not export {ROOT_MODULE_SYMBOL}; build it without a version script"
     ))
 }
 
@@ -137,7 +138,7 @@ fn check_manifest(manifest: &Manifest) -> Result<(), (LoadErrorKind, String)> {
         .and_then(|major| major.parse().ok());
     if manifest.abi_major() != ours {
         let why = format!(
-            "speaks plugin ABI {}, this operator speaks {ABI_VERSION}; build it with operator-plugin-api {}",
+            "has plugin ABI {}, but this operator needs {ABI_VERSION}; build it with operator-plugin-api {}",
             manifest.abi,
             ours.map_or_else(String::new, |major: u32| format!("{major}.x"))
         );

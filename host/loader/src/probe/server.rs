@@ -1,4 +1,4 @@
-//! The worker's side of a [`super::Probe`]: any number of modules and instances, and calls with any text.
+//! The worker's side of a probe: any number of modules and instances, and calls with any text.
 
 use std::{
     collections::HashMap,
@@ -12,75 +12,79 @@ use std::{
 };
 
 use abi_stable::std_types::{RResult, RStr, RString};
-use operator_plugin_api::abi::{BoxedSubject, PluginError, Reply, SubjectModuleRef};
+use operator_plugin_api::abi::{BoxedSubject, PluginError, Reply as AbiReply, SubjectModuleRef};
 use rustix::process::{getppid, test_kill_process};
 use serde_json::value::to_raw_value;
 
-use super::{
-    attempts::{self, Trespass},
-    call::{MAX_ANSWER, Outcome},
-    error::LoadErrorKind,
-    library,
-    probe::{Method, Payload, ProbeBatch, ProbeRequest, ProbeResponse, Text, load_request},
+use crate::{
+    file::error::LoadErrorKind,
+    probe::messages::{
+        AttemptKind, Method, Payload, ProbeBatch, ProbeRequest, ProbeResponse, Text, load_request,
+    },
+    worker::{
+        library,
+        protocol::{MAX_DOCUMENT, Reply},
+    },
 };
 
-/// What has been brought up for conformance cases.
+/// The modules and instances of one worker.
 #[derive(Default)]
-pub(super) struct Specimen(Mutex<Brought>);
+pub(crate) struct ProbeServer(Mutex<Loaded>);
 
 #[derive(Default)]
-struct Brought {
+struct Loaded {
     modules: Vec<SubjectModuleRef>,
     instances: HashMap<u32, Arc<BoxedSubject>>,
 }
 
-impl Specimen {
-    pub(super) fn handle(&self, body: &str) -> Outcome {
-        let asking: ProbeBatch = match serde_json::from_str(body) {
-            Ok(asking) => asking,
-            Err(error) => return Outcome::Bad(error.to_string()),
+impl ProbeServer {
+    pub(crate) fn handle(&self, body: &str) -> Reply {
+        let batch: ProbeBatch = match serde_json::from_str(body) {
+            Ok(batch) => batch,
+            Err(error) => return Reply::Invalid(error.to_string()),
         };
-        let mut answers = Vec::new();
-        for _ in 0..asking.times {
-            answers = if asking.together {
-                self.together(&asking.asks)
+        let mut responses = Vec::new();
+        for _ in 0..batch.times {
+            responses = if batch.concurrent {
+                self.concurrently(&batch.requests)
             } else {
-                asking.asks.iter().map(|ask| self.timed(ask)).collect()
+                let requests = batch.requests.iter();
+                requests.map(|request| self.respond(request)).collect()
             };
         }
-        match to_raw_value(&answers) {
-            Ok(document) => Outcome::Answer(document),
-            Err(error) => Outcome::Bad(error.to_string()),
+        match to_raw_value(&responses) {
+            Ok(document) => Reply::Document(document),
+            Err(error) => Reply::Invalid(error.to_string()),
         }
     }
 
-    /// All at once: no thread asks before every thread is there.
-    fn together(&self, asks: &[ProbeRequest]) -> Vec<ProbeResponse> {
-        let barrier = Barrier::new(asks.len());
+    /// No thread makes its call before all threads have started.
+    fn concurrently(&self, requests: &[ProbeRequest]) -> Vec<ProbeResponse> {
+        let barrier = Barrier::new(requests.len());
         thread::scope(|scope| {
-            let threads: Vec<_> = asks
+            let threads: Vec<_> = requests
                 .iter()
-                .map(|ask| {
+                .map(|request| {
                     scope.spawn(|| {
                         barrier.wait();
-                        self.timed(ask)
+                        self.respond(request)
                     })
                 })
                 .collect();
-            let answers = threads.into_iter().map(|thread| {
+            let responses = threads.into_iter().map(|thread| {
                 thread.join().unwrap_or_else(|_| ProbeResponse {
                     payload: Payload::Nothing("its thread panicked".into()),
                     took_us: 0,
                 })
             });
-            answers.collect()
+            responses.collect()
         })
     }
 
-    fn timed(&self, ask: &ProbeRequest) -> ProbeResponse {
+    fn respond(&self, request: &ProbeRequest) -> ProbeResponse {
         let begun = Instant::now();
-        // A panic that the plugin lets through must not be taken for one of the worker's.
-        let payload = catch_unwind(AssertUnwindSafe(|| self.put(ask)))
+        // A panic in the plugin must not be taken for one in the worker.
+        let payload = catch_unwind(AssertUnwindSafe(|| self.payload(request)))
             .unwrap_or_else(|_| Payload::Nothing("a panic came through".into()));
         ProbeResponse {
             payload,
@@ -88,12 +92,12 @@ impl Specimen {
         }
     }
 
-    fn put(&self, ask: &ProbeRequest) -> Payload {
-        match ask {
+    fn payload(&self, request: &ProbeRequest) -> Payload {
+        match request {
             ProbeRequest::Load { library } => self.load(library.clone()),
             ProbeRequest::Describe { module } => match self.module(*module) {
-                Some(module) => reply(module.describe()()),
-                None => nothing("module", *module),
+                Some(module) => answer(module.describe()()),
+                None => missing("module", *module),
             },
             ProbeRequest::Create {
                 module,
@@ -101,7 +105,7 @@ impl Specimen {
                 config,
             } => match self.module(*module) {
                 Some(module) => self.create(module, *instance, config),
-                None => nothing("module", *module),
+                None => missing("module", *module),
             },
             ProbeRequest::Call {
                 instance,
@@ -112,7 +116,7 @@ impl Specimen {
                 instance,
                 id,
                 payload,
-            } => self.with(*instance, payload, |subject, payload| {
+            } => self.with_instance(*instance, payload, |subject, payload| {
                 subject.extension(id.as_str().into(), payload)
             }),
             ProbeRequest::Drop { instance } => self.drop_instance(*instance),
@@ -121,11 +125,7 @@ impl Specimen {
                 self.drop_instance(*instance)
             }
             ProbeRequest::Environment => Payload::Text(environment()),
-            ProbeRequest::Attempts => match serde_json::to_string(&attempts::kept()) {
-                Ok(kept) => Payload::Text(kept),
-                Err(error) => Payload::Nothing(error.to_string()),
-            },
-            ProbeRequest::Trespass { kind, path } => trespass(*kind, path),
+            ProbeRequest::Attempt { kind, path } => attempt(*kind, path),
         }
     }
 
@@ -133,11 +133,11 @@ impl Specimen {
         let request = load_request(library);
         match library::open(&request.library, &request.report) {
             Ok(module) => {
-                self.brought(|brought| brought.modules.push(module));
+                self.locked(|loaded| loaded.modules.push(module));
                 Payload::Text("null".into())
             }
-            Err((refusal, message)) => Payload::Error {
-                kind: name(refusal),
+            Err((kind, message)) => Payload::Error {
+                kind: kind_name(kind),
                 message,
                 retryable: false,
             },
@@ -147,27 +147,27 @@ impl Specimen {
     fn create(&self, module: SubjectModuleRef, instance: u32, config: &Text) -> Payload {
         let config = match content(config) {
             Ok(config) => config,
-            Err(said) => return said,
+            Err(payload) => return payload,
         };
         match module.create()(config.as_str().into()) {
             RResult::ROk(subject) => {
                 let subject = Arc::new(subject);
-                let before = self.brought(|brought| brought.instances.insert(instance, subject));
-                drop(before);
+                let replaced = self.locked(|loaded| loaded.instances.insert(instance, subject));
+                drop(replaced);
                 Payload::Text("null".into())
             }
-            RResult::RErr(error) => refused(error),
+            RResult::RErr(error) => plugin_error(error),
         }
     }
 
     fn drop_instance(&self, instance: u32) -> Payload {
-        let dropped = self.brought(|brought| brought.instances.remove(&instance));
-        drop(dropped);
+        let removed = self.locked(|loaded| loaded.instances.remove(&instance));
+        drop(removed);
         Payload::Text("null".into())
     }
 
     fn call(&self, instance: u32, method: Method, text: &Text) -> Payload {
-        self.with(instance, text, |subject, text| match method {
+        self.with_instance(instance, text, |subject, text| match method {
             Method::Observe => subject.observe(text),
             Method::Check => subject.check(text),
             Method::ListActions => subject.list_actions(),
@@ -175,28 +175,27 @@ impl Specimen {
         })
     }
 
-    fn with(
+    fn with_instance(
         &self,
-        instance: u32,
+        number: u32,
         text: &Text,
-        call: impl FnOnce(&BoxedSubject, RStr<'_>) -> Reply,
+        call: impl FnOnce(&BoxedSubject, RStr<'_>) -> AbiReply,
     ) -> Payload {
-        let Some(subject) = self.brought(|brought| brought.instances.get(&instance).cloned())
-        else {
-            return nothing("instance", instance);
+        let Some(instance) = self.locked(|loaded| loaded.instances.get(&number).cloned()) else {
+            return missing("instance", number);
         };
         match content(text) {
-            Ok(text) => reply(call(&subject, text.as_str().into())),
-            Err(said) => said,
+            Ok(text) => answer(call(&instance, text.as_str().into())),
+            Err(payload) => payload,
         }
     }
 
     fn module(&self, number: usize) -> Option<SubjectModuleRef> {
-        self.brought(|brought| brought.modules.get(number).copied())
+        self.locked(|loaded| loaded.modules.get(number).copied())
     }
 
-    /// Holds the lock for as long as it takes to look something up, and never while the plugin runs.
-    fn brought<T>(&self, use_it: impl FnOnce(&mut Brought) -> T) -> T {
+    /// Holds the lock only for a lookup, never while the plugin's code runs.
+    fn locked<T>(&self, use_it: impl FnOnce(&mut Loaded) -> T) -> T {
         use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -209,31 +208,31 @@ fn content(text: &Text) -> Result<String, Payload> {
     }
 }
 
-fn nothing(what: &str, number: impl std::fmt::Display) -> Payload {
+fn missing(what: &str, number: impl std::fmt::Display) -> Payload {
     Payload::Nothing(format!("there is no {what} {number}"))
 }
 
-fn name(refusal: LoadErrorKind) -> String {
-    let name = serde_json::to_value(refusal).unwrap_or_default();
+fn kind_name(kind: LoadErrorKind) -> String {
+    let name = serde_json::to_value(kind).unwrap_or_default();
     name.as_str().unwrap_or_default().to_owned()
 }
 
-fn reply(reply: Reply) -> Payload {
+fn answer(reply: AbiReply) -> Payload {
     match reply {
         RResult::ROk(answer) => text(answer),
-        RResult::RErr(error) => refused(error),
+        RResult::RErr(error) => plugin_error(error),
     }
 }
 
 fn text(answer: RString) -> Payload {
-    if answer.len() > MAX_ANSWER / 2 {
+    if answer.len() > MAX_DOCUMENT / 2 {
         Payload::TooLarge(answer.len())
     } else {
         Payload::Text(answer.into_string())
     }
 }
 
-fn refused(error: PluginError) -> Payload {
+fn plugin_error(error: PluginError) -> Payload {
     Payload::Error {
         kind: error.kind.into_string(),
         message: error.message.into_string(),
@@ -241,13 +240,13 @@ fn refused(error: PluginError) -> Payload {
     }
 }
 
-fn trespass(kind: Trespass, path: &Path) -> Payload {
+fn attempt(kind: AttemptKind, path: &Path) -> Payload {
     let done = match kind {
-        Trespass::Read => fs::read(path).map(drop),
-        Trespass::Write => fs::write(path, "written"),
-        Trespass::Exec => Command::new(path).status().map(drop),
-        // Asks whether it could be ended, and leaves it be.
-        Trespass::Call => getppid().map_or(Ok(()), |parent| {
+        AttemptKind::Read => fs::read(path).map(drop),
+        AttemptKind::Write => fs::write(path, "written"),
+        AttemptKind::Exec => Command::new(path).status().map(drop),
+        // Only checks whether a signal could be sent.
+        AttemptKind::Call => getppid().map_or(Ok(()), |parent| {
             test_kill_process(parent).map_err(io::Error::from)
         }),
     };

@@ -1,21 +1,21 @@
-//! What could not be kept from a plugin.
+//! The result of confining a worker.
 
 use serde::{Deserialize, Serialize};
 
-/// What came of confining a plugin.
+/// What a sandbox does not enforce.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// What is not kept from the plugin, and why: one clause each. Empty when everything is.
+    /// What is not enforced, and why: one clause each. Empty if everything is enforced.
     pub missing: Vec<String>,
 }
 
 impl Confinement {
-    /// Without a worker, there is nothing that could be confined.
-    pub(super) fn in_process() -> Self {
+    /// A thread of the operator cannot be confined.
+    pub(crate) fn in_process() -> Self {
         Self::lacking("none: with isolation = \"none\" the plugin can do whatever the operator can")
     }
 
-    pub(super) fn lacking(what: impl Into<String>) -> Self {
+    pub(crate) fn lacking(what: impl Into<String>) -> Self {
         Self {
             missing: vec![what.into()],
         }

@@ -1,4 +1,4 @@
-//! What a plugin prints, as events of the operator's own log.
+//! The output of a worker, logged by the operator.
 
 use std::{
     io::PipeReader,
@@ -10,38 +10,38 @@ use std::{
 use operator_model::Secrets;
 use tokio::{io::AsyncReadExt, net::unix::pipe, task::JoinHandle, time::timeout};
 
-/// Follows the message of every panic, and is nobody's last word.
+/// Follows the message of every panic. It is not taken for the last line.
 const BACKTRACE_NOTE: &str = "note: run with `RUST_BACKTRACE";
 
-/// The longest line that is passed on, in bytes; the rest of it is dropped.
+/// The longest line that is logged; the rest of it is dropped. Bytes.
 const MAX_LINE: usize = 2 << 10;
-/// What is read of a line: more than is passed on, so that a secret across that limit is seen as a whole, and masked.
+/// The longest line that is read. More than is logged, so that a secret that crosses that limit is still found and masked.
 const MAX_READ: usize = 4 * MAX_LINE;
-/// Lines that are passed on in each second; the rest are counted.
+/// Lines that are logged in each second; the rest are counted.
 const LINES_PER_SECOND: u32 = 100;
-/// How long the last words of a dead worker are waited for: its children may hold the pipe open.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The limit for reading the rest of a dead worker's output: its children can keep the pipe open.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What is kept of the output that a conformance case looks into. Bytes.
+/// The limit of the output that is kept for a conformance case. Bytes.
 const MAX_KEPT: usize = 1 << 20;
 
-/// What was printed, as it was.
+/// The output of a worker, not masked.
 #[derive(Debug, Default)]
-pub(super) struct Printed {
-    /// The first part of it.
-    pub(super) kept: Vec<u8>,
-    /// How much it was. Bytes.
-    pub(super) total: u64,
+pub(crate) struct Output {
+    /// Its beginning.
+    pub(crate) kept: Vec<u8>,
+    /// The size of all of it. Bytes.
+    pub(crate) total: u64,
 }
 
 /// Reads a worker's output until its end.
-pub(super) struct PluginLog {
+pub(crate) struct PluginLog {
     last: Arc<Mutex<Option<String>>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl PluginLog {
-    pub(super) fn follow(
+    pub(crate) fn follow(
         pipe: PipeReader,
         subject: String,
         secrets: Arc<Secrets>,
@@ -49,17 +49,17 @@ impl PluginLog {
         Self::start(pipe, subject, secrets, None)
     }
 
-    /// Keeps what is printed, and masks nothing.
+    /// Also keeps the output.
     #[cfg(feature = "probe")]
-    pub(super) fn keep(pipe: PipeReader, printed: Arc<Mutex<Printed>>) -> std::io::Result<Self> {
-        Self::start(pipe, String::new(), Arc::default(), Some(printed))
+    pub(crate) fn keep(pipe: PipeReader, output: Arc<Mutex<Output>>) -> std::io::Result<Self> {
+        Self::start(pipe, String::new(), Arc::default(), Some(output))
     }
 
     fn start(
         pipe: PipeReader,
         subject: String,
         secrets: Arc<Secrets>,
-        printed: Option<Arc<Mutex<Printed>>>,
+        output: Option<Arc<Mutex<Output>>>,
     ) -> std::io::Result<Self> {
         let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe))?;
         let last = Arc::default();
@@ -68,9 +68,9 @@ impl PluginLog {
             secrets,
             last: Arc::clone(&last),
             window: Instant::now(),
-            passed: 0,
+            logged: 0,
             dropped: 0,
-            printed,
+            output,
         };
         Ok(Self {
             last,
@@ -78,10 +78,10 @@ impl PluginLog {
         })
     }
 
-    /// The last line that was printed, once all of it has been read.
-    pub(super) async fn last_words(&mut self) -> Option<String> {
+    /// The last line of the output, once all of it has been read.
+    pub(crate) async fn last_line(&mut self) -> Option<String> {
         if let Some(reader) = &mut self.reader
-            && timeout(LAST_WORDS, reader).await.is_ok()
+            && timeout(DRAIN_TIMEOUT, reader).await.is_ok()
         {
             self.reader = None;
         }
@@ -107,46 +107,46 @@ async fn read(mut pipe: pipe::Receiver, mut sink: Sink) {
             let room = MAX_READ.saturating_sub(line.len());
             line.extend_from_slice(&text[..text.len().min(room)]);
             if text.len() < piece.len() {
-                sink.pass(&line);
+                sink.log(&line);
                 line.clear();
             }
         }
     }
-    sink.pass(&line);
+    sink.log(&line);
     sink.report_dropped();
 }
 
-/// Where lines go.
+/// Logs the lines of one subject's plugin.
 struct Sink {
     subject: String,
     secrets: Arc<Secrets>,
     last: Arc<Mutex<Option<String>>>,
     window: Instant,
-    passed: u32,
+    logged: u32,
     dropped: u64,
-    printed: Option<Arc<Mutex<Printed>>>,
+    output: Option<Arc<Mutex<Output>>>,
 }
 
 impl Sink {
     fn keep(&self, bytes: &[u8]) {
-        if let Some(printed) = &self.printed
-            && let Ok(mut printed) = printed.lock()
+        if let Some(output) = &self.output
+            && let Ok(mut output) = output.lock()
         {
-            let room = MAX_KEPT.saturating_sub(printed.kept.len());
-            printed
+            let room = MAX_KEPT.saturating_sub(output.kept.len());
+            output
                 .kept
                 .extend_from_slice(&bytes[..bytes.len().min(room)]);
-            printed.total += bytes.len() as u64;
+            output.total += bytes.len() as u64;
         }
     }
 
-    fn pass(&mut self, line: &[u8]) {
+    fn log(&mut self, line: &[u8]) {
         if line.is_empty() {
             return;
         }
         let mut line = self.secrets.mask(&printable(line));
         line.truncate(line.floor_char_boundary(MAX_LINE));
-        if self.may_pass() {
+        if self.is_below_limit() {
             tracing::info!(target: "plugin", subject = %self.subject, "{line}");
         }
         if !line.starts_with(BACKTRACE_NOTE)
@@ -156,27 +156,27 @@ impl Sink {
         }
     }
 
-    fn may_pass(&mut self) -> bool {
+    fn is_below_limit(&mut self) -> bool {
         if self.window.elapsed() >= Duration::from_secs(1) {
             self.report_dropped();
             self.window = Instant::now();
-            self.passed = 0;
+            self.logged = 0;
         }
-        self.passed += 1;
-        let may = self.passed <= LINES_PER_SECOND;
-        self.dropped += u64::from(!may);
-        may
+        self.logged += 1;
+        let is_below = self.logged <= LINES_PER_SECOND;
+        self.dropped += u64::from(!is_below);
+        is_below
     }
 
     fn report_dropped(&mut self) {
         if self.dropped > 0 {
             let lines = std::mem::take(&mut self.dropped);
-            tracing::warn!(target: "plugin", subject = %self.subject, "printed {lines} more lines than are passed on");
+            tracing::warn!(target: "plugin", subject = %self.subject, "{lines} more lines of output were dropped: more than {LINES_PER_SECOND} in a second");
         }
     }
 }
 
-/// A line that cannot steer a terminal.
+/// The line without characters that control a terminal.
 fn printable(line: &[u8]) -> String {
     String::from_utf8_lossy(line)
         .trim_end()

@@ -1,4 +1,4 @@
-//! A worker as a process: started, watched, ended and reaped together with whatever it has started.
+//! A worker's process: started, waited for, and killed together with its children.
 
 use std::{
     io,
@@ -15,30 +15,30 @@ use rustix::{
 use tokio::sync::{oneshot, watch};
 
 /// A running worker, or one that has ended. Dropping it kills its process group.
-pub(super) struct Process {
+pub(crate) struct Process {
     group: Group,
     ended: watch::Receiver<Option<ExitStatus>>,
 }
 
-/// The process group of a worker, for as long as its number is certain to be the worker's.
+/// The process group of a worker, until the worker is reaped and its number can be reused.
 #[derive(Clone, Default)]
 struct Group(Arc<Mutex<Option<Pid>>>);
 
 impl Process {
-    /// Starts the command in a process group of its own.
+    /// Starts the command in a new process group.
     ///
-    /// A thread of its own starts it and stays with it to the end: the kernel's parent-death signal is sent when the
-    /// *thread* that forked ends, and threads of a runtime come and go.
-    pub(super) async fn spawn(mut command: Command) -> io::Result<Self> {
+    /// A dedicated thread starts it and waits until it ends: the kernel sends the parent-death signal when the *thread* that
+    /// forked ends, and the threads of a runtime can end at any time.
+    pub(crate) async fn spawn(mut command: Command) -> io::Result<Self> {
         command.process_group(0);
         let group = Group::default();
         let (started, has_started) = oneshot::channel();
         let (ended, has_ended) = watch::channel(None);
-        let keeper = group.clone();
+        let waiter = group.clone();
         thread::Builder::new()
-            .name("worker-keeper".into())
+            .name("worker-waiter".into())
             .stack_size(128 << 10)
-            .spawn(move || keeper.keep(command, started, &ended))?;
+            .spawn(move || waiter.run(command, started, &ended))?;
         has_started.await.map_err(io::Error::other)??;
         Ok(Self {
             group,
@@ -46,23 +46,23 @@ impl Process {
         })
     }
 
-    /// Kills it and whatever it has started. Does not wait.
-    pub(super) fn kill(&self) {
+    /// Kills its process group. Does not wait.
+    pub(crate) fn kill(&self) {
         self.group.kill();
     }
 
-    /// Its number, while it is certain to be its own.
+    /// Its process id; `None` once it has ended.
     #[cfg(feature = "probe")]
-    pub(super) fn pid(&self) -> Option<Pid> {
+    pub(crate) fn pid(&self) -> Option<Pid> {
         *self.group.0.lock().ok()?
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended.borrow().is_some()
     }
 
-    /// Waits for its end; `None` when the keeper has lost it.
-    pub(super) async fn ended(&mut self) -> Option<ExitStatus> {
+    /// Waits until it ends; `None` when its exit status is unknown.
+    pub(crate) async fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.ended.wait_for(Option::is_some).await.ok()?;
         *status
     }
@@ -75,7 +75,7 @@ impl Drop for Process {
 }
 
 impl Group {
-    fn keep(
+    fn run(
         &self,
         mut command: Command,
         started: oneshot::Sender<io::Result<()>>,
@@ -88,7 +88,7 @@ impl Group {
                 return;
             }
         };
-        // It holds our copies of the worker's ends of socket and pipe; without this we would never see them close.
+        // It holds our copies of the worker's ends of socket and pipe, which we would otherwise never see close.
         drop(command);
         self.set(Some(Pid::from_child(&child)));
         if started.send(Ok(())).is_err() {
@@ -99,7 +99,7 @@ impl Group {
 
     fn wait(&self, mut child: Child) -> Option<ExitStatus> {
         let pid = Pid::from_child(&child);
-        // NOWAIT leaves it unreaped, so that its number, and its group's, cannot be given to another meanwhile.
+        // NOWAIT does not reap it: until then, its process id and its group's cannot be reused.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
         self.kill();

@@ -1,19 +1,20 @@
-//! From what a person typed to a plugin file.
+//! Finds plugin files by name or path.
 
 use std::path::{Path, PathBuf};
 
-use super::{
+use crate::file::{
     error::LoadError,
     plugin::{Candidate, examine},
 };
 
-/// What a library's name ends in. Both everywhere, so that a file for another system is named and refused, not missed.
+/// The extensions of libraries. Both on every system, so that a file for another system is refused with a reason and not
+/// overlooked.
 const EXTENSIONS: [&str; 2] = ["so", "dylib"];
-/// How alike (by `strsim::jaro_winkler`, 0 to 1) a name must be to be offered.
-const ALIKE: f64 = 0.75;
+/// The similarity (`strsim::jaro_winkler`, 0 to 1) from which a name is suggested.
+const MIN_SIMILARITY: f64 = 0.75;
 
-/// The file that is meant. What holds a path separator or ends like a library is a path; anything else is a name that is
-/// looked up in `dirs`, in their order, as `libNAME.so`, `NAME.so` and the same with `_` for `-`.
+/// Finds a plugin file. An argument with a path separator or the extension of a library is a path. Anything else is a name,
+/// which is looked up in `dirs`, in their order, as `libNAME.so` and `NAME.so`, and the same with `_` for `-`.
 pub fn find_plugin(name_or_path: &str, dirs: &[PathBuf]) -> Result<PathBuf, LoadError> {
     let path = Path::new(name_or_path);
     if name_or_path.contains(std::path::MAIN_SEPARATOR) || is_library(path) {
@@ -22,7 +23,7 @@ pub fn find_plugin(name_or_path: &str, dirs: &[PathBuf]) -> Result<PathBuf, Load
         } else {
             Err(LoadError::new(
                 path,
-                "there is no such file; build the plugin, or fix the path",
+                "no such file; build the plugin, or correct the path",
             ))
         };
     }
@@ -33,7 +34,7 @@ pub fn find_plugin(name_or_path: &str, dirs: &[PathBuf]) -> Result<PathBuf, Load
         .ok_or_else(|| not_found(name_or_path, dirs))
 }
 
-/// Every library file in the directories, examined, in the order of the directories and then of names.
+/// Examines every library file in the directories. Sorted by directory, in the given order, then by name.
 pub fn list_plugins(dirs: &[PathBuf]) -> Vec<Candidate> {
     library_files(dirs)
         .map(|path| Candidate {
@@ -59,33 +60,31 @@ fn file_names(name: &str) -> Vec<String> {
 }
 
 fn not_found(name: &str, dirs: &[PathBuf]) -> LoadError {
-    let looked = match dirs {
-        [] => "no plugin directory is set; name the file with its path".into(),
+    let mut why = match dirs {
+        [] => "no plugin directory is configured; give the path of the file".into(),
         dirs => {
             let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-            format!("no plugin of this name in {}", dirs.join(", "))
+            format!("no plugin with this name in {}", dirs.join(", "))
         }
     };
-    let nearest = nearest(name, dirs);
-    let offer = if nearest.is_empty() {
-        String::new()
-    } else {
-        format!("; did you mean {}?", nearest.join(" or "))
-    };
-    LoadError::new(name, looked + &offer)
+    let similar = similar(name, dirs);
+    if !similar.is_empty() {
+        why = format!("{why}; did you mean {}?", similar.join(" or "));
+    }
+    LoadError::new(name, why)
 }
 
-fn nearest(name: &str, dirs: &[PathBuf]) -> Vec<String> {
+fn similar(name: &str, dirs: &[PathBuf]) -> Vec<String> {
     let name = name.replace('-', "_");
     let mut names: Vec<(f64, String)> = library_files(dirs)
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .map(|stem| stem.strip_prefix("lib").unwrap_or(&stem).to_owned())
-        .map(|known| (strsim::jaro_winkler(&name, &known), known))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .map(|other| (strsim::jaro_winkler(&name, &other), other))
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .collect();
     names.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     names.dedup_by(|a, b| a.1 == b.1);
-    names.into_iter().take(3).map(|(_, known)| known).collect()
+    names.into_iter().take(3).map(|(_, other)| other).collect()
 }
 
 fn library_files(dirs: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_found_says_where_it_was_looked_for_and_what_is_near() {
+    fn an_unknown_name_gives_an_error_with_the_directories_and_similar_names() {
         let dir = dir_with(&["libpostgres.so"]);
         let error = find_plugin("postgers", &[dir.path().to_owned()]).unwrap_err();
         let text = error.to_string();
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_path_is_one() {
+    fn an_argument_with_a_separator_or_an_extension_is_a_path() {
         let dir = dir_with(&["libpostgres.so"]);
         let missing = dir.path().join("libnot.so");
         let missing = missing.to_str().unwrap();

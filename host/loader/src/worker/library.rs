@@ -1,8 +1,8 @@
-//! The one place where a plugin's code is opened.
+//! Opens a plugin's library.
 
 #![allow(
     unsafe_code,
-    reason = "loading a library and trusting its symbols is what this module is for"
+    reason = "a library cannot be loaded, nor its symbols be trusted, in safe code"
 )]
 
 use std::{fs, path::Path};
@@ -11,25 +11,26 @@ use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use operator_plugin_api::abi::{ROOT_MODULE_SYMBOL, SubjectModuleRef};
 
-use super::error::LoadErrorKind;
+use crate::file::error::LoadErrorKind;
 
-/// Opens a library that [`super::Plugin::open`] has examined; in one line why it cannot be opened.
+/// Opens a library that [`Plugin::open`](crate::Plugin::open) has examined. An error is one line; `report` receives an
+/// explanation that is longer.
 ///
-/// It stays open for good: threads, thread-locals and destructors of a plugin may outlive every subject of it.
-pub(super) fn open(
+/// The library is never closed: threads, thread-locals and destructors of a plugin can outlive all of its subjects.
+pub(crate) fn open(
     path: &Path,
     report: &Path,
 ) -> Result<SubjectModuleRef, (LoadErrorKind, String)> {
-    // SAFETY: the file is a private copy, whole and for this machine. That its constructors behave is what a person said
-    // by configuring it; the worker process is there for when they do not.
+    // SAFETY: the file is a private copy, complete and built for this machine. Its constructors run arbitrary code: whoever
+    // configures a plugin trusts it with that, and the worker process contains the damage if they do not behave.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
         .map_err(|error| (LoadErrorKind::Linker, cannot_open(path, &error)))?;
-    // SAFETY: the manifest says that the library was built with our SDK, whose macro puts an `abi_stable` header under
-    // this name; `upgrade` checks its magic number and version before anything else of it is read.
+    // SAFETY: according to the manifest the library was built with our SDK, whose macro exports an `abi_stable` header with
+    // this name. `upgrade` checks its magic number and version before anything else of it is read.
     let header: AbiHeaderRef = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_SYMBOL) }
         .map(|symbol| *symbol)
         .map_err(|error| {
-            let why = format!("has no root module ({error}); build it again");
+            let why = format!("has no root module ({error}); rebuild it");
             (LoadErrorKind::Symbol, why)
         })?;
     std::mem::forget(library);
@@ -39,7 +40,7 @@ pub(super) fn open(
         .map_err(|error| (LoadErrorKind::Layout, incompatible(&error, report)))
 }
 
-/// The linker's own words, without the path of the private copy, which means nothing to a person.
+/// The linker's message without the path of the private copy, which a person does not know.
 fn cannot_open(path: &Path, error: &libloading::Error) -> String {
     let cause = std::error::Error::source(error).unwrap_or(error);
     let text = cause
@@ -48,21 +49,21 @@ fn cannot_open(path: &Path, error: &libloading::Error) -> String {
     let fix = if text.contains("failed to map segment") {
         "; is the state directory mounted noexec?"
     } else if text.contains("undefined symbol") {
-        "; link what it needs into it"
+        "; link the library that defines it"
     } else if text.contains("cannot open shared object file") {
-        "; install the library that it needs"
+        "; install the missing library"
     } else {
         ""
     };
     format!("cannot be opened: {}{fix}", one_line(&text))
 }
 
-/// Such errors run to a thousand lines: shows one, and keeps the rest in a file.
+/// Such errors have up to a thousand lines: returns one, and writes all of them to a file.
 fn incompatible(error: &LibraryError, report: &Path) -> String {
     let whole = error.to_string();
     let kept = match fs::write(report, &whole) {
-        Ok(()) => format!("the whole comparison is in {}", report.display()),
-        Err(error) => format!("the whole comparison cannot be kept: {error}"),
+        Ok(()) => format!("the full comparison is in {}", report.display()),
+        Err(error) => format!("the full comparison cannot be written: {error}"),
     };
     if let LibraryError::IncompatibleVersionNumber {
         expected_version,
@@ -71,24 +72,24 @@ fn incompatible(error: &LibraryError, report: &Path) -> String {
     } = error
     {
         return format!(
-            "is built with operator-plugin-api {actual_version}, this operator speaks {expected_version}; \
-             build it again with that"
+            "is built with operator-plugin-api {actual_version}, this operator needs {expected_version}; \
+             rebuild it with that version"
         );
     }
     let kind = match error {
         LibraryError::AbiInstability(_) => "its types differ from this operator's",
-        LibraryError::RootModule { .. } => "its root module does not come up",
-        _ => "it is built with another abi_stable",
+        LibraryError::RootModule { .. } => "its root module fails to load",
+        _ => "it is built with another version of abi_stable",
     };
     format!(
-        "{kind}: {}; build it again with operator-plugin-api 1.x; {kept}",
+        "{kind}: {}; rebuild it with operator-plugin-api 1.x; {kept}",
         one_line(&whole)
     )
 }
 
-/// The first line that says something, cut to a length that one reads.
+/// The first line with letters or digits, shortened to a readable length.
 fn one_line(text: &str) -> String {
-    let is_said = |line: &&str| line.chars().any(char::is_alphanumeric);
-    let line = text.lines().map(str::trim).find(is_said).unwrap_or("");
+    let has_text = |line: &&str| line.chars().any(char::is_alphanumeric);
+    let line = text.lines().map(str::trim).find(has_text).unwrap_or("");
     line.chars().take(200).collect()
 }

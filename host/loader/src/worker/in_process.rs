@@ -1,8 +1,8 @@
-//! A plugin in the operator's own process, on a thread of its own.
+//! A plugin on a thread of the operator's own process (`isolation = "none"`).
 //!
-//! Limits of this way: a plugin that exits, aborts or corrupts memory takes the operator with it; a call that does not
-//! come back cannot be ended, so that its thread is lost; what the plugin prints is the operator's own output, unmasked;
-//! environment, working directory and open files are shared.
+//! Nothing isolates the operator: a plugin that exits, aborts or corrupts memory ends the operator; a call that does not return
+//! cannot be ended, and keeps its thread; the plugin's output is not masked; environment, working directory and open files are
+//! shared.
 
 use std::{
     sync::mpsc,
@@ -16,36 +16,38 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    call::{Call, Outcome},
+use crate::{
     error::CallError,
-    session::Session,
+    worker::{
+        protocol::{Call, Reply},
+        session::Session,
+    },
 };
 
-/// As much as a process's first thread has, since that is where a worker runs the same code.
+/// The usual size for the first thread of a process, on which a worker runs the same code. Bytes.
 const STACK: usize = 8 << 20;
 
-/// The thread of one subject.
-pub(super) struct Local {
+/// The thread of one subject's plugin.
+pub(crate) struct PluginThread {
     jobs: mpsc::Sender<Job>,
-    /// The call that has passed its deadline and has not come back.
+    /// The call that has passed its deadline and has not returned.
     overdue: Option<Overdue>,
 }
 
 struct Job {
     call: Call,
     body: Box<RawValue>,
-    answer: oneshot::Sender<Outcome>,
+    reply: oneshot::Sender<Reply>,
 }
 
 struct Overdue {
     call: Call,
     since: Instant,
-    answer: oneshot::Receiver<Outcome>,
+    reply: oneshot::Receiver<Reply>,
 }
 
-impl Local {
-    pub(super) fn start(subject: &str) -> std::io::Result<Self> {
+impl PluginThread {
+    pub(crate) fn start(subject: &str) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         thread::Builder::new()
             .name(format!("plugin-{subject}"))
@@ -57,31 +59,31 @@ impl Local {
         })
     }
 
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &mut self,
         call: Call,
         body: &RawValue,
         deadline: Duration,
-    ) -> Result<Outcome, CallError> {
+    ) -> Result<Reply, CallError> {
         self.refuse_while_busy(call)?;
         let since = Instant::now();
-        let (answer, mut answered) = oneshot::channel();
+        let (reply, mut received) = oneshot::channel();
         let body = body.to_owned();
-        let gone = |call: &'static str| CallError::Died {
+        let thread_ended = |call: &'static str| CallError::Died {
             call,
-            how: "is gone: its thread has ended".into(),
+            how: "ended its thread".into(),
             log: None,
         };
         self.jobs
-            .send(Job { call, body, answer })
-            .map_err(|_| gone("between calls"))?;
-        if let Ok(outcome) = timeout(deadline, &mut answered).await {
-            return outcome.map_err(|_| gone(call.as_str()));
+            .send(Job { call, body, reply })
+            .map_err(|_| thread_ended("between calls"))?;
+        if let Ok(reply) = timeout(deadline, &mut received).await {
+            return reply.map_err(|_| thread_ended(call.as_str()));
         }
         self.overdue = Some(Overdue {
             call,
             since,
-            answer: answered,
+            reply: received,
         });
         Err(CallError::Deadline {
             call: call.as_str(),
@@ -91,7 +93,7 @@ impl Local {
 
     fn refuse_while_busy(&mut self, call: Call) -> Result<(), CallError> {
         if let Some(overdue) = &mut self.overdue
-            && matches!(overdue.answer.try_recv(), Err(TryRecvError::Empty))
+            && matches!(overdue.reply.try_recv(), Err(TryRecvError::Empty))
         {
             return Err(CallError::Busy {
                 call: call.as_str(),
@@ -103,8 +105,8 @@ impl Local {
         Ok(())
     }
 
-    /// Drops the subject; leaves the thread to itself if that takes longer.
-    pub(super) async fn close(mut self, grace: Duration) {
+    /// Drops the subject. The thread is abandoned if that takes longer.
+    pub(crate) async fn close(mut self, grace: Duration) {
         let _ = self.call(Call::Drop, RawValue::NULL, grace).await;
     }
 }
@@ -112,7 +114,7 @@ impl Local {
 fn work(queue: &mpsc::Receiver<Job>) {
     let mut session = Session::default();
     while let Ok(job) = queue.recv() {
-        // Nobody waits any more if the call is past its deadline.
-        let _ = job.answer.send(session.handle(job.call, job.body.get()));
+        // The receiver is gone if the call has passed its deadline.
+        let _ = job.reply.send(session.handle(job.call, job.body.get()));
     }
 }

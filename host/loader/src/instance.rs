@@ -1,4 +1,4 @@
-//! One subject: its plugin instance, brought up when needed, one call at a time.
+//! A subject's plugin instance. It is started when it is first needed, and receives one call at a time.
 
 use std::{
     fmt,
@@ -8,27 +8,28 @@ use std::{
 
 use operator_model::{Deadlines, Isolation, Sandbox, Secrets};
 use operator_plugin_api::Descriptor;
-use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
     sync::{Mutex, watch},
     time::Instant,
 };
 
-use super::{
-    Plugin,
-    call::Call,
-    error::{CallError, LoadError},
-    health::{PluginHealth, Record},
-    link::Link,
+use crate::{
+    error::CallError,
+    file::{error::LoadError, plugin::Plugin},
+    health::{HealthRecord, PluginHealth},
+    link::{Link, parse},
+    worker::protocol::Call,
 };
 
 /// The deadline of a call.
-pub(super) fn deadline(deadlines: &Deadlines, call: Call) -> Duration {
+pub(crate) fn deadline(deadlines: &Deadlines, call: Call) -> Duration {
     match call {
         Call::Confine | Call::Load | Call::Describe | Call::Create => deadlines.create,
         Call::Observe => deadlines.observe,
-        Call::Check | Call::ListActions | Call::Drop | Call::Probe => deadlines.check,
+        Call::Check | Call::ListActions | Call::Drop => deadlines.check,
+        #[cfg(feature = "probe")]
+        Call::Probe => deadlines.check,
         Call::Invoke => deadlines.invoke,
     }
 }
@@ -40,18 +41,18 @@ pub struct SubjectSpec {
     pub name: String,
     /// The plugin that watches it.
     pub plugin: Arc<Plugin>,
-    /// What `create` is given: a JSON object. May hold secrets.
+    /// The configuration that `create` receives. Can hold secrets.
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Where the plugin runs.
     pub isolation: Isolation,
-    /// What it may reach in a worker.
+    /// What it can access in a worker.
     pub sandbox: Sandbox,
-    /// How long its calls may take.
+    /// The deadlines of its calls.
     pub deadlines: Deadlines,
 }
 
 impl fmt::Debug for SubjectSpec {
-    /// Names the configuration's keys, never its values.
+    /// Prints the configuration's keys, never its values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubjectSpec")
             .field("name", &self.name)
@@ -64,11 +65,11 @@ impl fmt::Debug for SubjectSpec {
     }
 }
 
-/// What `Observer` and `Invoker` share.
-pub(super) struct PluginInstance {
-    pub(super) spec: Arc<SubjectSpec>,
+/// Shared by the `Observer` and the `Invoker` of a subject.
+pub(crate) struct PluginInstance {
+    pub(crate) spec: Arc<SubjectSpec>,
     state: Arc<Mutex<State>>,
-    record: Arc<StdMutex<Record>>,
+    record: Arc<StdMutex<HealthRecord>>,
     killed: watch::Sender<bool>,
 }
 
@@ -82,7 +83,7 @@ impl fmt::Debug for PluginInstance {
 
 struct State {
     spec: Arc<SubjectSpec>,
-    record: Arc<StdMutex<Record>>,
+    record: Arc<StdMutex<HealthRecord>>,
     secrets: Arc<Secrets>,
     link: Option<Link>,
     /// Whether the link's plugin has been configured.
@@ -92,9 +93,9 @@ struct State {
 }
 
 impl PluginInstance {
-    pub(super) fn new(spec: SubjectSpec) -> Self {
+    pub(crate) fn new(spec: SubjectSpec) -> Self {
         let spec = Arc::new(spec);
-        let record = Arc::<StdMutex<Record>>::default();
+        let record = Arc::<StdMutex<HealthRecord>>::default();
         let (killed, watched) = watch::channel(false);
         let state = State {
             spec: Arc::clone(&spec),
@@ -113,27 +114,27 @@ impl PluginInstance {
         }
     }
 
-    /// Ends a worker at once, in whatever call it is. A thread cannot be ended: it is left to itself.
-    pub(super) fn kill(&self) {
+    /// Kills a worker immediately, even during a call. A thread cannot be ended and is abandoned.
+    pub(crate) fn kill(&self) {
         self.killed.send_replace(true);
     }
 
-    pub(super) fn health(&self) -> PluginHealth {
+    pub(crate) fn health(&self) -> PluginHealth {
         lock(&self.record, |record| record.health.clone())
     }
 
-    /// One call, after those that are under way.
+    /// Makes one call, after those that were started before it.
     ///
-    /// The call runs on even when the caller stops waiting, until it has ended or its deadline has: so no answer is ever
-    /// left behind for the next call to find.
-    pub(super) async fn call(
+    /// The call continues even if the caller stops waiting, until it returns or its deadline passes. So its reply is never
+    /// taken for the reply of the next call.
+    pub(crate) async fn call(
         &self,
         call: Call,
         body: Box<RawValue>,
     ) -> Result<Box<RawValue>, CallError> {
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let running = tokio::spawn(async move { state.call(call, &body).await });
-        // Only when the runtime is shut down under it, or when there is a defect here.
+        // Only if the runtime shuts down, or if this code has a defect.
         running.await.unwrap_or_else(|error| {
             Err(CallError::Died {
                 call: call.as_str(),
@@ -143,7 +144,7 @@ impl PluginInstance {
         })
     }
 
-    pub(super) async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         let grace = deadline(&self.spec.deadlines, Call::Drop);
         let mut state = self.state.lock().await;
         state.is_closed = true;
@@ -160,7 +161,7 @@ impl State {
                 call: call.as_str(),
             });
         }
-        self.bring_up().await?;
+        self.ensure_ready().await?;
         let deadline = deadline(&self.spec.deadlines, call);
         let plugin = Arc::clone(&self.spec.plugin);
         let mut killed = self.killed.clone();
@@ -182,26 +183,26 @@ impl State {
             self.is_closed = true;
             self.link = None;
         }
-        self.judge(call.as_str(), result)
+        self.record_result(call.as_str(), result)
     }
 
-    /// Has the plugin loaded and configured, unless it failed too short a time ago.
-    async fn bring_up(&mut self) -> Result<(), CallError> {
+    /// Loads and configures the plugin if necessary. An error during the pause after a failure.
+    async fn ensure_ready(&mut self) -> Result<(), CallError> {
         if self.is_ready {
             return Ok(());
         }
         if let Some(waiting) = lock(&self.record, |record| record.wait()) {
             return Err(waiting);
         }
-        let brought_up = self.start().await.map_err(|error| match error {
-            // What was left of it for the last step means nothing to a person.
+        let started = self.start().await.map_err(|error| match error {
+            // The steps share one deadline; a person knows only the whole.
             CallError::Deadline { call, .. } => CallError::Deadline {
                 call,
                 deadline: self.spec.deadlines.create,
             },
             error => error,
         });
-        self.judge(Call::Create.as_str(), brought_up)?;
+        self.record_result(Call::Create.as_str(), started)?;
         self.is_ready = true;
         Ok(())
     }
@@ -216,7 +217,7 @@ impl State {
         let Some(link) = &mut self.link else {
             return Err(LoadError::new(&spec.plugin.path, "has no worker").into());
         };
-        lock(&self.record, Record::started);
+        lock(&self.record, HealthRecord::started);
         let until = Instant::now() + spec.deadlines.create;
         let descriptor = describe(link, &spec.plugin, &spec.sandbox, spec.deadlines.create).await?;
         self.secrets.learn(&descriptor.config_schema, &spec.config);
@@ -229,8 +230,8 @@ impl State {
         Ok(())
     }
 
-    /// Draws the consequences of a call's result: keeps count, and lets go of a plugin that is of no more use.
-    fn judge<T>(
+    /// Counts a call's result, and drops a plugin that can no longer be used.
+    fn record_result<T>(
         &mut self,
         call: &'static str,
         result: Result<T, CallError>,
@@ -243,7 +244,7 @@ impl State {
             Err(error) => error.masked(&self.secrets),
         };
         let survives = self.link.as_ref().is_some_and(|link| link.survives(&error));
-        // A plugin that could not be configured is started anew, after a pause.
+        // A plugin that could not be configured is restarted after a pause.
         let ended = !survives || !self.is_ready;
         if ended {
             self.is_ready = false;
@@ -258,8 +259,8 @@ impl State {
     }
 }
 
-/// Confines the plugin, loads the library and asks it for its descriptor.
-pub(super) async fn describe(
+/// Confines the worker, opens the library and calls `describe`.
+pub(crate) async fn describe(
     link: &mut Link,
     plugin: &Plugin,
     sandbox: &Sandbox,
@@ -276,15 +277,7 @@ pub(super) async fn describe(
     parse(Call::Describe, &document)
 }
 
-/// The document as the type that it must be.
-pub(super) fn parse<T: DeserializeOwned>(call: Call, document: &RawValue) -> Result<T, CallError> {
-    serde_json::from_str(document.get()).map_err(|error| CallError::BadAnswer {
-        call: call.as_str(),
-        why: format!("answered with a document of another shape: {error}"),
-    })
-}
-
-fn lock<T>(record: &StdMutex<Record>, use_it: impl FnOnce(&mut Record) -> T) -> T {
+fn lock<T>(record: &StdMutex<HealthRecord>, use_it: impl FnOnce(&mut HealthRecord) -> T) -> T {
     let mut record = record
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
