@@ -65,7 +65,7 @@ impl ActionContext {
         tokio::select! {
             ended = make(begun, connected) => ended,
             stop = self.watch_over(begun, call.is_tool()) => {
-                Invoker::new(&connected.observer).kill();
+                Invoker::new(&connected.observer, operator_policy::Acting).kill();
                 stopped(stop, call, &begun.key)
             }
         }
@@ -77,7 +77,7 @@ impl ActionContext {
         call: &ValidCall,
         connected: &PreparedSubject,
     ) -> Result<Option<String>, CallError> {
-        let invoker = Invoker::new(&connected.observer);
+        let invoker = Invoker::new(&connected.observer, operator_policy::Acting);
         let result = invoker.preview(call, &new_key()).await?;
         Ok(result.map(|result| result.message))
     }
@@ -136,7 +136,7 @@ async fn make(begun: &Begun, connected: &PreparedSubject) -> CallEnd {
 }
 
 async fn invoke(begun: &Begun, connected: &PreparedSubject) -> CallEnd {
-    let invoker = Invoker::new(&connected.observer);
+    let invoker = Invoker::new(&connected.observer, operator_policy::Acting);
     match invoker.invoke(&begun.approved, &begun.key).await {
         Ok(result) => CallEnd {
             end: ExecutionEnd {

@@ -44,7 +44,7 @@ impl ActionContext {
         if matches!(&performed, Ok(proposal) if proposal.state != ProposalState::OutcomeUnknown) {
             connected.observer.shutdown().await;
         } else {
-            Invoker::new(&connected.observer).kill();
+            Invoker::new(&connected.observer, operator_policy::Acting).kill();
         }
         performed
     }

@@ -11,7 +11,7 @@ use operator_plugin_api::{
     ActionResult, CheckReport, Descriptor, InvokeRequest, ObserveRequest, Source,
     document::ActionList,
 };
-use operator_policy::{Approved, ValidCall};
+use operator_policy::{Acting, Approved, ValidCall};
 use serde::{Deserialize, Serialize};
 use serde_json::{
     Value,
@@ -181,7 +181,7 @@ impl Observer {
 
 impl Invoker {
     /// Acts through the plugin instance of this observer. The calls of both are made one at a time.
-    pub fn new(observer: &Observer) -> Self {
+    pub fn new(observer: &Observer, _: Acting) -> Self {
         Self(Arc::clone(&observer.0))
     }
 

@@ -50,7 +50,7 @@ pub struct Proof {
 
 /// One proposal: reads like [`ProposalParts`], and changes only by the methods that keep its life cycle.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0594
 /// fn run(proposal: &mut operator_model::Proposal) {
 ///     proposal.state = operator_model::ProposalState::Executing;
 /// }

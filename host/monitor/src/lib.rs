@@ -1,4 +1,12 @@
-//! Watches subjects and keeps their tickets. Gets an `Observer` of each, never an `Invoker`.
+//! Watches subjects and keeps their tickets. Gets an `Observer` of each.
+//!
+//! It cannot act: an `Invoker` is made with a value of `operator-policy`, on which this crate does not depend.
+//!
+//! ```compile_fail,E0433
+//! fn invoker(observer: &operator_loader::Observer) -> operator_loader::Invoker {
+//!     operator_loader::Invoker::new(observer, operator_policy::Acting)
+//! }
+//! ```
 
 mod flap;
 mod hub;

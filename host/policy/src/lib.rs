@@ -15,3 +15,7 @@ pub use plan::ValidPlan;
 pub use registry::{CallFault, Registry, ValidCall};
 pub use rules::{Approved, Case, approval_by, memory, needs_a_person, permit, rulings};
 pub use tools::{LOG_MESSAGE, OBSERVE_NOW, WAIT, tools, wait};
+
+/// What an `Invoker` is made with. Only a crate that depends on this one can name it.
+#[derive(Debug, Clone, Copy)]
+pub struct Acting;

@@ -2,6 +2,14 @@
 //!
 //! Requests and replies are owned values. A process that runs the daemon answers from its running workers; any other starts a
 //! worker for the question. What happens reaches an interface through [`Service::subscribe`].
+//!
+//! It cannot act: an `Invoker` is made with a value of `operator-policy`, on which this crate does not depend.
+//!
+//! ```compile_fail,E0433
+//! fn invoker(observer: &operator_loader::Observer) -> operator_loader::Invoker {
+//!     operator_loader::Invoker::new(observer, operator_policy::Acting)
+//! }
+//! ```
 
 mod actions;
 mod control;

@@ -141,7 +141,7 @@ impl Bench {
 /// Both handles to a subject.
 pub(crate) fn handles(spec: SubjectSpec) -> (Observer, Invoker) {
     let observer = connect(spec);
-    let invoker = Invoker::new(&observer);
+    let invoker = Invoker::new(&observer, operator_policy::Acting);
     (observer, invoker)
 }
 
