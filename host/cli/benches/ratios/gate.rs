@@ -38,9 +38,9 @@ pub(crate) async fn at_size(site: &Site, plugin: &Path) {
     let workflow = ActionRequest::Workflow("hundred".to_owned());
     let plan = service.plan(subject, &workflow).await.unwrap();
 
-    let empty = calls(&service, &plan).await;
+    let empty = Box::pin(calls(&service, &plan)).await;
     fill(&service, &store, workflow).await;
-    let full = calls(&service, &plan).await;
+    let full = Box::pin(calls(&service, &plan)).await;
     println!("gate, begin and end of one call                 ms");
     println!("  with an empty database            {empty:>14.2}");
     println!(
