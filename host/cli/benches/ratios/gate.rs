@@ -83,7 +83,9 @@ async fn calls(service: &Service, plan: &Plan) -> f64 {
         by: "bench".to_owned(),
         why: String::new(),
     };
-    let performed = service.run(request, &Interrupt::default()).await.unwrap();
+    let performed = Box::pin(service.run(request, &Interrupt::default()))
+        .await
+        .unwrap();
     let done = performed.proposal;
     assert_eq!(done.state, ProposalState::Completed);
     let took = done.begun_at.unwrap().until(done.ended_at.unwrap());
