@@ -38,7 +38,7 @@ pub use rules::{ActionOverride, ActionRules, Approve, Workflow, matches as patte
 pub use ruling::{Consequence, HeldBack, Rule, RuleRefusal, Ruling};
 pub use sandbox::{Lack, Sandbox};
 pub use secrets::{
-    DatabaseSecrets, Secrets, is_secret_at, masked, shown_database, without_secrets,
+    DatabaseSecrets, Secrets, is_secret_at, masked, shown_database, sqlite_path, without_secrets,
 };
 pub use text::bounded;
 pub use ticket::{

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Property;
 
-pub use database::{DatabaseSecrets, shown_database};
+pub use database::{DatabaseSecrets, shown_database, sqlite_path};
 use url::{url_password, without_url_passwords};
 
 /// Shorter secrets of plugins are not masked in messages: every word would be at risk.

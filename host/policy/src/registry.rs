@@ -1,7 +1,7 @@
 //! From a requested call to one whose parameters are proven to fit. Pure.
 
 use jsonschema::{ValidationError, Validator};
-use operator_model::{is_secret_at, nearest, without_secrets};
+use operator_model::{is_secret_at, masked, nearest, without_secrets};
 use operator_plugin_api::{ActionDefinition, ActionList};
 use serde_json::{Map, Value};
 
@@ -167,17 +167,18 @@ impl Registry {
 /// A fault of the parameters in one line, without repeating what is secret.
 fn described(definition: &ActionDefinition, error: &ValidationError<'_>) -> String {
     let action = &definition.name;
-    match error.instance_path().as_str() {
-        // The whole of the parameters may hold a secret.
-        "" => format!("`{action}`: {}", error.masked_with("it")),
-        path => {
-            let key = path.trim_start_matches('/');
-            if is_secret_at(&definition.params_schema, path) {
-                format!("`{action}`: {key}: {}", error.masked_with("it"))
-            } else {
-                format!("`{action}`: {key}: {error}")
-            }
-        }
+    let path = error.instance_path().as_str();
+    let instance = error.instance();
+    let could_contain = instance.is_object() || instance.is_array();
+    let what = if could_contain || is_secret_at(&definition.params_schema, path) {
+        error.masked_with("it").to_string()
+    } else {
+        let shown = masked(instance, None).to_string();
+        error.masked_with(shown).to_string()
+    };
+    match path.trim_start_matches('/') {
+        "" => format!("`{action}`: {what}"),
+        key => format!("`{action}`: {key}: {what}"),
     }
 }
 
@@ -248,6 +249,24 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_repeats_no_password_of_a_url_and_nothing_from_inside_a_table() {
+        let mut list = actions();
+        list.actions[0].params_schema = json!({"properties": {
+            "from": {"enum": ["a", "b"]},
+            "to": {"anyOf": [{"const": "a"}, {"const": "b"}]},
+            "user": {"maxProperties": 0, "properties": {"password": {"x-secret": true}}},
+        }});
+        let url = "http://me:hunter2@host/x";
+        let given = json!({"from": url, "to": url, "user": {"password": "hunter2"}});
+        let fault = registry(list).resolve("restart_node", params(given));
+        let fault = fault.unwrap_err();
+        assert_eq!(fault.faults.len(), 3, "{fault}");
+        let text = fault.to_string();
+        assert!(!text.contains("hunter2"), "{text}");
+        assert_eq!(text.matches("http://me:***@host/x").count(), 2, "{text}");
+    }
+
+    #[test]
     fn every_fault_of_a_call_is_reported() {
         let wrong = params(json!({"delay_s": 61, "force": true}));
         let fault = registry(actions())
@@ -275,7 +294,7 @@ mod tests {
         let mut list = actions();
         list.actions[0].name = "wait".to_owned();
         let fault = registry(list).resolve("wait", Map::new()).unwrap_err();
-        assert!(fault.to_string().contains("another name"), "{fault}");
+        assert!(fault.to_string().contains("must rename"), "{fault}");
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub enum StoreError {
     },
     /// The address does not lead to a database that outlives the process.
     #[error(
-        "`{0}` is not a database to keep state in; write it like sqlite:/var/lib/operator/operator.db"
+        "`{0}` is not a database to keep state in; write the path of a file and nothing else, like \
+         sqlite:/var/lib/operator/operator.db: no user, host or password, and no `?`"
     )]
     Address(String),
     /// The database file is not the one that was opened.

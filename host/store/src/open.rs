@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use operator_model::{DatabaseSecrets, shown_database};
+use operator_model::{DatabaseSecrets, shown_database, sqlite_path};
 use sqlx::{
     AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, SqlSafeStr,
     any::AnyPoolOptions,
@@ -48,7 +48,7 @@ impl Store {
         opened.map_err(failed)?;
         let pool = pool(dialect, &url).await.map_err(failed)?;
         let file = match dialect {
-            Dialect::Sqlite => Some(opened_file(sqlite_path(given))?),
+            Dialect::Sqlite => Some(opened_file(kept_file(given)?)?),
             Dialect::Postgres => None,
         };
         let store = Self {
@@ -60,9 +60,10 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether there is a database to open without creating it. Of a server this is only known after opening.
+    /// Whether there is a database to open without creating it. Of a server this is only known after opening, as is what is wrong
+    /// with an address.
     pub fn may_exist(url: &str) -> bool {
-        !url.starts_with("sqlite:") || Path::new(sqlite_path(url)).exists()
+        kept_file(url).map_or(true, |path| Path::new(path).exists())
     }
 
     /// Processes may start at once on a new `SQLite` file, which has no lock for this: one that is too late with a step
@@ -134,10 +135,7 @@ fn migrator(dialect: Dialect) -> Migrator {
 
 /// Creates the folder and the file, readable by their owner only. Answers the file's URL.
 fn prepare_sqlite(url: &str) -> Result<String, StoreError> {
-    let path = sqlite_path(url);
-    if path.is_empty() || path.contains(":memory:") || path.contains("://") {
-        return Err(StoreError::Address(shown_database(url)));
-    }
+    let path = kept_file(url)?;
     let refuse = |path: &Path, source| StoreError::File {
         path: path.display().to_string(),
         source,
@@ -150,10 +148,7 @@ fn prepare_sqlite(url: &str) -> Result<String, StoreError> {
         private_folder(folder).map_err(|source| refuse(folder, source))?;
     }
     private_file(file).map_err(|source| refuse(file, source))?;
-    let escaped = path
-        .replace('%', "%25")
-        .replace('?', "%3F")
-        .replace('#', "%23");
+    let escaped = path.replace('%', "%25").replace('#', "%23");
     Ok(format!("sqlite:{escaped}?mode=rw"))
 }
 
@@ -181,8 +176,11 @@ fn private_file(file: &Path) -> std::io::Result<()> {
         .map(drop)
 }
 
-fn sqlite_path(url: &str) -> &str {
-    url.trim_start_matches("sqlite:").trim_start_matches("//")
+/// The file of an address that leads to one.
+fn kept_file(url: &str) -> Result<&str, StoreError> {
+    sqlite_path(url)
+        .filter(|path| !path.is_empty() && !path.contains(":memory:"))
+        .ok_or_else(|| StoreError::Address(shown_database(url)))
 }
 
 fn private_folder(folder: &Path) -> std::io::Result<()> {

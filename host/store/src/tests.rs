@@ -616,7 +616,7 @@ async fn several_processes_may_open_a_new_database_at_once() {
 async fn a_path_may_hold_what_means_something_in_a_url() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a?b%20c#d.db");
+    let path = folder.path().join("a&b%20c#d@e.db");
     let store = Store::open(&format!("sqlite:{}", path.display())).await;
     store.unwrap().revision("db").await.unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -624,7 +624,7 @@ async fn a_path_may_hold_what_means_something_in_a_url() {
 }
 
 /// Addresses at which there is no database, with a password in every place where one can be.
-fn unreachable(password: &str) -> [String; 7] {
+fn unreachable(password: &str) -> [String; 9] {
     [
         format!("postgres://ada:{password}@127.0.0.1:1/operator"),
         format!("postgres://ada:{password}@127.0.0.1:1/operator?sslmode=require"),
@@ -633,11 +633,13 @@ fn unreachable(password: &str) -> [String; 7] {
         format!("postgres://127.0.0.1:1/operator?options={password}"),
         format!("postgres:///operator?host=/does/not/exist&password={password}"),
         format!("postgres://ada:{password}@127.0.0.1:1/operator?sslmode={password}"),
+        format!("postgres://127.0.0.1:1/operator?sslmode={password}"),
+        format!("postgres://127.0.0.1:1/operator?sslmode=require%26password%3D{password}"),
     ]
 }
 
 /// Addresses that nothing can be made of.
-fn malformed(password: &str) -> [String; 7] {
+fn malformed(password: &str) -> [String; 10] {
     [
         format!("postgres://ada:{password}"),
         format!("postgres://ada:{password}@"),
@@ -645,6 +647,9 @@ fn malformed(password: &str) -> [String; 7] {
         format!("host=127.0.0.1 password={password}"),
         format!("postgres:ada:{password}@127.0.0.1:1/operator"),
         format!("sqlite:postgres://ada:{password}@127.0.0.1:1/operator"),
+        format!("sqlite://ada:{password}@host/operator"),
+        format!("sqlite://{password}@host/operator"),
+        format!("sqlite:operator.db?password={password}"),
         password.to_owned(),
     ]
 }
@@ -659,6 +664,11 @@ async fn a_database_that_cannot_be_opened_is_named_without_its_password() {
     for address in ["sqlite:", "sqlite::memory:"] {
         let refused = Store::open(address).await;
         assert!(matches!(refused, Err(StoreError::Address(_))));
+    }
+    for address in ["sqlite://ada:canary@host/x", "sqlite:x.db?key=canary"] {
+        assert!(Store::may_exist(address), "{address} is not complained of");
+        let refused = Store::open(address).await.expect_err(address);
+        assert!(refused.to_string().contains("write the path"), "{refused}");
     }
     let message = refusal("postgres://ada:canary@127.0.0.1:1/operator").await;
     let shown = "postgres://ada:***@127.0.0.1:1/operator: ";

@@ -1,7 +1,7 @@
 //! Whether what is given fits the schema that the plugin declares.
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
-use operator_model::{Property, suggestion};
+use operator_model::{Property, masked, suggestion};
 use operator_plugin_api::Descriptor;
 use serde_json::{Map, Value, json};
 
@@ -110,14 +110,16 @@ impl Resolving<'_> {
         });
     }
 
-    /// The validator's words; without the value if it is secret or could contain what is.
+    /// The validator's words; without the value if it is secret or could contain what is, and without passwords of URLs.
     fn described(&self, at: &KeyPath, error: &ValidationError<'_>) -> String {
         let instance = error.instance();
         let whole = instance.is_object() || instance.is_array();
         if whole || self.is_secret(at) {
             error.masked_with("it").to_string()
         } else {
-            error.to_string()
+            error
+                .masked_with(masked(instance, None).to_string())
+                .to_string()
         }
     }
 

@@ -189,6 +189,36 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
+fn a_fault_repeats_no_password_of_a_url() {
+    let url = "http://me:hunter2@host/x";
+    let mut descriptor = descriptor();
+    descriptor.config_schema = json!({
+        "type": "object",
+        "properties": {
+            "mode": {"enum": ["a", "b"]},
+            "either": {"anyOf": [{"const": "a"}, {"const": "b"}]},
+            "short": {"type": "string", "maxLength": 3},
+            "number": {"type": "integer"},
+            "list": {"type": "array", "items": {"pattern": "^a$"}},
+        },
+    });
+    let mut subject = SubjectConfig::new("db", "postgres");
+    for key in ["mode", "either", "short", "number"] {
+        subject.config.insert(key.to_owned(), json!(url));
+    }
+    subject.config.insert("list".to_owned(), json!([url]));
+    let (origins, environment) = (Origins::default(), Environment::default());
+    let faults = PluginConfig::resolve(&subject, &descriptor, &origins, &environment);
+    let faults = faults.expect_err("each is at fault").to_string();
+    assert!(!faults.contains("hunter2"), "{faults}");
+    assert_eq!(
+        faults.matches("http://me:***@host/x").count(),
+        5,
+        "{faults}"
+    );
+}
+
+#[test]
 fn a_secret_inside_a_list_or_a_map_is_never_shown() {
     let user = json!({
         "type": "object",

@@ -1,14 +1,17 @@
 //! The password of a database is never printed, whatever form its address has.
 
-use std::fs;
+use std::{fs, process::Command};
 
-use crate::support::command::{operator, text};
+use crate::support::{
+    command::{operator, text},
+    daemon::Site,
+};
 
 /// In every address, in one form or another.
 const PASSWORD: &str = "hunter2canary";
 
 /// Addresses that are refused at once, or that nothing answers.
-fn addresses() -> [String; 15] {
+fn addresses() -> [String; 20] {
     [
         format!("postgres://ada:{PASSWORD}@127.0.0.1:1/db"),
         format!("postgresql://ada:{PASSWORD}@127.0.0.1:1/db?sslmode=require"),
@@ -25,11 +28,24 @@ fn addresses() -> [String; 15] {
         format!("ada:{PASSWORD}@127.0.0.1:1/db"),
         format!("host=127.0.0.1 password={PASSWORD}"),
         format!("sqlite:postgres://ada:{PASSWORD}@127.0.0.1:1/db"),
+        format!("postgres://127.0.0.1:1/db?sslmode={PASSWORD}"),
+        format!("postgres://127.0.0.1:1/db?sslmode=require%26password%3D{PASSWORD}"),
+        format!("postgres://127.0.0.1:1/{PASSWORD}@x"),
+        format!("sqlite://ada:{PASSWORD}@host/db"),
+        format!("sqlite:x.db?password={PASSWORD}"),
     ]
 }
 
 fn is_clean(arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let output = operator()
+    prints_cleanly(operator(), arguments, environment)
+}
+
+fn prints_cleanly(
+    mut command: Command,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> String {
+    let output = command
         .args(arguments)
         .envs(environment.iter().copied())
         .output()
@@ -62,11 +78,12 @@ fn no_command_prints_the_password_of_a_database() {
     }
 }
 
+/// With a subject, so that the database is opened.
 #[test]
 fn no_log_contains_the_password_of_a_database() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = folder.path().to_str().expect("a path in UTF-8");
-    let secrets = folder.path().join("pgpass");
+    let mut site = Site::new();
+    site.honest("db", "");
+    let secrets = site.path("pgpass");
     fs::write(&secrets, format!("127.0.0.1:1:db:ada{PASSWORD}\n")).expect("a file of passwords");
     set_private(&secrets);
     let secrets = secrets.to_str().expect("a path in UTF-8");
@@ -77,11 +94,39 @@ fn no_log_contains_the_password_of_a_database() {
             ("PGPASSFILE", secrets),
         ];
         for level in ["trace", "info", "trace,sqlx_postgres=trace"] {
-            let arguments = ["run", "--log-level", level, "--state-dir", state];
-            let printed = is_clean(&arguments, &environment);
-            assert!(!printed.is_empty(), "{address}");
+            let arguments = ["run", "--log-level", level];
+            let printed = prints_cleanly(site.operator(), &arguments, &environment);
+            let complaint = if address.starts_with("postgres") {
+                "opening the database postgres"
+            } else if address.starts_with("sqlite:") {
+                "is not a database to keep state in"
+            } else {
+                "OPERATOR_DATABASE"
+            };
+            assert!(printed.contains(complaint), "{address}: {printed}");
         }
     }
+}
+
+#[test]
+fn a_refused_address_of_a_file_creates_nothing() {
+    let site = Site::new();
+    for address in ["sqlite://ada:pass@host/db", "sqlite:///x.db?password=pass"] {
+        let environment = [("OPERATOR_DATABASE", address)];
+        let printed = prints_cleanly(site.operator(), &["tickets", "list"], &environment);
+        assert!(printed.contains("`sqlite:***`"), "{printed}");
+        assert!(printed.contains("write the path"), "{printed}");
+    }
+    assert!(!site.path("ada:pass@host").exists());
+}
+
+/// An error number stays one, though the address has parts that are found in it.
+#[test]
+fn what_is_masked_leaves_the_cause_readable() {
+    let site = Site::new();
+    let environment = [("OPERATOR_DATABASE", "postgres://127.0.0.1:1/hunter2@x")];
+    let printed = prints_cleanly(site.operator(), &["tickets", "list"], &environment);
+    assert!(printed.contains("(os error 111)"), "{printed}");
 }
 
 fn set_private(path: &std::path::Path) {

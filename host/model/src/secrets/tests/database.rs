@@ -3,10 +3,23 @@ use proptest::prelude::*;
 use super::*;
 
 /// Addresses, and what is shown of them.
-const SHOWN: [(&str, &str); 33] = [
+const SHOWN: [(&str, &str); 44] = [
     ("sqlite:/x/operator.db", "sqlite:/x/operator.db"),
     ("sqlite:/home/a@b/c:d.db", "sqlite:/home/a@b/c:d.db"),
     ("sqlite:postgres://me:hunter2@host/db", "sqlite:***"),
+    ("sqlite:///home/a@b/c.db", "sqlite:///home/a@b/c.db"),
+    ("sqlite://state/x.db", "sqlite://state/x.db"),
+    ("sqlite://me:hunter2@host/db", "sqlite:***"),
+    ("sqlite://hunter2@host/db", "sqlite:***"),
+    ("sqlite://me:hun/ter2@host/db", "sqlite:***"),
+    ("sqlite://me:hunter2", "sqlite:***"),
+    ("sqlite:////me:hunter2@host/db", "sqlite:***"),
+    ("sqlite:x.db?password=hunter2", "sqlite:***"),
+    ("sqlite:///x.db?key=hunter2", "sqlite:***"),
+    (
+        "postgres://host/db?sslmode=hunter2",
+        "postgres://host/db?***",
+    ),
     ("postgres://host/db", "postgres://host/db"),
     ("postgres://me@host/db", "postgres://me@host/db"),
     ("postgres://me@host:5432/db", "postgres://me@host:5432/db"),
@@ -59,6 +72,7 @@ const SHOWN: [(&str, &str); 33] = [
     ("postgres:me:hunter2@host/db", "***"),
     ("me:hunter2@host/db", "***"),
     ("host=h user=me password=hunter2", "***"),
+    ("me://hunter2@host/db", "***"),
     ("hunter2", "***"),
     ("", "***"),
 ];
@@ -113,6 +127,41 @@ fn what_an_error_repeats_of_a_password_is_masked() {
             "postgres://me@host:5432/db?sslmode=require",
             "host:5432 does not support TLS, which sslmode=require needs",
             "host:5432 does not support TLS, which sslmode=require needs",
+        ),
+        (
+            "me://hunter2@host/db",
+            "me://hunter2@host/db: //hunter2",
+            "me:***@host/db: ***",
+        ),
+        (
+            "host=h password=://hunter2",
+            "password=://hunter2",
+            "***=***",
+        ),
+        (
+            "postgres://host/db?sslmode=require%26password%3Dhunter2",
+            r#"unknown value "require&password=hunter2" for `ssl_mode`"#,
+            r#"unknown value "***" for `ssl_mode`"#,
+        ),
+        (
+            "postgres://host/db?sslmode=hunter2&port=5432",
+            r#"unknown value "hunter2" for port 5432"#,
+            r#"unknown value "***" for port 5432"#,
+        ),
+        (
+            "postgres://host/db?hostaddr=hunter2&port=hunter3&user=hunter4&sslrootcert=/hunter5",
+            "hunter2, hunter3, hunter4 and /hunter5",
+            "***, ***, *** and ***",
+        ),
+        (
+            "postgres://127.0.0.1:1/hunter2@x",
+            "Connection refused (os error 111): 1/hunter2, hunter2, 1",
+            "Connection refused (os error 111): ***, ***, ***",
+        ),
+        (
+            "postgres://127.0.0.1:5432/data@x",
+            "database error 54321 of 5432",
+            "database error 54321 of ***",
         ),
         (
             "sqlite:/home/a@b/c:d.db",
