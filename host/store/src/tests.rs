@@ -612,6 +612,25 @@ async fn several_processes_may_open_a_new_database_at_once() {
     }
 }
 
+/// A newer version has added to the schema; this one goes on with what it knows.
+#[tokio::test]
+async fn a_database_that_a_newer_version_has_migrated_still_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let newer = store(&folder).await;
+    let known = proposed(&newer).await;
+    for sql in [
+        "ALTER TABLE proposals ADD COLUMN colour TEXT",
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'a later one', TRUE, x'00', 0)",
+    ] {
+        sqlx::query(sql).execute(&newer.pool).await.unwrap();
+    }
+    newer.close().await;
+    let older = store(&folder).await;
+    assert_eq!(older.proposal(known.id).await.unwrap(), known);
+    assert_ne!(proposed(&older).await.id, known.id);
+}
+
 #[tokio::test]
 async fn a_path_may_hold_what_means_something_in_a_url() {
     use std::os::unix::fs::PermissionsExt;
