@@ -183,7 +183,7 @@ impl Engine {
         };
         let task = self.tasks.spawn(async move {
             let result = context.perform(id, None).await;
-            warn_of(compensate(&context, id).await);
+            warn_of(compensate(&context, &result).await);
             Performed {
                 id,
                 subject: context.subject.name,
