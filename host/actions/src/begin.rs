@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use operator_model::{
     AuditEvent, Consequence, Execution, GateView, HeldBack, Lease, OPERATOR, Proof, Proposal,
-    ProposalId, RuleRefusal, TicketKey, Timestamp, Transition,
+    ProposalId, ProposalState, RuleRefusal, TicketKey, Timestamp, Transition,
     audit::{self, End, Refused, Why},
 };
 use operator_policy::{self as policy, Approved, Case, ValidPlan};
@@ -40,27 +40,42 @@ pub(super) async fn begin(
 ) -> Result<Begun, ActError> {
     let mut begun = None;
     let mut engagements = 0;
+    let mut refused = None;
     let changed = change(context, id, |proposal, view| {
-        let (change, permission) = permitted(context, proposal, &view, plan)?;
-        begun = Some(permission);
-        engagements = view.control.engagements;
-        Ok(change)
+        match permitted(context, proposal.clone(), &view, plan) {
+            Ok((change, permission)) => {
+                begun = Some(permission);
+                engagements = view.control.engagements;
+                Ok(change)
+            }
+            // In the same transaction: nobody can begin it between the ruling and its consequence.
+            Err(GateError::ByRule { refusal, .. }) => {
+                refused = Some(refusal.clone());
+                consequence(proposal, &context.owner, &refusal)
+            }
+            Err(error) => Err(error),
+        }
     })
     .await;
-    match (changed, begun) {
-        (Ok(proposal), Some((approved, execution))) => Ok(Begun {
+    match (changed, begun, refused) {
+        (Ok(proposal), Some((approved, execution)), _) => Ok(Begun {
             engagements,
             key: format!("{}-{}", proposal.call_key, execution.step + 1),
             approved,
             proposal,
             execution,
         }),
-        (Err(ActError::Refused(GateError::ByRule { refusal, .. })), _) => {
-            draw_consequence(context, id, &refusal).await?;
-            Err(GateError::ByRule { id, refusal }.into())
+        (Ok(proposal), _, Some(refusal)) => {
+            let fails = proposal.state == ProposalState::Failed;
+            Err(GateError::ByRule { id, refusal, fails }.into())
         }
-        (Err(error), _) => Err(error),
-        (Ok(proposal), None) => Err(GateError::State {
+        // The consequence has been drawn before.
+        (Err(ActError::Refused(_)), _, Some(refusal)) => {
+            let fails = false;
+            Err(GateError::ByRule { id, refusal, fails }.into())
+        }
+        (Err(error), _, _) => Err(error),
+        (Ok(proposal), None, None) => Err(GateError::State {
             id,
             state: proposal.state,
             what: "it did not begin",
@@ -92,7 +107,11 @@ fn permitted(
         now,
     };
     let (approved, rulings) =
-        policy::permit(plan, case).map_err(|(refusal, _)| GateError::ByRule { id, refusal })?;
+        policy::permit(plan, case).map_err(|(refusal, _)| GateError::ByRule {
+            id,
+            refusal,
+            fails: false,
+        })?;
     let proof = plan.acts().then(|| proof(context, plan, view, &proposal));
     let lease = Lease {
         owner: context.owner.clone(),
@@ -157,23 +176,22 @@ fn targets(proposal: &Proposal, view: &GateView) -> Vec<TicketKey> {
 }
 
 /// What follows when a rule refuses a call.
-async fn draw_consequence(
-    context: &ActionContext,
-    id: ProposalId,
+fn consequence(
+    mut proposal: Proposal,
+    owner: &str,
     refusal: &RuleRefusal,
-) -> Result<(), ActError> {
-    let changed = change(context, id, |mut proposal, _| {
-        let event = refuse_call(&mut proposal, refusal)?;
-        let record = record(&proposal, OPERATOR, event);
-        Ok(Change::of(proposal, record))
-    });
-    match changed.await {
-        Ok(_) | Err(ActError::Refused(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
+) -> Result<Change, GateError> {
+    let event = refuse_call(&mut proposal, owner, refusal)?;
+    let record = record(&proposal, OPERATOR, event);
+    Ok(Change::of(proposal, record))
 }
 
-fn refuse_call(proposal: &mut Proposal, refusal: &RuleRefusal) -> Result<AuditEvent, GateError> {
+/// Only its owner knows that what is being executed is between two calls.
+fn refuse_call(
+    proposal: &mut Proposal,
+    owner: &str,
+    refusal: &RuleRefusal,
+) -> Result<AuditEvent, GateError> {
     let id = proposal.id;
     let now = Timestamp::now();
     let held_back = HeldBack::from(refusal);
@@ -182,6 +200,11 @@ fn refuse_call(proposal: &mut Proposal, refusal: &RuleRefusal) -> Result<AuditEv
         refusal: refusal.clone(),
     };
     let over = wrong_state(id, "it is over");
+    if proposal.state.is_executing() && !proposal.is_executed_by(owner) {
+        let state = proposal.state;
+        let refused = wrong_state(id, "another process carries it out");
+        return Err(refused(operator_model::WrongState { state }));
+    }
     if proposal.state.is_executing() {
         proposal.fail_between_calls(note, now).map_err(over)?;
         return Ok(AuditEvent::Failed(End::Rule(refused)));
@@ -236,3 +259,7 @@ fn lapsed(transition: Transition, end: End) -> AuditEvent {
         _ => AuditEvent::Lapsed(end),
     }
 }
+
+#[cfg(test)]
+#[path = "tests/begin.rs"]
+mod tests;

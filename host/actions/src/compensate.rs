@@ -5,21 +5,33 @@ use operator_model::{Mark, OPERATOR, OnFailure, Proposal, ProposalId, ProposalSt
 use super::{
     context::ActionContext,
     crash::crash_point,
-    error::ActError,
+    error::{ActError, GateError},
     inverse::inverse,
     propose::{NewProposal, propose},
 };
 
-/// A plan that failed is undone, if it demands so.
+/// A plan that failed is undone, if it demands so: by the process that has performed it, and by no other that only tried to.
 pub async fn compensate(
     context: &ActionContext,
-    id: ProposalId,
+    performed: &Result<Proposal, ActError>,
 ) -> Result<Option<Proposal>, ActError> {
+    let Some(id) = failed_here(performed) else {
+        return Ok(None);
+    };
     let proposal = context.store.proposal(id).await?;
     if proposal.state != ProposalState::Failed || !is_to_be_undone(&proposal) {
         return Ok(None);
     }
     undo(context, &proposal, "its plan failed").await
+}
+
+/// The proposal that has failed while this process performed it.
+fn failed_here(performed: &Result<Proposal, ActError>) -> Option<ProposalId> {
+    match performed {
+        Ok(proposal) => (proposal.state == ProposalState::Failed).then_some(proposal.id),
+        Err(ActError::Refused(GateError::ByRule { id, fails, .. })) => fails.then_some(*id),
+        Err(_) => None,
+    }
 }
 
 /// Whether a proposal that ended is to be undone: it did not help, or it failed and its plan demands it.
@@ -67,7 +79,17 @@ pub(super) async fn undo(
         follows: None,
         undoes: Some(proposal.id),
     };
-    Ok(Some(
-        propose(&context.store, &context.subject.actions, new).await?,
-    ))
+    unless_undone(propose(&context.store, &context.subject.actions, new).await)
 }
+
+/// Another process may have been faster: what is undone needs nothing more.
+fn unless_undone(proposed: Result<Proposal, ActError>) -> Result<Option<Proposal>, ActError> {
+    match proposed {
+        Err(ActError::AlreadyUndone(_)) => Ok(None),
+        proposed => proposed.map(Some),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/compensate.rs"]
+mod tests;

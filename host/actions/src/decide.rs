@@ -47,7 +47,11 @@ pub async fn approve(
         // What would never let it run is reported now. What only delays it does not prevent an approval.
         let mut refusals = rulings.iter().filter_map(Ruling::refusal);
         if let Some(refusal) = refusals.find(|one| one.consequence != Consequence::Defer) {
-            return Err(GateError::ByRule { id, refusal });
+            return Err(GateError::ByRule {
+                id,
+                refusal,
+                fails: false,
+            });
         }
         let by = approval.mark.by.clone();
         let approved = AuditEvent::Approved(Approved::ByPerson {

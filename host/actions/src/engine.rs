@@ -78,6 +78,20 @@ struct Memory {
     swept: Option<Instant>,
 }
 
+impl Memory {
+    /// Keeps what is listed as approved or completed, or is being carried out.
+    fn forget_all_but(&mut self, listed: &[Proposal], running: &BTreeMap<String, Running>) {
+        let mut kept = ids(listed);
+        kept.extend(running.values().map(|running| running.id));
+        self.patience.retain(|id, _| kept.contains(id));
+        self.seen.retain(|id, _| kept.contains(id));
+    }
+}
+
+fn ids(proposals: &[Proposal]) -> BTreeSet<ProposalId> {
+    proposals.iter().map(|one| one.id).collect()
+}
+
 impl Engine {
     /// For these subjects. `wants_assessments` is true while the engine needs them.
     pub fn new(
@@ -136,6 +150,7 @@ impl Engine {
             ..ProposalFilter::default()
         };
         let found = self.store.proposals(&filter).await?;
+        self.memory.forget_all_but(&found, &self.running);
         let unproven = found.iter().any(|one| one.is_unproven());
         self.wants_assessments.store(unproven, Ordering::Relaxed);
         let now = Timestamp::now();
@@ -183,7 +198,7 @@ impl Engine {
         };
         let task = self.tasks.spawn(async move {
             let result = context.perform(id, None).await;
-            warn_of(compensate(&context, id).await);
+            warn_of(compensate(&context, &result).await);
             Performed {
                 id,
                 subject: context.subject.name,
@@ -250,7 +265,10 @@ impl Engine {
             ..ProposalFilter::default()
         };
         let since = Timestamp::now().minus(UNDONE_LATE);
-        for proposal in self.store.proposals(&filter).await? {
+        let found = self.store.proposals(&filter).await?;
+        let listed = ids(&found);
+        self.memory.undone.retain(|id| listed.contains(id));
+        for proposal in found {
             let is_late = proposal.ended_at.is_none_or(|at| at < since);
             let is_wanted = is_to_be_undone(&proposal) && proposal.settled.is_none();
             if is_late || !is_wanted || !self.memory.undone.insert(proposal.id) {
@@ -307,7 +325,10 @@ fn warn_of<T>(result: Result<T, ActError>) {
 
 #[cfg(test)]
 mod tests {
+    use operator_model::ProposalParts;
+
     use super::*;
+    use crate::tests::{approved, context, kept, two_steps};
 
     #[tokio::test]
     async fn a_task_that_dies_frees_its_own_subject_and_no_other() {
@@ -327,5 +348,43 @@ mod tests {
         assert_eq!(engine.running.keys().collect::<Vec<_>>(), ["lasting"]);
         // It may die in the same way again.
         assert!(engine.memory.patience.contains_key(&ProposalId(1)));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_longer_listed_is_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let context = context(&folder).await;
+        let store = context.store.clone();
+        let waiting = kept(&store, approved(&two_steps())).await.id;
+        let mut parts = ProposalParts::clone(&approved(&two_steps()));
+        parts.state = ProposalState::Failed;
+        parts.ended_at = Some(Timestamp(0));
+        let failed = kept(&store, parts.into()).await.id;
+        let (running, gone) = (ProposalId(98), ProposalId(99));
+        let (_send, assessments) = mpsc::channel(1);
+        let mut engine = Engine::new(
+            store,
+            [context],
+            BTreeMap::new(),
+            Arc::default(),
+            assessments,
+        );
+        let task = engine.tasks.spawn(std::future::pending()).id();
+        // One that runs on the same subject, so that the one that waits does not begin.
+        let runs = Running { id: running, task };
+        engine.running.insert("db".into(), runs);
+        for id in [waiting, failed, running, gone] {
+            engine.hold_back(id);
+            engine.memory.seen.insert(id, Timestamp(0));
+            engine.memory.undone.insert(id);
+        }
+        engine.tick().await.expect("it works");
+        let memory = &engine.memory;
+        let patient: Vec<_> = memory.patience.keys().copied().collect();
+        assert_eq!(patient, [waiting, running]);
+        let seen: Vec<_> = memory.seen.keys().copied().collect();
+        assert_eq!(seen, [waiting, running]);
+        let undone: Vec<_> = memory.undone.iter().copied().collect();
+        assert_eq!(undone, [failed]);
     }
 }

@@ -3,7 +3,7 @@
 use operator_loader::CallError;
 use operator_model::{ProposalId, ProposalState, RuleRefusal, WrongState};
 use operator_policy::CallFault;
-use operator_store::StoreError;
+use operator_store::{AlreadyUndone, StoreError};
 use operator_subject::SubjectError;
 
 /// Why a proposal was not changed.
@@ -16,6 +16,8 @@ pub enum GateError {
         id: ProposalId,
         /// The rule.
         refusal: RuleRefusal,
+        /// Whether this process was carrying it out, and it has failed by this.
+        fails: bool,
     },
     /// It is not in a state in which this can happen.
     #[error("proposal {id} is {state}: {what}")]
@@ -58,6 +60,9 @@ pub enum ActError {
     /// The calls do not fit the plugin as it is now.
     #[error(transparent)]
     Fault(#[from] CallFault),
+    /// Another proposal undoes the same one already.
+    #[error(transparent)]
+    AlreadyUndone(#[from] AlreadyUndone),
     /// The subject's plugin cannot be reached.
     #[error(transparent)]
     Subject(#[from] SubjectError),

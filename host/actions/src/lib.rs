@@ -20,6 +20,8 @@ mod inverse;
 mod proof;
 mod propose;
 mod prove;
+#[cfg(test)]
+mod tests;
 
 pub use begin::Begun;
 pub use compensate::compensate;

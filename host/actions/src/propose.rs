@@ -9,7 +9,7 @@ use operator_plugin_api::Risk;
 use operator_policy::{self as policy, ValidPlan};
 use operator_store::{Draft, Store, StoreError};
 
-use super::{change::record, context::new_key};
+use super::{change::record, context::new_key, error::ActError};
 
 /// A plan to be recorded as a proposal.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub async fn propose(
     store: &Store,
     rules: &ActionRules,
     new: NewProposal,
-) -> Result<Proposal, StoreError> {
+) -> Result<Proposal, ActError> {
     let plan = new.plan;
     let parts = ProposalParts {
         ticket: new.ticket,
@@ -57,7 +57,7 @@ pub async fn propose(
         records.push(record(&proposal, OPERATOR, validated));
     }
     records.extend(approved_by_rule(store, rules, &plan, &mut proposal).await?);
-    store.propose(Draft { proposal, records }).await
+    Ok(store.propose(Draft { proposal, records }).await??)
 }
 
 /// Approves a proposal for which the rules require no person, while actions run.
@@ -106,7 +106,7 @@ pub async fn propose_invalid(
     plan: Plan,
     mark: Mark,
     fault: &str,
-) -> Result<Proposal, StoreError> {
+) -> Result<Proposal, ActError> {
     // Parameters that were not checked may hold anything.
     let steps = plan.steps.into_iter().map(|step| PlanStep {
         params: serde_json::Map::new(),
@@ -130,7 +130,7 @@ pub async fn propose_invalid(
         let rejected = AuditEvent::Rejected(End::Decision(Why { why }));
         records.push(record(&proposal, OPERATOR, rejected));
     }
-    store.propose(Draft { proposal, records }).await
+    Ok(store.propose(Draft { proposal, records }).await??)
 }
 
 /// The calls of a plan as they are recorded, without secrets.

@@ -17,6 +17,9 @@ use super::flap;
 /// How often a standing violation's message and evidence are written again.
 pub const REFRESH: Duration = Duration::from_secs(10);
 
+/// How the names of the host's own invariants begin. No plugin declares such a name.
+const OWN_PREFIX: &str = "operator.";
+
 /// How an invariant is treated, with the configuration's overrides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -65,6 +68,8 @@ enum Verdict<'a> {
     Unknown,
     /// Nothing judges it any more, for this reason.
     Retired(&'static str),
+    /// An invariant of the operator's own that this version does not know: a newer daemon on the same database judges it.
+    Foreign,
 }
 
 impl Verdicts {
@@ -73,6 +78,7 @@ impl Verdicts {
             Some(policy) if !policy.enabled => {
                 return Verdict::Retired("the configuration disables this invariant");
             }
+            None if key.invariant.starts_with(OWN_PREFIX) => return Verdict::Foreign,
             None if self.is_whole => {
                 return Verdict::Retired("the plugin no longer declares this invariant");
             }
@@ -140,6 +146,7 @@ pub fn reconcile(
     let mut changes: Vec<TicketChange> = live
         .values()
         .filter_map(|ticket| match verdicts.of(&ticket.key, rules.policies) {
+            Verdict::Foreign => None,
             Verdict::Unknown => stop_the_clock(ticket),
             Verdict::Retired(why) => retire(ticket, why, now),
             Verdict::Violated(finding) => rules.step(&ticket.key, now)?.violated(ticket, finding),

@@ -432,6 +432,22 @@ fn an_invariant_unknown_on_many_resources_is_one_ticket() {
     assert_eq!(world.tickets[0].message, "n0 and 119 more: no answer");
 }
 
+/// A newer daemon on the same database may have invariants of its own that this one has never heard of.
+#[test]
+fn a_ticket_of_the_host_that_this_version_does_not_know_is_left_alone() {
+    let mut world = World::new(0, 0);
+    world.cycle(0, &broken());
+    world.tickets[0].key = TicketKey::new("operator.of_tomorrow", None);
+    world.tickets[0].state = TicketState::Recovering;
+    world.tickets[0].holding_since = Some(world.now);
+    let before = world.tickets[0].clone();
+    for outcome in [whole(), failing(), unobservable(), unknown(None)] {
+        world.cycle(60, &outcome);
+        let after = world.tickets.iter().find(|one| one.id == before.id);
+        assert_eq!(after, Some(&before), "{outcome:?}");
+    }
+}
+
 #[test]
 fn a_held_ticket_outlives_its_invariant() {
     let mut world = World::new(0, 0);

@@ -101,7 +101,9 @@ impl From<ActError> for ServiceError {
             ActError::Refused(refused) => Self::Refused(refused),
             ActError::Fault(fault) => Self::Call(fault),
             ActError::Subject(error) => error.into(),
-            error @ ActError::Quarantined(_) => Self::Input(error.to_string()),
+            error @ (ActError::Quarantined(_) | ActError::AlreadyUndone(_)) => {
+                Self::Input(error.to_string())
+            }
             ActError::Plugin(error) => Self::Plugin(error),
             ActError::Store(error) => error.into(),
             error @ ActError::Unrecorded { .. } => Self::Unrecorded(error.to_string()),

@@ -141,7 +141,7 @@ impl Service {
                 undone_by: None,
             });
         }
-        let undone_by = match actions::compensate(&context, id).await? {
+        let undone_by = match actions::compensate(&context, &performed).await? {
             Some(undoing) if undoing.state == ProposalState::Approved => {
                 Some(context.perform(undoing.id, None).await?)
             }

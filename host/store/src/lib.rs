@@ -30,7 +30,7 @@ use error::during;
 pub use kill_switch::Engaged;
 pub use log::log_filter;
 pub use observations::ObservationRow;
-pub use proposals::{Cancelled, Change, Draft, ProposalFilter};
+pub use proposals::{AlreadyUndone, Cancelled, Change, Draft, ProposalFilter};
 pub use quarantine::Quarantined;
 pub use tickets::{Applied, SubjectState, TicketFilter};
 

@@ -130,7 +130,10 @@ fn migrator(dialect: Dialect) -> Migrator {
             false,
         )
     });
-    Migrator::with_migrations(migrations.into())
+    let mut migrator = Migrator::with_migrations(migrations.into());
+    // Migrations only add: a database that a newer version has opened is one that this version can use.
+    migrator.set_ignore_missing(true);
+    migrator
 }
 
 /// Creates the folder and the file, readable by their owner only. Answers the file's URL.

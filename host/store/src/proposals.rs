@@ -60,6 +60,16 @@ pub struct Draft {
     pub records: Vec<Record>,
 }
 
+/// Another proposal undoes the same one already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("proposal {by} undoes proposal {undone} already")]
+pub struct AlreadyUndone {
+    /// What is undone.
+    pub undone: ProposalId,
+    /// The first that was recorded to undo it.
+    pub by: ProposalId,
+}
+
 /// Which proposals a listing shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProposalFilter {
@@ -106,11 +116,20 @@ fn current() -> String {
 }
 
 impl Store {
-    /// Records a proposal and gives it its number.
-    pub async fn propose(&self, draft: Draft) -> Result<Proposal, StoreError> {
+    /// Records a proposal and gives it its number. Of several that undo the same one, only the first is recorded, whichever
+    /// process proposes it: the others are refused.
+    pub async fn propose(
+        &self,
+        draft: Draft,
+    ) -> Result<Result<Proposal, AlreadyUndone>, StoreError> {
         let mut proposal = draft.proposal;
         let mut tx = self.begin().await?;
         control::lock_gate(&mut tx).await?;
+        if let Some(undone) = proposal.undoes
+            && let Some(by) = undone_by(&mut *tx, undone).await?
+        {
+            return Ok(Err(AlreadyUndone { undone, by }));
+        }
         proposal.number(ProposalId(next_id(&mut tx, "proposal").await?));
         put(&mut tx, &proposal).await?;
         let records = draft.records.into_iter().map(|record| Record {
@@ -120,7 +139,7 @@ impl Store {
         let records: Vec<_> = records.collect();
         audit::append(&mut tx, proposal.proposed.at, &records).await?;
         tx.commit().await.map_err(during("recording a proposal"))?;
-        Ok(proposal)
+        Ok(Ok(proposal))
     }
 
     /// Changes a proposal. The closure gets it and what the gate judges by, and gives the change or the reason why there is
@@ -245,13 +264,7 @@ impl Store {
 
     /// Whether another proposal undoes this one.
     pub async fn is_undone(&self, id: ProposalId) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM proposals WHERE undoes = $1")
-            .bind(id.0)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(during("reading what undoes a proposal"))?;
-        let table = "proposals";
-        Ok(Reader { table, row: &row }.int("n")? > 0)
+        Ok(undone_by(&self.pool, id).await?.is_some())
     }
 
     /// The proposals of a subject that a person must inspect.
@@ -343,6 +356,21 @@ pub(super) async fn executing(
         .iter()
         .map(|row| Reader { table, row }.int("id").map(ProposalId));
     ids.collect()
+}
+
+/// The first proposal that undoes this one. A database of an earlier version may hold several.
+async fn undone_by(
+    executor: impl sqlx::Executor<'_, Database = Any>,
+    id: ProposalId,
+) -> Result<Option<ProposalId>, StoreError> {
+    let row = sqlx::query("SELECT id FROM proposals WHERE undoes = $1 ORDER BY id LIMIT 1")
+        .bind(id.0)
+        .fetch_optional(executor)
+        .await
+        .map_err(during("reading what undoes a proposal"))?;
+    let table = "proposals";
+    row.map(|row| Reader { table, row: &row }.int("id").map(ProposalId))
+        .transpose()
 }
 
 async fn one(tx: &mut Transaction<'static, Any>, id: ProposalId) -> Result<Proposal, StoreError> {

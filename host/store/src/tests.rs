@@ -258,7 +258,7 @@ async fn proposed(store: &Store) -> Proposal {
         proposal: proposal(),
         records: vec![record(), record()],
     };
-    store.propose(draft).await.unwrap()
+    store.propose(draft).await.unwrap().unwrap()
 }
 
 fn begins(proposal: Proposal) -> Change {
@@ -510,7 +510,7 @@ async fn what_the_kill_switch_cancels_is_as_the_model_cancels() {
             proposal,
             records: vec![],
         };
-        let mut kept = store.propose(draft).await.unwrap();
+        let mut kept = store.propose(draft).await.unwrap().unwrap();
         kept.cancel("the kill switch was engaged by bob".into(), Timestamp(11))
             .unwrap();
         expected.push(kept);
@@ -523,6 +523,49 @@ async fn what_the_kill_switch_cancels_is_as_the_model_cancels() {
     for cancelled in expected {
         assert_eq!(store.proposal(cancelled.id).await.unwrap(), cancelled);
     }
+}
+
+/// Two processes may find at once that the same proposal is to be undone.
+#[tokio::test]
+async fn of_two_proposals_that_undo_the_same_one_only_the_first_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = store(&folder).await;
+    let there = store(&folder).await;
+    let failed = proposed(&here).await;
+    let other = proposed(&here).await;
+    let undoing = |undone| {
+        let mut parts = ProposalParts::clone(&proposal());
+        parts.undoes = Some(undone);
+        Draft {
+            proposal: parts.into(),
+            records: vec![record()],
+        }
+    };
+    assert!(!here.is_undone(failed.id).await.unwrap());
+    let (first, second) = tokio::join!(
+        here.propose(undoing(failed.id)),
+        there.propose(undoing(failed.id))
+    );
+    let (recorded, refused) = match (first.unwrap(), second.unwrap()) {
+        (Ok(recorded), Err(refused)) | (Err(refused), Ok(recorded)) => (recorded, refused),
+        both => panic!("{both:?}"),
+    };
+    let expected = AlreadyUndone {
+        undone: failed.id,
+        by: recorded.id,
+    };
+    assert_eq!(refused, expected);
+    assert!(here.is_undone(failed.id).await.unwrap());
+    let listed = here.proposals(&ProposalFilter::default()).await.unwrap();
+    assert_eq!(listed.len(), 3);
+    // What was refused left nothing in the audit, and no gap in the numbers.
+    let another = here.propose(undoing(other.id)).await.unwrap().unwrap();
+    assert_eq!(another.id.0, recorded.id.0 + 1);
+    let entries = sqlx::query("SELECT n FROM audit")
+        .fetch_all(&here.pool)
+        .await
+        .unwrap();
+    assert_eq!(entries.len(), 2 + 2 + 1 + 1);
 }
 
 /// What a listing of current proposals shows is what the model calls so.
@@ -548,7 +591,7 @@ async fn conditions_in_sql_are_those_of_the_model() {
                     proposal: parts.into(),
                     records: vec![],
                 };
-                store.propose(draft).await.unwrap();
+                store.propose(draft).await.unwrap().unwrap();
             }
         }
     }
@@ -610,6 +653,25 @@ async fn several_processes_may_open_a_new_database_at_once() {
         opened.0.revision("db").await.unwrap();
         opened.3.revision("db").await.unwrap();
     }
+}
+
+/// A newer version has added to the schema; this one goes on with what it knows.
+#[tokio::test]
+async fn a_database_that_a_newer_version_has_migrated_still_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let newer = store(&folder).await;
+    let known = proposed(&newer).await;
+    for sql in [
+        "ALTER TABLE proposals ADD COLUMN colour TEXT",
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'a later one', TRUE, x'00', 0)",
+    ] {
+        sqlx::query(sql).execute(&newer.pool).await.unwrap();
+    }
+    newer.close().await;
+    let older = store(&folder).await;
+    assert_eq!(older.proposal(known.id).await.unwrap(), known);
+    assert_ne!(proposed(&older).await.id, known.id);
 }
 
 #[tokio::test]

@@ -120,6 +120,6 @@ async fn fill(service: &Service, store: &Store, workflow: ActionRequest) {
             proposal: model.clone(),
             records: vec![record.clone(); ROWS_EACH],
         };
-        store.propose(draft).await.unwrap();
+        store.propose(draft).await.unwrap().unwrap();
     }
 }
