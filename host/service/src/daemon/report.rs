@@ -6,9 +6,8 @@ use operator_model::{DaemonStatus, LoopStatus, Timestamp};
 use operator_monitor::chain;
 use operator_store::{Store, StoreError};
 use operator_supervisor::Board;
-use rustix::process::{Pid, test_kill_process};
 
-use crate::daemons::STALE;
+use crate::{daemons::STALE, machine};
 
 /// Between two reports, unless a loop fails.
 pub(super) const PERIOD: Duration = Duration::from_secs(5);
@@ -27,15 +26,10 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(store: Store, board: Board) -> Self {
-        let machine = rustix::system::uname();
-        let host = match machine.nodename().to_string_lossy() {
-            name if name.is_empty() => "localhost".to_owned(),
-            name => name.into_owned(),
-        };
         Self {
             store,
             board,
-            host,
+            host: machine::name(),
             pid: std::process::id(),
             started_at: Timestamp::now(),
         }
@@ -70,7 +64,7 @@ impl Reporter {
         let since = Timestamp::now().minus(STALE);
         for daemon in self.store.daemons().await? {
             let is_stale = daemon.seen_at < since;
-            if daemon.host == self.host && is_stale && !is_alive(daemon.pid) {
+            if daemon.host == self.host && is_stale && !machine::is_alive(daemon.pid) {
                 self.store.remove_daemon(&daemon).await?;
             }
         }
@@ -99,12 +93,6 @@ fn shortened(mut loops: Vec<LoopStatus>) -> (Vec<LoopStatus>, usize) {
         loops.truncate(MOST_LOOPS);
     }
     (loops, left_out)
-}
-
-fn is_alive(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    // A process of another user answers with another error.
-    pid.is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 #[cfg(test)]
@@ -137,11 +125,5 @@ mod tests {
         let (kept, left_out) = shortened(loops);
         assert_eq!((kept.len(), left_out), (MOST_LOOPS, 6));
         assert!(kept[0].is_unhealthy());
-    }
-
-    #[test]
-    fn this_process_is_alive() {
-        assert!(is_alive(std::process::id()));
-        assert!(!is_alive(u32::MAX));
     }
 }
