@@ -44,6 +44,8 @@ pub struct Daemon {
     store: Store,
     hub: Hub,
     assessments: mpsc::Receiver<Assessment>,
+    /// The number of the audit's last entry when the daemon was set up.
+    audit_head: i64,
 }
 
 impl Daemon {
@@ -55,6 +57,7 @@ impl Daemon {
         }
         input::refuse_bad_input(&service).await?;
         let store = service.store().await?.clone();
+        let audit_head = store.audit_head().await?.n;
         let (send_assessments, assessments) = mpsc::channel(ASSESSMENTS);
         let hub = service.publisher().hub().clone();
         Ok(Self {
@@ -62,6 +65,7 @@ impl Daemon {
             store,
             hub: hub.with_assessments(send_assessments),
             assessments,
+            audit_head,
         })
     }
 
@@ -182,7 +186,7 @@ impl Daemon {
         let subjects = self.subjects().iter();
         let names = subjects.map(|subject| subject.name.clone()).collect();
         let publisher = self.service.publisher().clone();
-        let follower = AuditFollower::new(self.store.clone(), names, publisher);
+        let follower = AuditFollower::new(self.store.clone(), names, publisher, self.audit_head);
         let (follower, stop) = (Arc::new(Mutex::new(follower)), stop.clone());
         supervisor.start(LoopSpec::new(AUDIT, audit::PERIOD), move |turns| {
             let (follower, mut stop) = (follower.clone(), stop.clone());
