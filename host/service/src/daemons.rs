@@ -25,7 +25,7 @@ pub struct KnownDaemon {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DaemonHealth {
-    /// All of its loops turn.
+    /// All of its loops turn, or have just started.
     Healthy,
     /// Its process is gone, or it has not reported for a while: then it is unknown whether it runs.
     Stale,

@@ -310,3 +310,37 @@ async fn a_loop_that_panics_before_it_is_a_future_is_started_again() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_without_a_turn_is_starting_and_stalled_beyond_its_limit() {
+    let mut lab = lab();
+    let free = Arc::new(Notify::new());
+    let freed = free.clone();
+    lab.supervisor
+        .start(LoopSpec::new("engine", PERIOD), move |turns| {
+            let freed = freed.clone();
+            async move {
+                tokio::time::sleep(PERIOD).await;
+                let held_up = async {
+                    freed.notified().await;
+                    Ok(())
+                };
+                turns.turn(held_up).await;
+                std::future::pending().await
+            }
+        });
+    for quiet in [1, 15] {
+        tokio::time::sleep(PERIOD * quiet).await;
+        let status = lab.only();
+        assert_eq!(status.state, LoopState::Starting);
+        assert!(!status.is_unhealthy(), "{status:?}");
+    }
+    tokio::time::sleep(PERIOD).await;
+    let status = lab.only();
+    assert_eq!(status.state, LoopState::Starting);
+    assert!(status.is_unhealthy(), "{status:?}");
+    free.notify_one();
+    tokio::time::sleep(PERIOD).await;
+    assert_eq!(lab.only().state, LoopState::Waiting);
+    lab.drained().await;
+}

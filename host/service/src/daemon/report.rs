@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use operator_model::{DaemonStatus, LoopStatus, Timestamp};
+use operator_model::{DaemonStatus, LoopState, LoopStatus, Timestamp};
 use operator_monitor::chain;
 use operator_store::{Store, StoreError};
-use operator_supervisor::Board;
 
 use crate::{daemons::STALE, machine};
 
 /// Between two reports, unless a loop fails.
 pub(super) const PERIOD: Duration = Duration::from_secs(5);
+/// The same, while a loop has yet to finish its first turn.
+const FIRST_PERIOD: Duration = Duration::from_secs(1);
 /// A report has at most this many loops.
 const MOST_LOOPS: usize = 200;
 
@@ -18,17 +19,15 @@ const MOST_LOOPS: usize = 200;
 #[derive(Clone)]
 pub(super) struct Reporter {
     store: Store,
-    board: Board,
     host: String,
     pid: u32,
     started_at: Timestamp,
 }
 
 impl Reporter {
-    pub(super) fn new(store: Store, board: Board) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         Self {
             store,
-            board,
             host: machine::name(),
             pid: std::process::id(),
             started_at: Timestamp::now(),
@@ -40,8 +39,8 @@ impl Reporter {
         self.status(Vec::new()).label()
     }
 
-    pub(super) async fn turn(&self) -> Result<(), String> {
-        self.report().await.map_err(|error| chain(&error))
+    pub(super) async fn turn(&self, loops: Vec<LoopStatus>) -> Result<(), String> {
+        self.report(loops).await.map_err(|error| chain(&error))
     }
 
     /// At the end of the daemon: it is not stale, but gone.
@@ -52,10 +51,8 @@ impl Reporter {
         }
     }
 
-    async fn report(&self) -> Result<(), StoreError> {
-        self.store
-            .put_daemon(&self.status(self.board.statuses()))
-            .await?;
+    async fn report(&self, loops: Vec<LoopStatus>) -> Result<(), StoreError> {
+        self.store.put_daemon(&self.status(loops)).await?;
         self.remove_the_dead().await
     }
 
@@ -85,6 +82,18 @@ impl Reporter {
     }
 }
 
+/// How long the next report can wait after one of these loops.
+pub(super) fn pause(loops: &[LoopStatus]) -> Duration {
+    let mut loops = loops.iter();
+    let is_starting =
+        |one: &LoopStatus| one.state == LoopState::Starting && one.stalled_for_ms.is_none();
+    if loops.any(is_starting) {
+        FIRST_PERIOD
+    } else {
+        PERIOD
+    }
+}
+
 /// The unhealthy ones stay.
 fn shortened(mut loops: Vec<LoopStatus>) -> (Vec<LoopStatus>, usize) {
     let left_out = loops.len().saturating_sub(MOST_LOOPS);
@@ -97,7 +106,7 @@ fn shortened(mut loops: Vec<LoopStatus>) -> (Vec<LoopStatus>, usize) {
 
 #[cfg(test)]
 mod tests {
-    use operator_model::{LoopState, TurnResult};
+    use operator_model::TurnResult;
 
     use super::*;
 
