@@ -17,7 +17,7 @@ pub(super) const HELP: &str = "\
 Exit codes:
   0    every known daemon reports, and all of its loops turn
   1    a loop is stalled, or its last turn failed
-  3    no daemon is known to run, or one has not reported for 15 s
+  3    no daemon is known to run, or one is gone or has not reported for 15 s
   130  interrupted before it was done";
 
 pub(super) async fn run(json: Json, service: &Service, out: &Output) -> Result<Exit, Failure> {

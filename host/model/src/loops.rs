@@ -83,6 +83,8 @@ pub fn loop_id(name: &str, subject: Option<&str>) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoopState {
+    /// It has not finished a turn yet.
+    Starting,
     /// Until its next turn is due.
     Waiting,
     /// A turn is under way.
@@ -97,6 +99,7 @@ impl LoopState {
     /// As it is serialized.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Starting => "starting",
             Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Restarting => "restarting",

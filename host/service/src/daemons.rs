@@ -6,7 +6,7 @@ use operator_model::{DaemonStatus, LoopStatus, Timestamp};
 use operator_store::Store;
 use serde::Serialize;
 
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, machine};
 
 /// A daemon that has not reported for this long may not run any more: three of its reports are missing.
 pub(crate) const STALE: Duration = Duration::from_secs(15);
@@ -25,17 +25,19 @@ pub struct KnownDaemon {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DaemonHealth {
-    /// All of its loops turn.
+    /// All of its loops turn, or have just started.
     Healthy,
-    /// It has not reported for a while: it is unknown whether it runs.
+    /// Its process is gone, or it has not reported for a while: then it is unknown whether it runs.
     Stale,
     /// A loop is stalled, or its last turn failed.
     Unhealthy,
 }
 
 impl DaemonHealth {
-    fn of(status: &DaemonStatus, now: Timestamp) -> Self {
-        if status.seen_at.until(now) > STALE {
+    /// As seen from a process on the machine `here`.
+    fn of(status: &DaemonStatus, now: Timestamp, here: &str) -> Self {
+        let is_gone = || status.host == here && !machine::is_alive(status.pid);
+        if status.seen_at.until(now) > STALE || is_gone() {
             Self::Stale
         } else if status.loops.iter().any(LoopStatus::is_unhealthy) {
             Self::Unhealthy
@@ -51,12 +53,39 @@ impl Service {
         if !Store::may_exist(&self.loaded().config.database) {
             return Ok(Vec::new());
         }
-        let now = Timestamp::now();
+        let (now, here) = (Timestamp::now(), machine::name());
         let daemons = self.store().await?.daemons().await?.into_iter();
         let known = daemons.map(|status| KnownDaemon {
-            health: DaemonHealth::of(&status, now),
+            health: DaemonHealth::of(&status, now, &here),
             status,
         });
         Ok(known.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_whose_process_is_gone_is_stale_at_once() {
+        let health = |host: &str, pid, seen_at| {
+            let status = DaemonStatus {
+                host: host.into(),
+                pid,
+                version: "0.1.0".into(),
+                started_at: Timestamp(0),
+                seen_at: Timestamp(seen_at),
+                loops: Vec::new(),
+                left_out: 0,
+            };
+            DaemonHealth::of(&status, Timestamp(60_000), "web-1")
+        };
+        let here = std::process::id();
+        assert_eq!(health("web-1", here, 59_000), DaemonHealth::Healthy);
+        assert_eq!(health("web-1", here, 44_000), DaemonHealth::Stale);
+        assert_eq!(health("web-1", u32::MAX, 59_000), DaemonHealth::Stale);
+        // Nothing is known of the processes of another machine.
+        assert_eq!(health("web-2", u32::MAX, 59_000), DaemonHealth::Healthy);
     }
 }

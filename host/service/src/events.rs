@@ -48,6 +48,11 @@ impl Publisher {
         &self.hub
     }
 
+    /// Every entry from now on.
+    pub(crate) fn actions(&self) -> Receiver<AuditEntry> {
+        self.actions.subscribe()
+    }
+
     /// Without a subscriber it is dropped: the audit has it already.
     pub(crate) fn action(&self, entry: AuditEntry) {
         let _ = self.actions.send(entry);
@@ -59,7 +64,7 @@ impl Service {
     pub fn subscribe(&self) -> Subscription {
         Subscription {
             events: self.publisher.hub.listen(),
-            actions: self.publisher.actions.subscribe(),
+            actions: self.publisher.actions(),
         }
     }
 

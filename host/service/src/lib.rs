@@ -16,6 +16,7 @@ mod control;
 mod daemon;
 mod daemons;
 mod events;
+mod machine;
 mod plugins;
 mod proposals;
 mod run;

@@ -83,6 +83,16 @@ impl State {
         }
     }
 
+    /// What it is doing, to those that read of it.
+    fn shown(&self) -> LoopState {
+        let is_new = self.result.is_none() && self.activity != LoopState::Ended;
+        if is_new {
+            LoopState::Starting
+        } else {
+            self.activity
+        }
+    }
+
     fn error(&mut self, message: &str) {
         self.result = Some(TurnResult::Failed);
         self.last_error = Some(LoopError {
@@ -158,16 +168,17 @@ impl Entry {
         let quiet = state.since.elapsed();
         let limit = match state.activity {
             LoopState::Waiting if !state.is_broken => Some(self.spec.wait_limit()),
-            LoopState::Waiting | LoopState::Running | LoopState::Restarting => {
-                Some(self.spec.turn_limit())
-            }
+            LoopState::Starting
+            | LoopState::Waiting
+            | LoopState::Running
+            | LoopState::Restarting => Some(self.spec.turn_limit()),
             LoopState::Ended => None,
         };
         LoopStatus {
             name: self.spec.name.to_owned(),
             subject: self.spec.subject.clone(),
             period_ms: millis(self.spec.period),
-            state: state.activity,
+            state: state.shown(),
             stalled_for_ms: limit.filter(|limit| quiet > *limit).map(|_| millis(quiet)),
             started_at: state.started_at,
             finished_at: state.finished_at,
@@ -181,6 +192,6 @@ impl Entry {
 }
 
 /// Nothing that is done under these locks leaves a state half changed.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,6 +8,8 @@ use operator_model::loop_id;
 const MISSED: u32 = 3;
 /// No turn is expected to be quicker: a database that another process is writing to holds each of them up for up to 10 s.
 const LEAST_TURN: Duration = Duration::from_secs(5);
+/// However short the period: a busy machine may hold up the start of a turn for this long.
+const LEAST_WAIT: Duration = Duration::from_secs(5);
 
 /// A loop, before it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +73,9 @@ impl LoopSpec {
         MISSED * crate::fault::shortened(self.longest_turn)
     }
 
-    /// A wait for the next turn that takes longer is a stall.
+    /// A wait for the next turn that takes longer is a stall, however long a turn may take.
     pub(crate) fn wait_limit(&self) -> Duration {
-        MISSED * crate::fault::shortened(self.longest_turn).max(self.period)
+        (MISSED * self.period).max(LEAST_WAIT)
     }
 
     /// How long its end is waited for at shutdown.

@@ -1,6 +1,10 @@
 //! Starts loops, starts them again, and ends them.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -8,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    board::{Board, Entry},
+    board::{Board, Entry, locked},
     spec::LoopSpec,
     turns::Turns,
 };
@@ -85,15 +89,22 @@ struct Supervised {
 }
 
 impl Supervised {
-    async fn run<F, L>(self, mut start: F)
+    async fn run<F, L>(self, start: F)
     where
-        F: FnMut(Turns) -> L,
+        F: FnMut(Turns) -> L + Send + 'static,
         L: Future<Output = ()> + Send + 'static,
     {
+        // `start` may panic as well, so it is called where that is noticed.
+        let start = Arc::new(Mutex::new(start));
         let mut pause = FIRST_PAUSE;
         let mut is_last = false;
         loop {
-            let ended = self.once(start(Turns(self.entry.clone()))).await;
+            let (start, turns) = (start.clone(), Turns(self.entry.clone()));
+            let running = async move {
+                let running = locked(&start)(turns);
+                running.await;
+            };
+            let ended = self.once(running).await;
             let is_stopping = self.is_stopping();
             let why = match ended {
                 Ended::ByItself if is_stopping => break,

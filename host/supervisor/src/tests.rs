@@ -258,3 +258,89 @@ async fn the_same_error_is_reported_once() {
     assert_eq!(news, [Some("a"), None, None, Some("a"), Some("b")]);
     lab.drained().await;
 }
+
+#[test]
+fn a_wait_is_limited_by_the_period_and_a_turn_by_its_longest_duration() {
+    let limits = |period, longest_turn| {
+        let spec = LoopSpec::new("engine", Duration::from_millis(period))
+            .with_longest_turn(Duration::from_secs(longest_turn));
+        (spec.wait_limit().as_secs(), spec.turn_limit().as_secs())
+    };
+    // With the default deadlines a cycle takes up to 17 s.
+    assert_eq!(limits(250, 17), (5, 51));
+    assert_eq!(limits(1_000, 17), (5, 51));
+    assert_eq!(limits(10_000, 17), (30, 51));
+    assert_eq!(limits(500, 0), (5, 15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_starts_no_turn_is_stalled_however_long_its_turns_may_take() {
+    let mut lab = lab();
+    let spec = LoopSpec::new("engine", Duration::from_millis(250))
+        .with_longest_turn(Duration::from_secs(17));
+    lab.supervisor.start(spec, |turns| async move {
+        turns.turn(async { Ok(()) }).await;
+        std::future::pending().await
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(lab.only().stalled_for_ms, None);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(lab.only().stalled_for_ms, Some(6_000));
+    lab.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_panics_before_it_is_a_future_is_started_again() {
+    let mut lab = lab();
+    let (mut starts, stop) = (0, lab.stop.subscribe());
+    lab.supervisor
+        .start(LoopSpec::new("engine", PERIOD), move |turns| {
+            starts += 1;
+            assert!(starts > 2, "start {starts}");
+            turning(turns, stop.clone())
+        });
+    tokio::time::sleep(PERIOD * 10).await;
+    let status = lab.only();
+    assert_eq!((status.restarts, status.result), (2, Some(TurnResult::Ok)));
+    assert_eq!(
+        lab.drained().await,
+        [
+            "the loop `engine` panicked: start 1; it is started again in 500ms",
+            "the loop `engine` panicked: start 2; it is started again in 1s",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_without_a_turn_is_starting_and_stalled_beyond_its_limit() {
+    let mut lab = lab();
+    let free = Arc::new(Notify::new());
+    let freed = free.clone();
+    lab.supervisor
+        .start(LoopSpec::new("engine", PERIOD), move |turns| {
+            let freed = freed.clone();
+            async move {
+                tokio::time::sleep(PERIOD).await;
+                let held_up = async {
+                    freed.notified().await;
+                    Ok(())
+                };
+                turns.turn(held_up).await;
+                std::future::pending().await
+            }
+        });
+    for quiet in [1, 15] {
+        tokio::time::sleep(PERIOD * quiet).await;
+        let status = lab.only();
+        assert_eq!(status.state, LoopState::Starting);
+        assert!(!status.is_unhealthy(), "{status:?}");
+    }
+    tokio::time::sleep(PERIOD).await;
+    let status = lab.only();
+    assert_eq!(status.state, LoopState::Starting);
+    assert!(status.is_unhealthy(), "{status:?}");
+    free.notify_one();
+    tokio::time::sleep(PERIOD).await;
+    assert_eq!(lab.only().state, LoopState::Waiting);
+    lab.drained().await;
+}

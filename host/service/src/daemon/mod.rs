@@ -44,6 +44,8 @@ pub struct Daemon {
     store: Store,
     hub: Hub,
     assessments: mpsc::Receiver<Assessment>,
+    /// The number of the audit's last entry when the daemon was set up.
+    audit_head: i64,
 }
 
 impl Daemon {
@@ -55,6 +57,7 @@ impl Daemon {
         }
         input::refuse_bad_input(&service).await?;
         let store = service.store().await?.clone();
+        let audit_head = store.audit_head().await?.n;
         let (send_assessments, assessments) = mpsc::channel(ASSESSMENTS);
         let hub = service.publisher().hub().clone();
         Ok(Self {
@@ -62,6 +65,7 @@ impl Daemon {
             store,
             hub: hub.with_assessments(send_assessments),
             assessments,
+            audit_head,
         })
     }
 
@@ -75,7 +79,7 @@ impl Daemon {
         });
         let (end, ending) = watch::channel(Shutdown::None);
         let store = self.store.clone();
-        let reporter = Reporter::new(store.clone(), supervisor.board().clone());
+        let reporter = Reporter::new(store.clone());
         self.start(&mut supervisor, &reporter, &stop, ending);
         stopped(stop).await;
         end.send_replace(Shutdown::Graceful);
@@ -182,7 +186,7 @@ impl Daemon {
         let subjects = self.subjects().iter();
         let names = subjects.map(|subject| subject.name.clone()).collect();
         let publisher = self.service.publisher().clone();
-        let follower = AuditFollower::new(self.store.clone(), names, publisher);
+        let follower = AuditFollower::new(self.store.clone(), names, publisher, self.audit_head);
         let (follower, stop) = (Arc::new(Mutex::new(follower)), stop.clone());
         supervisor.start(LoopSpec::new(AUDIT, audit::PERIOD), move |turns| {
             let (follower, mut stop) = (follower.clone(), stop.clone());
@@ -250,17 +254,20 @@ async fn reporting(
     board: operator_supervisor::Board,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut ticks = ticks(report::PERIOD);
-    loop {
-        tokio::select! {
-            is_due = due(&mut ticks, &mut stop) => if !is_due { return },
-            () = board.news() => {}
-        }
+    while !*stop.borrow() {
+        // Before the turn: in its own report this loop is as its last turn left it.
+        let loops = board.statuses();
+        let pause = report::pause(&loops);
         let turn = async {
-            reporter.turn().await?;
+            reporter.turn(loops).await?;
             update(&tickets, &board).await
         };
         turns.logged_turn(turn).await;
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(pause) => {}
+            () = board.news() => {}
+        }
     }
 }
 
@@ -311,5 +318,62 @@ fn connector(subject: SubjectConfig, service: Service) -> Connect {
                 Ok((started.descriptor, started.observer))
             })
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use operator_model::{DaemonStatus, LoopState};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// The daemon's row, once it is as wanted.
+    async fn row(store: &Store, is_wanted: impl Fn(&DaemonStatus) -> bool) -> DaemonStatus {
+        loop {
+            let daemons = store.daemons().await.expect("read");
+            if let Some(daemon) = daemons.into_iter().find(|daemon| is_wanted(daemon)) {
+                return daemon;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_turns_are_reported_before_the_first_period_is_over() {
+        let folder = TempDir::new().expect("a folder");
+        let url = format!("sqlite:{}/operator.db", folder.path().display());
+        let store = Store::open(&url).await.expect("it opens");
+        let (stop, stopped) = watch::channel(false);
+        let mut supervisor = Supervisor::new(stopped.clone(), |_, _| {});
+        let (reporter, board) = (Reporter::new(store.clone()), supervisor.board().clone());
+        let label = reporter.label();
+        let tickets = StallTickets::new(store.clone(), Hub::default(), label, &[], &[]);
+        let tickets = Arc::new(Mutex::new(tickets));
+        let ends = stopped.clone();
+        supervisor.start(LoopSpec::new(STATUS, report::PERIOD), move |turns| {
+            let (tickets, board, stop) = (tickets.clone(), board.clone(), ends.clone());
+            reporting(turns, reporter.clone(), tickets, board, stop)
+        });
+        supervisor.start(LoopSpec::new(ENGINE, ENGINE_PERIOD), move |turns| {
+            let mut stop = stopped.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                turns.turn(async { Ok(()) }).await;
+                let _ = stop.wait_for(|stop| *stop).await;
+            }
+        });
+        let states = |daemon: &DaemonStatus| -> Vec<_> {
+            let loops = daemon.loops.iter();
+            loops.map(|one| (one.state, one.iterations > 0)).collect()
+        };
+        let first = row(&store, |_| true).await;
+        assert_eq!(states(&first), [(LoopState::Starting, false); 2]);
+        let all_turned = |daemon: &DaemonStatus| daemon.loops.iter().all(|one| one.iterations > 0);
+        let later = tokio::time::timeout(report::PERIOD - STALLS, row(&store, all_turned)).await;
+        let later = later.expect("a report of the first turns");
+        assert_eq!(states(&later), [(LoopState::Waiting, true); 2]);
+        stop.send_replace(true);
+        supervisor.drained().await;
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use operator_model::{DaemonStatus, LoopStatus, Timestamp};
+use operator_model::{DaemonStatus, LoopState, LoopStatus, Timestamp};
 use operator_monitor::chain;
 use operator_store::{Store, StoreError};
-use operator_supervisor::Board;
-use rustix::process::{Pid, test_kill_process};
 
-use crate::daemons::STALE;
+use crate::{daemons::STALE, machine};
 
 /// Between two reports, unless a loop fails.
 pub(super) const PERIOD: Duration = Duration::from_secs(5);
+/// The same, while a loop has yet to finish its first turn.
+const FIRST_PERIOD: Duration = Duration::from_secs(1);
 /// A report has at most this many loops.
 const MOST_LOOPS: usize = 200;
 
@@ -19,23 +19,16 @@ const MOST_LOOPS: usize = 200;
 #[derive(Clone)]
 pub(super) struct Reporter {
     store: Store,
-    board: Board,
     host: String,
     pid: u32,
     started_at: Timestamp,
 }
 
 impl Reporter {
-    pub(super) fn new(store: Store, board: Board) -> Self {
-        let machine = rustix::system::uname();
-        let host = match machine.nodename().to_string_lossy() {
-            name if name.is_empty() => "localhost".to_owned(),
-            name => name.into_owned(),
-        };
+    pub(super) fn new(store: Store) -> Self {
         Self {
             store,
-            board,
-            host,
+            host: machine::name(),
             pid: std::process::id(),
             started_at: Timestamp::now(),
         }
@@ -46,8 +39,8 @@ impl Reporter {
         self.status(Vec::new()).label()
     }
 
-    pub(super) async fn turn(&self) -> Result<(), String> {
-        self.report().await.map_err(|error| chain(&error))
+    pub(super) async fn turn(&self, loops: Vec<LoopStatus>) -> Result<(), String> {
+        self.report(loops).await.map_err(|error| chain(&error))
     }
 
     /// At the end of the daemon: it is not stale, but gone.
@@ -58,10 +51,8 @@ impl Reporter {
         }
     }
 
-    async fn report(&self) -> Result<(), StoreError> {
-        self.store
-            .put_daemon(&self.status(self.board.statuses()))
-            .await?;
+    async fn report(&self, loops: Vec<LoopStatus>) -> Result<(), StoreError> {
+        self.store.put_daemon(&self.status(loops)).await?;
         self.remove_the_dead().await
     }
 
@@ -70,7 +61,7 @@ impl Reporter {
         let since = Timestamp::now().minus(STALE);
         for daemon in self.store.daemons().await? {
             let is_stale = daemon.seen_at < since;
-            if daemon.host == self.host && is_stale && !is_alive(daemon.pid) {
+            if daemon.host == self.host && is_stale && !machine::is_alive(daemon.pid) {
                 self.store.remove_daemon(&daemon).await?;
             }
         }
@@ -91,6 +82,18 @@ impl Reporter {
     }
 }
 
+/// How long the next report can wait after one of these loops.
+pub(super) fn pause(loops: &[LoopStatus]) -> Duration {
+    let mut loops = loops.iter();
+    let is_starting =
+        |one: &LoopStatus| one.state == LoopState::Starting && one.stalled_for_ms.is_none();
+    if loops.any(is_starting) {
+        FIRST_PERIOD
+    } else {
+        PERIOD
+    }
+}
+
 /// The unhealthy ones stay.
 fn shortened(mut loops: Vec<LoopStatus>) -> (Vec<LoopStatus>, usize) {
     let left_out = loops.len().saturating_sub(MOST_LOOPS);
@@ -101,15 +104,9 @@ fn shortened(mut loops: Vec<LoopStatus>) -> (Vec<LoopStatus>, usize) {
     (loops, left_out)
 }
 
-fn is_alive(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    // A process of another user answers with another error.
-    pid.is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
-}
-
 #[cfg(test)]
 mod tests {
-    use operator_model::{LoopState, TurnResult};
+    use operator_model::TurnResult;
 
     use super::*;
 
@@ -137,11 +134,5 @@ mod tests {
         let (kept, left_out) = shortened(loops);
         assert_eq!((kept.len(), left_out), (MOST_LOOPS, 6));
         assert!(kept[0].is_unhealthy());
-    }
-
-    #[test]
-    fn this_process_is_alive() {
-        assert!(is_alive(std::process::id()));
-        assert!(!is_alive(u32::MAX));
     }
 }

@@ -139,6 +139,8 @@ fn every_loop_that_panics_is_started_again_and_its_panic_is_reported_once() {
     let daemons = wait_for_exit(&scene, 0);
     assert_eq!(daemons[0]["pid"], daemon.pid());
     assert_eq!(daemons[0]["loops"].as_array().unwrap().len(), LOOPS.len());
+    // It writes the report in its own turn, and still shows the turn before.
+    assert_eq!(status_of(&scene, "status").unwrap()["state"], "waiting");
     daemon.next_heartbeat("db");
     daemon.stop();
     assert_eq!(status(&scene), (Vec::new(), Some(3)));
@@ -246,8 +248,10 @@ fn a_daemon_that_was_killed_is_stale_until_another_one_runs_on_its_machine() {
     let pid = daemon.pid();
     wait_for_stalled(&scene, "open", &["engine"]);
     daemon.kill();
+    // At once: its last report is seconds old.
+    let (daemons, code) = status(&scene);
+    assert_eq!(code, Some(3), "{daemons:?}");
     heal(&scene, "engine");
-    let daemons = wait_for_exit(&scene, 3);
     assert_eq!(
         (&daemons[0]["pid"], &daemons[0]["health"]),
         (&pid.into(), &"stale".into())
