@@ -171,7 +171,7 @@ async fn a_long_wait_is_not_a_stall_where_the_period_is_long() {
     lab.supervisor
         .start(LoopSpec::new("housekeeping", hour), |turns| async move {
             turns.turn(async { Ok(()) }).await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
     tokio::time::sleep(hour * 2).await;
     assert_eq!(lab.only().stalled_for_ms, None);
@@ -244,7 +244,7 @@ async fn the_same_error_is_reported_once() {
                     let new = turns.turn(async { result }).await;
                     notes.lock().expect("no panic").push(new);
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         });
     tokio::time::sleep(PERIOD).await;
@@ -280,7 +280,7 @@ async fn a_loop_that_starts_no_turn_is_stalled_however_long_its_turns_may_take()
         .with_longest_turn(Duration::from_secs(17));
     lab.supervisor.start(spec, |turns| async move {
         turns.turn(async { Ok(()) }).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(lab.only().stalled_for_ms, None);
@@ -326,7 +326,7 @@ async fn a_loop_without_a_turn_is_starting_and_stalled_beyond_its_limit() {
                     Ok(())
                 };
                 turns.turn(held_up).await;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         });
     for quiet in [1, 15] {

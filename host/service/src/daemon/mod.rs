@@ -370,7 +370,11 @@ mod tests {
         let first = row(&store, |_| true).await;
         assert_eq!(states(&first), [(LoopState::Starting, false); 2]);
         let all_turned = |daemon: &DaemonStatus| daemon.loops.iter().all(|one| one.iterations > 0);
-        let later = tokio::time::timeout(report::PERIOD - STALLS, row(&store, all_turned)).await;
+        let later = tokio::time::timeout(
+            report::PERIOD.saturating_sub(STALLS),
+            row(&store, all_turned),
+        )
+        .await;
         let later = later.expect("a report of the first turns");
         assert_eq!(states(&later), [(LoopState::Waiting, true); 2]);
         stop.send_replace(true);
