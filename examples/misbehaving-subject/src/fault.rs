@@ -73,6 +73,8 @@ pub enum Fault {
     ChangeMode,
     /// Sets its parent's file size limit to unlimited, with the same reporting.
     LimitParent,
+    /// Calls `getpid` by its number in the x32 ABI, with the same reporting.
+    X32Call,
     /// Crashes shortly after the call, on another thread.
     LateCrash,
     /// Reports an invariant that it does not declare (check).
@@ -135,6 +137,7 @@ impl Fault {
             Self::UnixSocket => print_result("unix_socket", unix_socket())?,
             Self::ChangeMode => print_result("change_mode", change_mode())?,
             Self::LimitParent => print_result("limit_parent", limit_parent())?,
+            Self::X32Call => print_result("x32_call", x32_call())?,
             Self::LateCrash => drop(thread::spawn(|| {
                 thread::sleep(Duration::from_millis(20));
                 segfault();
@@ -259,6 +262,17 @@ fn unix_socket() -> io::Result<()> {
 fn change_mode() -> io::Result<()> {
     let file = "/etc/passwd";
     fs::set_permissions(file, fs::metadata(file)?.permissions())
+}
+
+fn x32_call() -> io::Result<()> {
+    const GETPID: i64 = 0x4000_0000 + 39;
+    unsafe extern "C" {
+        safe fn syscall(number: i64) -> i64;
+    }
+    match syscall(GETPID) {
+        pid if pid > 0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn limit_parent() -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::{env, io};
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Is, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch, apply_filter,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter, sock_filter,
 };
 
 /// Calls that no plugin needs: debugging, mounts, namespaces, kernel modules, keys, clocks, owners and modes of files, and
@@ -229,8 +229,12 @@ pub(crate) fn refuse(
     let calls = forbidden
         .into_iter()
         .map(|forbidden| (forbidden.call, forbidden.rules));
-    let answer = SeccompAction::Errno(error.cast_unsigned());
-    match apply_filter(&program(calls, answer)?) {
+    let refused = SeccompAction::Errno(error.cast_unsigned());
+    apply(&program(calls, refused)?)
+}
+
+fn apply(program: &[sock_filter]) -> io::Result<Option<String>> {
+    match apply_filter(program) {
         Ok(()) => Ok(None),
         Err(seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error))
             if is_unsupported(&error) =>
@@ -241,10 +245,38 @@ pub(crate) fn refuse(
     }
 }
 
-/// Makes `clone3` appear unsupported. Callers then use `clone`, whose flags a filter can read.
-pub(crate) fn hide_clone3() -> io::Result<Option<String>> {
+/// Closes two ways around the filters. `clone3` appears unsupported: callers then use `clone`, whose flags a filter can read. And
+/// the calls of the x32 ABI are refused, because their numbers differ from those that the filters compare.
+pub(crate) fn prevent_bypass() -> io::Result<Option<String>> {
     let clone3 = Forbidden::always((libc::SYS_clone3, "clone3"));
-    refuse([clone3], libc::ENOSYS)
+    let missing = refuse([clone3], libc::ENOSYS)?;
+    #[cfg(target_arch = "x86_64")]
+    let missing = missing.or(apply(&REFUSE_X32)?);
+    Ok(missing)
+}
+
+/// Loads the number of the call, and compares it with the first one of x32.
+#[cfg(target_arch = "x86_64")]
+const REFUSE_X32: [sock_filter; 4] = {
+    const FIRST: u32 = 0x4000_0000;
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const IS_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    const REFUSED: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    [
+        instruction(LOAD, 0, 0, 0),
+        instruction(IS_AT_LEAST, 0, 1, FIRST),
+        instruction(RETURN, 0, 0, REFUSED),
+        instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+};
+
+/// Jumps over this many instructions if its condition is true or false.
+#[cfg(target_arch = "x86_64")]
+const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    #[allow(clippy::cast_possible_truncation, reason = "codes have 16 bits")]
+    let code = code as u16;
+    sock_filter { code, jt, jf, k }
 }
 
 /// The calls that the listener refuses. Unlike in other workers, processes can be started, so that the listener learns the name of
@@ -264,7 +296,7 @@ pub(crate) fn forbid_calls(exec: bool) -> io::Result<Option<String>> {
     } else {
         all.extend(starting_processes()?);
     }
-    Ok(hide_clone3()?.or(refuse(all, libc::EPERM)?))
+    Ok(prevent_bypass()?.or(refuse(all, libc::EPERM)?))
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

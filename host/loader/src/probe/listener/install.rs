@@ -14,7 +14,7 @@ use seccompiler::{
 use crate::{
     probe::listener::effects::effects,
     sandbox::system_calls::{
-        Forbidden, hide_clone3, lacking, program, refuse, refused_when_watched,
+        Forbidden, lacking, prevent_bypass, program, refuse, refused_when_watched,
     },
 };
 
@@ -24,7 +24,7 @@ const NOTIFY: SeccompAction = SeccompAction::Trace(0);
 /// Installs the filter in this process. Returns the descriptors of the filter and of this process's memory, or why the kernel
 /// does not support it. This process must not make an inspected call before the listener has started.
 pub(crate) fn install(exec: bool) -> io::Result<Result<Vec<OwnedFd>, String>> {
-    if let Some(missing) = hide_clone3()?.or(keep_dumpable()?) {
+    if let Some(missing) = prevent_bypass()?.or(keep_dumpable()?) {
         return Ok(Err(missing));
     }
     // Opened here, because some systems permit it only to the process itself (`kernel.yama.ptrace_scope`).
