@@ -137,10 +137,11 @@ mod tests {
         let head = store.audit_head().await.expect("read").n;
         let (mut follower, mut actions) = follower(&store, head);
         add(&store, "db", Mode::Execute).await;
-        let pool = sqlx::SqlitePool::connect(&database(&folder)).await;
-        let pool = pool.expect("it opens");
-        let damage = sqlx::query("UPDATE audit SET at = 'never'");
-        damage.execute(&pool).await.expect("damaged");
+        let damage = std::process::Command::new("sqlite3")
+            .arg(folder.path().join("operator.db"))
+            .arg("UPDATE audit SET at = 'never'")
+            .status();
+        assert!(damage.expect("sqlite3 is installed").success());
         let error = follower.turn().await.expect_err("it cannot be read");
         let entry = head + 1;
         let skipped = format!("; the entries {entry} to {entry} of the audit are not published");
