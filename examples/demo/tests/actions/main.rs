@@ -216,7 +216,7 @@ fn a_drain_that_breaks_something_else_is_undone_and_its_ticket_shows_all_steps()
             "not_verified @1",
             "it broke ",
             "proposed @2",
-            "takes back @1",
+            "undoes @1",
             "approved @2",
             "begun @2",
             "completed @2",
