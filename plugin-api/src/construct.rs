@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     document::{
         ActionDefinition, ActionResult, Invariant, Inverse, InverseParam, Objective, Observation,
-        Outcome, Risk, Severity, Slo, Source, Unknown, Violation,
+        Outcome, Resource, Risk, Severity, Slo, Source, Unknown, UnknownKind, Violation,
     },
     export::now_ms,
     subject::{Call, Deadline, Description},
@@ -62,11 +62,19 @@ impl Invariant {
             name: name.into(),
             description: description.into(),
             severity,
+            on: None,
             grace_period_ms: 0,
             keep_firing_for_ms: 0,
             suggested_actions: Vec::new(),
             runbook: String::new(),
         }
+    }
+
+    /// The kind of the resources it is judged on; see [`Resource::kind`].
+    #[must_use]
+    pub fn on(mut self, kind: impl Into<String>) -> Self {
+        self.on = Some(kind.into());
+        self
     }
 
     /// How long a violation must last before its ticket opens.
@@ -147,6 +155,8 @@ impl<D> Observation<D> {
             data,
             slis: BTreeMap::new(),
             sources: Vec::new(),
+            resources: Vec::new(),
+            memory: None,
         }
     }
 
@@ -168,6 +178,38 @@ impl<D> Observation<D> {
     #[must_use]
     pub fn source(mut self, source: Source) -> Self {
         self.sources.push(source);
+        self
+    }
+
+    /// Adds a resource that was looked at, or that is gone.
+    #[must_use]
+    pub fn resource(mut self, resource: Resource) -> Self {
+        self.resources.push(resource);
+        self
+    }
+
+    /// What the next `observe` is given.
+    #[must_use]
+    pub fn memory(mut self, memory: Value) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+}
+
+impl Resource {
+    /// A part of the subject.
+    pub fn new(kind: impl Into<String>, id: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            id: id.into(),
+            gone: None,
+        }
+    }
+
+    /// It is no longer a part of the subject, and why.
+    #[must_use]
+    pub fn gone(mut self, why: impl Into<String>) -> Self {
+        self.gone = Some(why.into());
         self
     }
 }
@@ -239,7 +281,22 @@ impl Unknown {
             invariant: invariant.into(),
             resource: None,
             reason: reason.into(),
+            kind: UnknownKind::Missing,
         }
+    }
+
+    /// This subject, or its version, can never tell.
+    #[must_use]
+    pub fn not_supported(mut self) -> Self {
+        self.kind = UnknownKind::NotSupported;
+        self
+    }
+
+    /// There is nothing to judge at present.
+    #[must_use]
+    pub fn not_applicable(mut self) -> Self {
+        self.kind = UnknownKind::NotApplicable;
+        self
     }
 
     /// The resource that is unknown.

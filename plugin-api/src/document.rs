@@ -66,6 +66,11 @@ pub struct Invariant {
     pub description: String,
     /// How bad a violation is, unless the violation or the operator's configuration overrides it.
     pub severity: Severity,
+    /// The kind of the resources it is judged on, as in [`Resource::kind`]. A ticket on such a resource resolves only in
+    /// a cycle whose observation lists the resource; absent for an invariant of the subject as a whole, or one whose
+    /// resources are not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
     /// How long a violation must last before its ticket opens. Milliseconds; 0 opens at once.
     #[serde(default)]
     pub grace_period_ms: u64,
@@ -123,6 +128,31 @@ pub struct Observation<D = Value> {
     /// Every source that was asked, whether or not it answered.
     #[serde(default)]
     pub sources: Vec<Source>,
+    /// The parts of the subject that were looked at, and those that are known to be gone. What is not listed is unknown
+    /// for every invariant that is declared [`on`](Invariant::on) its kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Resource>,
+    /// What the plugin needs to know again, such as the members it has seen: any JSON of at most [`MAX_MEMORY`] bytes.
+    /// The host keeps it for the subject and hands it back with [`ObserveRequest::memory`], also after a restart of the
+    /// plugin or of the host. Absent changes nothing of what is kept. No secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Value>,
+}
+
+/// The longest [`Observation::memory`], as JSON text. Bytes.
+pub const MAX_MEMORY: usize = 64 << 10;
+
+/// A part of the subject on which invariants are judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Resource {
+    /// What it is, for example `node`: lower case letters, digits and `_`.
+    pub kind: String,
+    /// Its name, as violations and unknowns have it in their `resource`.
+    pub id: String,
+    /// Why it is no longer a part of the subject: it left in good order, was removed, or was forgotten after its time.
+    /// Absent while it is one, also while it does not answer. Tickets on a resource that is gone resolve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<String>,
 }
 
 /// One place that an observation was read from, and whether it answered.
@@ -176,6 +206,30 @@ pub struct Unknown {
     pub resource: Option<String>,
     /// What was missing, in a sentence.
     pub reason: String,
+    /// Whether it should be known. An unknown of any kind neither opens nor resolves a ticket of its invariant.
+    #[serde(default, skip_serializing_if = "UnknownKind::is_missing")]
+    pub kind: UnknownKind,
+}
+
+/// Why something is unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownKind {
+    /// It should be known, and somebody should find out why it is not.
+    #[default]
+    Missing,
+    /// This subject, or its version, can never tell.
+    NotSupported,
+    /// There is nothing to judge at present: an idle system has no latency.
+    NotApplicable,
+}
+
+impl UnknownKind {
+    /// Whether it is [`UnknownKind::Missing`].
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub fn is_missing(&self) -> bool {
+        *self == Self::Missing
+    }
 }
 
 /// Something that a plugin can do to its subject.
@@ -263,6 +317,9 @@ pub struct ActionList {
 pub struct ObserveRequest {
     /// How long the call may take, from its arrival. Milliseconds. The host ends a plugin that takes longer.
     pub deadline_ms: u64,
+    /// The last [`Observation::memory`] of this subject; absent before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Value>,
 }
 
 /// The request of `invoke`.

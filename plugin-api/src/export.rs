@@ -60,7 +60,8 @@ impl<S: Subject> SubjectObject for Exported<S> {
         reply("observe", || {
             let request: ObserveRequest = parse("observe request", request.as_str())?;
             let deadline = Deadline::after(Duration::from_millis(request.deadline_ms));
-            self.subject.observe(deadline)
+            self.subject
+                .observe_again(deadline, request.memory.as_ref())
         })
     }
 

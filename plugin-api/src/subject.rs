@@ -33,6 +33,18 @@ pub trait Subject: Sized + Send + Sync + 'static {
     /// A source that does not answer is named in [`Observation::sources`]; an error means that nothing could be read.
     fn observe(&self, deadline: Deadline) -> Result<Observation<Self::Data>, Error>;
 
+    /// [`Subject::observe`] for a plugin that must know again what it has seen before, also after a restart. The host calls
+    /// this one; `memory` is the last [`Observation::memory`], or `None` before there was one. What does not parse is
+    /// treated as `None`: another version of the plugin may have written it.
+    fn observe_again(
+        &self,
+        deadline: Deadline,
+        memory: Option<&Value>,
+    ) -> Result<Observation<Self::Data>, Error> {
+        let _ = memory;
+        self.observe(deadline)
+    }
+
     /// Judges an observation: no I/O, no clock, no memory of earlier calls, and nothing of the configuration, so that every
     /// instance gives the same report. What is missing is unknown, never healthy.
     fn check(&self, observation: &Observation<Self::Data>) -> CheckReport;

@@ -87,14 +87,14 @@ impl Subject for Misbehaving {
     type Data = Data;
 
     fn describe() -> Description {
-        let invariant = |name: &str, severity| Invariant {
-            name: name.into(),
-            description: format!("The observation file reports no breach of `{name}`."),
-            severity,
-            grace_period_ms: 0,
-            keep_firing_for_ms: 0,
-            suggested_actions: vec!["repair".into()],
-            runbook: "Remove the entry from the observation file.".into(),
+        let invariant = |name: &str, severity| {
+            Invariant::new(
+                name,
+                severity,
+                format!("The observation file reports no breach of `{name}`."),
+            )
+            .suggested_actions(["repair"])
+            .runbook("Remove the entry from the observation file.")
         };
         Description {
             subject: "misbehaving",
@@ -141,21 +141,17 @@ impl Subject for Misbehaving {
                 .into_iter()
                 .flat_map(|content| content.sources.clone()),
         );
-        Ok(Observation {
-            observed_at_ms: now_ms(),
-            summary: content
-                .map(|content| content.summary.clone())
-                .unwrap_or_default(),
-            slis: content
-                .map(|content| content.slis.clone())
-                .unwrap_or_default(),
-            sources,
-            data: Data {
-                file,
-                padding: "x".repeat(self.config.padding),
-                fault: Some(fault),
-            },
-        })
+        let summary = content.map(|content| content.summary.clone());
+        let slis = content.map(|content| content.slis.clone());
+        let data = Data {
+            file,
+            padding: "x".repeat(self.config.padding),
+            fault: Some(fault),
+        };
+        let mut observation = Observation::new(data).summary(summary.unwrap_or_default());
+        observation.slis = slis.unwrap_or_default();
+        observation.sources = sources;
+        Ok(observation)
     }
 
     fn check(&self, observation: &Observation<Data>) -> CheckReport {
@@ -274,11 +270,8 @@ impl Misbehaving {
 }
 
 fn unreadable() -> CheckReport {
-    let unknown = ["first", "second", "third"].map(|name| Unknown {
-        invariant: name.into(),
-        resource: None,
-        reason: "the observation file could not be read".into(),
-    });
+    let unknown = ["first", "second", "third"]
+        .map(|name| Unknown::new(name, "the observation file could not be read"));
     CheckReport {
         violations: Vec::new(),
         unknown: unknown.into(),

@@ -169,11 +169,7 @@ mod tests {
                     message: "1 of 3 copies".to_owned(),
                     evidence: Value::Null,
                 }],
-                unknown: vec![Unknown {
-                    invariant: "fresh".to_owned(),
-                    resource: None,
-                    reason: "node-2 did not answer".to_owned(),
-                }],
+                unknown: vec![Unknown::new("fresh", "node-2 did not answer")],
             },
             unobservable: None,
             tally: Tally {

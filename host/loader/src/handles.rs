@@ -138,6 +138,7 @@ impl Observer {
         let deadline = self.0.spec.deadlines.observe;
         let request = ObserveRequest {
             deadline_ms: plugin_deadline_ms(deadline),
+            memory: None,
         };
         let document = self
             .0

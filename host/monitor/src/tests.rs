@@ -117,13 +117,11 @@ fn whole() -> CycleOutcome {
 }
 
 fn unknown(resource: Option<&str>) -> CycleOutcome {
+    let mut unknown = Unknown::new("node_down", "the registry did not answer");
+    unknown.resource = resource.map(Into::into);
     CycleOutcome::Judged(CheckReport {
         violations: vec![],
-        unknown: vec![Unknown {
-            invariant: "node_down".into(),
-            resource: resource.map(Into::into),
-            reason: "the registry did not answer".into(),
-        }],
+        unknown: vec![unknown],
     })
 }
 
@@ -420,11 +418,7 @@ fn an_invariant_unknown_on_many_resources_is_one_ticket() {
     let many = CheckReport {
         violations: vec![],
         unknown: (0..120)
-            .map(|n| Unknown {
-                invariant: "node_down".into(),
-                resource: Some(format!("n{n}")),
-                reason: "no answer".into(),
-            })
+            .map(|n| Unknown::new("node_down", "no answer").resource(format!("n{n}")))
             .collect(),
     };
     world.cycle(0, &CycleOutcome::Judged(many));
@@ -529,11 +523,9 @@ fn any_outcome() -> impl Strategy<Value = CycleOutcome> {
         for (resource, what) in [("a", found.0), ("b", found.1)] {
             match what {
                 "broken" => report.violations.push(violation(resource)),
-                "unknown" => report.unknown.push(Unknown {
-                    invariant: "node_down".into(),
-                    resource: Some(resource.into()),
-                    reason: "no answer".into(),
-                }),
+                "unknown" => report
+                    .unknown
+                    .push(Unknown::new("node_down", "no answer").resource(resource)),
                 _ => {}
             }
         }

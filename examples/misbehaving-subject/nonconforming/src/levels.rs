@@ -110,14 +110,13 @@ impl Subject for Levels {
     type Data = Data;
 
     fn describe() -> Description {
-        let invariant = |name: &str, severity| Invariant {
-            name: name.into(),
-            description: format!("No node breaks `{name}`, and all is well."),
-            severity,
-            grace_period_ms: 0,
-            keep_firing_for_ms: 0,
-            suggested_actions: vec!["reset".into()],
-            runbook: String::new(),
+        let invariant = |name: &str, severity| {
+            Invariant::new(
+                name,
+                severity,
+                format!("No node breaks `{name}`, and all is well."),
+            )
+            .suggested_actions(["reset"])
         };
         Description {
             subject: "levels",
@@ -164,21 +163,14 @@ impl Subject for Levels {
         };
         let is_hidden = is_on("observe.names-failed-source");
         let extra = self.extra(error.as_deref());
-        Ok(Observation {
-            observed_at_ms: now_ms(),
-            summary: "levels were read".into(),
-            data: Data {
-                nodes,
-                max_level: Some(self.config.max_level),
-                extra,
-            },
-            slis: Default::default(),
-            sources: vec![Source {
-                name: "levels".into(),
-                error: error.filter(|_| !is_hidden),
-                took_ms: 0.0,
-            }],
-        })
+        let data = Data {
+            nodes,
+            max_level: Some(self.config.max_level),
+            extra,
+        };
+        Ok(Observation::new(data)
+            .summary("levels were read")
+            .source(Source::new("levels").error(error.filter(|_| !is_hidden))))
     }
 
     fn check(&self, observation: &Observation<Data>) -> CheckReport {
@@ -440,11 +432,9 @@ fn done(message: &str) -> ActionResult {
 }
 
 fn unknown(report: &mut CheckReport, invariant: &str, resource: Option<&str>, reason: &str) {
-    report.unknown.push(Unknown {
-        invariant: invariant.into(),
-        resource: resource.map(Into::into),
-        reason: reason.into(),
-    });
+    let mut unknown = Unknown::new(invariant, reason);
+    unknown.resource = resource.map(Into::into);
+    report.unknown.push(unknown);
 }
 
 fn violate(report: &mut CheckReport, invariant: &str, resource: &str) {

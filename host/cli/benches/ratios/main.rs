@@ -107,13 +107,8 @@ fn direct_call() -> f64 {
     let mut calls = 0_u32;
     let began = Instant::now();
     while began.elapsed() < SPAN {
-        let observation = operator_plugin_api::Observation {
-            observed_at_ms: operator_plugin_api::now_ms(),
-            summary: String::new(),
-            data: json!({"padding": black_box(&padding)}),
-            slis: std::collections::BTreeMap::new(),
-            sources: Vec::new(),
-        };
+        let observation =
+            operator_plugin_api::Observation::new(json!({"padding": black_box(&padding)}));
         let text = serde_json::to_string(&observation).unwrap();
         let read: operator_plugin_api::Observation = serde_json::from_str(&text).unwrap();
         black_box(read);

@@ -22,15 +22,7 @@ fn descriptor() -> Descriptor {
             }
         }),
         observation_schema: Value::Null,
-        invariants: vec![Invariant {
-            name: "replication_lag".to_owned(),
-            description: String::new(),
-            severity: Severity::Warning,
-            grace_period_ms: 0,
-            keep_firing_for_ms: 0,
-            suggested_actions: Vec::new(),
-            runbook: String::new(),
-        }],
+        invariants: vec![Invariant::new("replication_lag", Severity::Warning, "")],
         slos: Vec::new(),
     }
 }

@@ -41,8 +41,7 @@ fn failed_writes_are_reported_and_retried() {
     common::sqlite3(&database, refuse);
     put(&site.path("observation.json"), BROKEN);
     assert!(wait_for_trouble(&mut daemon).contains("no room"));
-    let blind = daemon.next_heartbeat("synthetic");
-    assert!(daemon.next_heartbeat("synthetic").cycles > blind.cycles);
+    daemon.wait_for_another_cycle("synthetic");
     assert_eq!(site.tickets().len(), 0);
     common::sqlite3(&database, "DROP TRIGGER refuse");
     daemon.wait_for_ticket("synthetic", "first", "opened");
@@ -93,8 +92,7 @@ fn a_full_disk_is_reported_and_the_writes_are_retried() {
     );
     let trouble = wait_for_trouble(&mut daemon);
     assert!(trouble.contains("full"), "{trouble}");
-    let before = daemon.next_heartbeat("synthetic");
-    assert!(daemon.next_heartbeat("synthetic").cycles > before.cycles);
+    daemon.wait_for_another_cycle("synthetic");
     put(&site.path("observation.json"), BROKEN);
     fs::remove_file(filler).unwrap();
     daemon.wait_for_ticket("synthetic", "first", "opened");

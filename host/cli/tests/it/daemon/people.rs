@@ -81,7 +81,7 @@ fn people_and_the_daemon_work_on_the_same_tickets() {
                 .any(|(kind, _)| kind == "resolved")
         );
     });
-    assert!(daemon.next_heartbeat("synthetic").cycles > before.cycles);
+    daemon.wait_for_cycle_after("synthetic", &before);
     assert_eq!(open_ticket(&site)["state"], "recovering");
 
     change("unhold", "changed");

@@ -156,7 +156,7 @@ fn a_fault_and_its_action_outlive_the_panics_of_every_loop() {
     let before = daemon.next_heartbeat("db");
     inject(&scene, "watch:db", "panic");
     wait_for_restart(&scene, "watch:db");
-    assert!(daemon.next_heartbeat("db").cycles > before.cycles);
+    daemon.wait_for_cycle_after("db", &before);
 
     let ticket_id = ticket["id"].to_string();
     scene.propose(&["set_level", "level=7", "--ticket", &ticket_id]);

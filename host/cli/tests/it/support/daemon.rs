@@ -251,6 +251,23 @@ impl Daemon {
         Heartbeat::of(&event)
     }
 
+    /// Waits for another cycle of a subject, counted from the latest heartbeat.
+    #[track_caller]
+    pub(crate) fn wait_for_another_cycle(&mut self, subject: &str) {
+        let before = self.next_heartbeat(subject);
+        self.wait_for_cycle_after(subject, &before);
+    }
+
+    /// Waits until a heartbeat counts more cycles than this one. Heartbeats come by the clock, also while a cycle is slow.
+    #[track_caller]
+    pub(crate) fn wait_for_cycle_after(&mut self, subject: &str, before: &Heartbeat) {
+        self.wait_for("another cycle", |event| {
+            event["event"] == "heartbeat"
+                && event["subject"] == subject
+                && Heartbeat::of(event).cycles > before.cycles
+        });
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
