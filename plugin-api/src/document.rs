@@ -226,7 +226,6 @@ pub enum UnknownKind {
 
 impl UnknownKind {
     /// Whether it is [`UnknownKind::Missing`].
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub fn is_missing(&self) -> bool {
         *self == Self::Missing
     }
