@@ -431,3 +431,25 @@ fn an_aggregate_without_a_node_that_serves_is_unknown() {
         (has_first && report.unknown.iter().any(missing)).then_some(())
     });
 }
+
+#[test]
+fn a_redis_that_takes_no_writes_fails_checks_and_is_not_away() {
+    let cluster = Cluster::start(2, &[]);
+    let watch = cluster.watch();
+    cluster.check_many("k", 4);
+    assert_eq!(watch.violations(), [""; 0]);
+    cluster.redis_command("REPLICAOF 127.0.0.1 1");
+    let failing = wait_for("the failing checks", || {
+        cluster.check_many("k", 4);
+        let (_, report) = watch.cycle();
+        let only = |v: &operator_plugin_api::Violation| v.invariant == "checks_failing";
+        assert!(report.violations.iter().all(only), "{report:?}");
+        (report.violations.len() == 2).then_some(report.violations)
+    });
+    assert_eq!(failing[0].resource.as_deref(), Some("node-1"));
+    cluster.redis_command("REPLICAOF NO ONE");
+    wait_for("the end of it", || {
+        cluster.check_many("k", 4);
+        watch.violations().is_empty().then_some(())
+    });
+}
