@@ -24,7 +24,7 @@ pub(super) fn judge(
     let broke = newly_open(proof, begun_at, live);
     if !broke.is_empty() {
         next.holding_since = None;
-        next.missing = format!("it broke {}", named(&broke));
+        next.missing = format!("{} opened after it began", named(&broke));
         next.broke = broke;
         return Progress::Refuted(next);
     }
@@ -78,7 +78,7 @@ fn missing(proof: &Proof, assessment: &Assessment) -> Option<String> {
     (!fresh.is_empty()).then(|| format!("{} is broken, and was not before", named(&fresh)))
 }
 
-/// What was not broken before the action and is past its grace period now. That the operator cannot see is another matter.
+/// What was not broken before the action and is past its grace period now, by whatever cause. That the operator cannot see is another matter.
 fn newly_open(proof: &Proof, begun_at: Timestamp, live: &[Ticket]) -> Vec<TicketKey> {
     live.iter()
         .filter(|ticket| {

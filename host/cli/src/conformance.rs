@@ -170,8 +170,13 @@ fn style(status: Status) -> Style {
 
 fn text(report: &Report) -> String {
     let mut text = heading(report);
+    let shared = shared_reasons(report);
     for case in &report.cases {
-        text += &line(case);
+        text += &line(case, &shared);
+    }
+    for (number, (reason, count)) in shared.iter().enumerate() {
+        let reason = printable(reason);
+        text += &format!("\n[{}] {count} cases skipped: {reason}\n", number + 1);
     }
     for case in &report.cases {
         if case.status.is_fault() || case.status == Status::Error {
@@ -192,11 +197,38 @@ fn heading(report: &Report) -> String {
     }
 }
 
-fn line(case: &CaseReport) -> String {
+/// More cases than this that are skipped for one reason name it once, below all lines.
+const REPEATED: usize = 2;
+
+/// The reasons that many cases were skipped for, in the order of the first of them, and for how many.
+fn shared_reasons(report: &Report) -> Vec<(&str, usize)> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for case in report
+        .cases
+        .iter()
+        .filter(|case| case.status == Status::Skip)
+    {
+        match counts
+            .iter_mut()
+            .find(|(reason, _)| *reason == case.happened)
+        {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&case.happened, 1)),
+        }
+    }
+    counts.retain(|(_, count)| *count > REPEATED);
+    counts
+}
+
+fn line(case: &CaseReport, shared: &[(&str, usize)]) -> String {
     let status = style(case.status);
     let word = status.style(format!("{:5}", case.status.as_str()));
-    let why = match case.status {
-        Status::Skip => format!("  {}", printable(&case.happened)),
+    let note = shared
+        .iter()
+        .position(|(reason, _)| *reason == case.happened);
+    let why = match (case.status, note) {
+        (Status::Skip, Some(number)) => format!("  [{}]", number + 1),
+        (Status::Skip, None) => format!("  {}", printable(&case.happened)),
         _ => String::new(),
     };
     format!("{word}  {:32} {:6} ms{why}\n", case.id, case.took_ms)
@@ -304,6 +336,21 @@ mod tests {
         ] {
             assert_eq!(exit(&report(statuses)), expected, "{statuses:?}");
         }
+    }
+
+    #[test]
+    fn a_reason_that_many_cases_share_is_shown_once() {
+        let skip = Status::Skip;
+        let mut many = report(&[skip, skip, skip, skip, Status::Pass]);
+        many.cases[3].happened = "another".into();
+        let text = text(&many);
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let line =
+            |end: &str| format!("skip   check.fuzz                           12 ms  {end}\n");
+        assert!(text.contains(&line("[1]").repeat(3)), "{text}");
+        assert!(text.contains(&line("another")), "{text}");
+        assert_eq!(text.matches("none").count(), 1, "{text}");
+        assert!(text.contains("\n[1] 3 cases skipped:"), "{text}");
     }
 
     #[test]

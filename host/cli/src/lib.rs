@@ -77,7 +77,7 @@ enum Command {
     /// List proposals, create them and decide about them
     #[command(subcommand)]
     Proposals(proposals::Proposals),
-    /// List the actions of the subjects, and do it at once
+    /// List the actions of the subjects, and run one at once
     #[command(subcommand)]
     Actions(actions::Actions),
     /// List, show and run workflows: several actions that are approved as one

@@ -79,7 +79,7 @@ impl Reporter {
         let (word, style) = match (status.observed, tally.violated, tally.unknown) {
             (false, ..) => ("blind", Style::new().red().bold()),
             (true, 0, 0) => ("healthy", Style::new().green()),
-            (true, 0, _) => ("unsure", Style::new().yellow()),
+            (true, 0, _) => ("unknown", Style::new().yellow()),
             (true, ..) => ("violated", Style::new().red()),
         };
         let late = match status.late {

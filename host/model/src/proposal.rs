@@ -44,7 +44,7 @@ pub struct Proof {
     pub holding_since: Option<Timestamp>,
     /// What was missing in the latest cycle; empty at first.
     pub missing: String,
-    /// What it broke, once that is certain.
+    /// What was newly broken after it began, once that is certain; by the plan or by something else.
     pub broke: Vec<TicketKey>,
 }
 

@@ -367,9 +367,10 @@ impl Watch {
                 .await;
             match applied {
                 Ok(Applied::Done { revision, tickets }) => {
+                    // First, so that nothing can fail between the writing and the telling.
+                    self.hub.publish_changes(&changes, &tickets);
                     state.revision = revision;
                     remember(&mut state.tickets, &changes, &tickets);
-                    self.hub.publish_changes(&changes, &tickets);
                     return Ok(());
                 }
                 Ok(Applied::Conflict) => self.refresh(memory).await?,

@@ -93,7 +93,10 @@ fn an_action_that_breaks_something_else_is_undone_and_escalated() {
     scene.ask(&["actions", "run", "set_level", "level=7", "--yes"]);
     scene.report(BROKEN);
     let refuted = scene.wait_for_state(1, "not_verified");
-    assert_eq!(refuted["note"], "not verified: it broke first node-1");
+    assert_eq!(
+        refuted["note"],
+        "not verified: first node-1 opened after it began"
+    );
     let undone = common::wait_for("the undoing", || {
         let proposal = scene.try_proposal(2)?;
         ["completed", "verified"]
