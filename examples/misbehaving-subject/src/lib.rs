@@ -4,6 +4,8 @@
 mod actions;
 mod config;
 mod fault;
+mod processes;
+mod shared;
 
 use std::{
     fs,

@@ -104,7 +104,7 @@ pub async fn describe(
     deadline: Duration,
 ) -> Result<Descriptor, CallError> {
     let name = &plugin.manifest.name;
-    let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
+    let mut link = Link::start(name, plugin, isolation, Arc::default(), sandbox).await?;
     let described = instance::describe(&mut link, plugin, sandbox, deadline).await;
     link.close(deadline).await;
     described
@@ -118,7 +118,7 @@ pub async fn confinement(
     deadline: Duration,
 ) -> Result<Confinement, CallError> {
     let name = &plugin.manifest.name;
-    let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
+    let mut link = Link::start(name, plugin, isolation, Arc::default(), sandbox).await?;
     link.confine(plugin, sandbox, deadline).await
 }
 
@@ -229,10 +229,10 @@ impl Invoker {
         parse(Call::Invoke, &result)
     }
 
-    /// Ends the plugin immediately, even during a call, whose outcome is then unknown. With `Isolation::None` its thread is
-    /// abandoned.
-    pub fn kill(&self) {
-        self.0.kill();
+    /// Ends the plugin immediately, even during a call, whose outcome is then unknown. Returns whether it has ended: a worker in
+    /// which the kernel waits for a device ends later, and with `Isolation::None` a thread is abandoned.
+    pub async fn kill(&self) -> bool {
+        self.0.kill().await
     }
 }
 
