@@ -102,6 +102,12 @@ pub enum Fault {
     FillDirectory,
     /// Starts 2000 threads, and sleeps forever.
     FillThreads,
+    /// Declares `set_level` with a high risk and another description (list_actions).
+    RaisedRisk,
+    /// Declares `set_level` with a low risk, and `wipe`, whose risk is high, as its inverse (list_actions).
+    RiskyInverse,
+    /// Declares an inverse of `set_level` that does not exist (list_actions).
+    LostInverse,
     /// Crashes shortly after the call, on another thread.
     LateCrash,
     /// Reports an invariant that it does not declare (check).
@@ -200,6 +206,9 @@ impl Fault {
             | Self::NotJson
             | Self::WrongShape
             | Self::Undeclared
+            | Self::RaisedRisk
+            | Self::RiskyInverse
+            | Self::LostInverse
             | Self::Fickle => {}
         }
         Ok(())

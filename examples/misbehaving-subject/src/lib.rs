@@ -188,8 +188,8 @@ impl Subject for Misbehaving {
     }
 
     fn actions(&self) -> Vec<ActionDefinition> {
-        let _ = self.apply_fault(Place::ListActions);
-        actions::list()
+        let fault = self.apply_fault(Place::ListActions);
+        actions::list(fault.unwrap_or(Fault::None))
     }
 
     fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
