@@ -4,6 +4,8 @@
 mod actions;
 mod config;
 mod fault;
+mod processes;
+mod shared;
 
 use std::{
     fs,
@@ -186,8 +188,8 @@ impl Subject for Misbehaving {
     }
 
     fn actions(&self) -> Vec<ActionDefinition> {
-        let _ = self.apply_fault(Place::ListActions);
-        actions::list()
+        let fault = self.apply_fault(Place::ListActions);
+        actions::list(fault.unwrap_or(Fault::None))
     }
 
     fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {

@@ -126,6 +126,7 @@ impl Reporter {
             Some(
                 AuditEvent::OutcomeUnknown(_)
                 | AuditEvent::NotVerified(_)
+                | AuditEvent::NotUndone(_)
                 | AuditEvent::KillSwitchEngaged(_),
             ) => Style::new().red().bold(),
             Some(AuditEvent::Failed(_) | AuditEvent::HeldBack(_) | AuditEvent::Lapsed(_)) => {
@@ -142,12 +143,16 @@ impl Reporter {
             OPERATOR => String::new(),
             person => format!(" by {person}"),
         };
+        let summary = match entry.summary() {
+            nothing if nothing.is_empty() => nothing,
+            summary => format!(": {summary}"),
+        };
         self.line(&Line {
             at: entry.at,
             word: "action",
             style,
             subject: &entry.subject,
-            text: format!("{about}{}{by}: {}", entry.event, entry.summary()),
+            text: format!("{about}{}{by}{summary}", entry.event),
         })
     }
 

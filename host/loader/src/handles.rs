@@ -105,7 +105,7 @@ pub async fn describe(
     deadline: Duration,
 ) -> Result<Descriptor, CallError> {
     let name = &plugin.manifest.name;
-    let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
+    let mut link = Link::start(name, plugin, isolation, Arc::default(), sandbox).await?;
     let described = instance::describe(&mut link, plugin, sandbox, deadline).await;
     link.close(deadline).await;
     described
@@ -119,7 +119,7 @@ pub async fn confinement(
     deadline: Duration,
 ) -> Result<Confinement, CallError> {
     let name = &plugin.manifest.name;
-    let mut link = Link::start(name, plugin, isolation, Arc::default()).await?;
+    let mut link = Link::start(name, plugin, isolation, Arc::default(), sandbox).await?;
     link.confine(plugin, sandbox, deadline).await
 }
 
@@ -270,10 +270,10 @@ impl Invoker {
         Ok(result.await?.value)
     }
 
-    /// Ends the plugin immediately, even during a call, whose outcome is then unknown. With `Isolation::None` its thread is
-    /// abandoned.
-    pub fn kill(&self) {
-        self.0.kill();
+    /// Ends the plugin immediately, even during a call, whose outcome is then unknown. Returns whether it has ended: a worker in
+    /// which the kernel waits for a device ends later, and with `Isolation::None` a thread is abandoned.
+    pub async fn kill(&self) -> bool {
+        self.0.kill().await
     }
 }
 

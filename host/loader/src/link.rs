@@ -32,9 +32,10 @@ impl Link {
         plugin: &Plugin,
         isolation: Isolation,
         secrets: Arc<Secrets>,
+        sandbox: &Sandbox,
     ) -> Result<Self, CallError> {
         let started = match isolation {
-            Isolation::Worker => Worker::start(name, &plugin.work_dir(), secrets)
+            Isolation::Worker => Worker::start(name, &plugin.work_dir(), secrets, sandbox)
                 .await
                 .map(Self::Worker),
             Isolation::None => private_dir(&plugin.work_dir())
@@ -128,6 +129,14 @@ impl Link {
         match self {
             Self::Thread(_) => !error.is_crash(),
             Self::Worker(worker) => worker.is_usable(),
+        }
+    }
+
+    /// Ends it at once. False if a worker has not ended yet although it was killed; a thread is abandoned.
+    pub(crate) async fn end(self) -> bool {
+        match self {
+            Self::Worker(mut worker) => worker.end().await,
+            Self::Thread(_) => false,
         }
     }
 

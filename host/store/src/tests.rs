@@ -235,6 +235,7 @@ fn approved(mut proposal: Proposal) -> Proposal {
         by_rule: false,
         expires_at: Timestamp(1),
         digest: String::new(),
+        definitions: Vec::new(),
         ticket: None,
     };
     proposal.approve(approval).unwrap();
@@ -541,7 +542,7 @@ async fn of_two_proposals_that_undo_the_same_one_only_the_first_is_recorded() {
             records: vec![record()],
         }
     };
-    assert!(!here.is_undone(failed.id).await.unwrap());
+    assert_eq!(here.undone_by(failed.id).await.unwrap(), None);
     let (first, second) = tokio::join!(
         here.propose(undoing(failed.id)),
         there.propose(undoing(failed.id))
@@ -555,7 +556,7 @@ async fn of_two_proposals_that_undo_the_same_one_only_the_first_is_recorded() {
         by: recorded.id,
     };
     assert_eq!(refused, expected);
-    assert!(here.is_undone(failed.id).await.unwrap());
+    assert!(here.undone_by(failed.id).await.unwrap().is_some());
     let listed = here.proposals(&ProposalFilter::default()).await.unwrap();
     assert_eq!(listed.len(), 3);
     // What was refused left nothing in the audit, and no gap in the numbers.
