@@ -8,8 +8,8 @@ use std::{
 
 use operator_model::{Isolation, Sandbox};
 use operator_plugin_api::{
-    ActionResult, CheckReport, Descriptor, InvokeRequest, ObserveRequest, Source,
-    document::ActionList,
+    ActionResult, CheckReport, Descriptor, InvokeRequest, Resource, Source,
+    document::{ActionList, MAX_MEMORY},
 };
 use operator_policy::{Acting, Approved, ValidCall};
 use serde::{Deserialize, Serialize};
@@ -41,11 +41,15 @@ pub struct Observed {
     pub slis: BTreeMap<String, Option<f64>>,
     /// Every source that was asked.
     pub sources: Vec<Source>,
+    /// The parts of the subject that were looked at, and those that are gone.
+    pub resources: Vec<Resource>,
+    /// What the plugin is to be given with the next `observe`; absent when that is to stay as it is.
+    pub memory: Option<Arc<RawValue>>,
 }
 
 /// The part of an observation that the host reads.
 #[derive(Deserialize)]
-struct ObservationHead {
+struct ObservationHead<'a> {
     observed_at_ms: i64,
     #[serde(default)]
     summary: String,
@@ -53,6 +57,18 @@ struct ObservationHead {
     slis: BTreeMap<String, Option<f64>>,
     #[serde(default)]
     sources: Vec<Source>,
+    #[serde(default)]
+    resources: Vec<Resource>,
+    #[serde(default, borrow)]
+    memory: Option<&'a RawValue>,
+}
+
+/// [`operator_plugin_api::ObserveRequest`] with the memory as the text that is kept.
+#[derive(Serialize)]
+struct ObserveRequest<'a> {
+    deadline_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<&'a RawValue>,
 }
 
 /// Observes one subject. Cheap to clone; clones share the plugin instance.
@@ -133,24 +149,28 @@ impl Observer {
         WeakObserver(Arc::downgrade(&self.0))
     }
 
-    /// Observes the subject.
+    /// Observes the subject with a plugin that is given no memory of earlier observations.
     pub async fn observe(&self) -> Result<Observed, CallError> {
-        let deadline = self.0.spec.deadlines.observe;
+        self.observe_again(None).await
+    }
+
+    /// Observes the subject. `memory` is the last [`Observed::memory`] of the subject, from whichever instance.
+    pub async fn observe_again(&self, memory: Option<&RawValue>) -> Result<Observed, CallError> {
         let request = ObserveRequest {
-            deadline_ms: plugin_deadline_ms(deadline),
-            memory: None,
+            deadline_ms: plugin_deadline_ms(self.0.spec.deadlines.observe),
+            memory,
         };
-        let document = self
-            .0
-            .call(Call::Observe, body(Call::Observe, &request)?)
-            .await?;
-        let head: ObservationHead = parse(Call::Observe, &document)?;
+        let request = body(Call::Observe, &request)?;
+        let document = self.0.call(Call::Observe, request).await?;
+        let head: ObservationHead<'_> = parse(Call::Observe, &document)?;
         Ok(Observed {
-            document: Arc::from(document),
             observed_at_ms: head.observed_at_ms,
             summary: head.summary,
             slis: head.slis,
             sources: head.sources,
+            resources: head.resources,
+            memory: head.memory.map(bounded_memory).transpose()?,
+            document: Arc::from(document),
         })
     }
 
@@ -234,6 +254,20 @@ impl Invoker {
     pub fn kill(&self) {
         self.0.kill();
     }
+}
+
+/// What the plugin wants to know again, if it is not too long to be kept.
+fn bounded_memory(memory: &RawValue) -> Result<Arc<RawValue>, CallError> {
+    let length = memory.get().len();
+    if length > MAX_MEMORY {
+        return Err(CallError::BadAnswer {
+            call: Call::Observe.as_str(),
+            why: format!(
+                "answered with a `memory` of {length} bytes, more than the {MAX_MEMORY} that are kept of a subject"
+            ),
+        });
+    }
+    Ok(Arc::from(memory.to_owned()))
 }
 
 /// The deadline that a plugin receives, in milliseconds: a tenth earlier than it is killed, so that it can reply in time.

@@ -1,9 +1,11 @@
 //! Daemons that run.
 
+mod clock;
 mod crash;
 mod disk;
 mod input;
 mod many;
+mod memory;
 mod people;
 mod quarantine;
 mod reuse;
