@@ -76,10 +76,10 @@ impl Reporter {
             String::new()
         };
         let tally = status.tally;
-        let (word, style) = match (status.observed, tally.violated, tally.unknown) {
+        let (word, style) = match (status.observed, tally.violated, tally.is_healthy()) {
             (false, ..) => ("blind", Style::new().red().bold()),
-            (true, 0, 0) => ("healthy", Style::new().green()),
-            (true, 0, _) => ("unknown", Style::new().yellow()),
+            (true, 0, true) => ("healthy", Style::new().green()),
+            (true, 0, false) => ("unknown", Style::new().yellow()),
             (true, ..) => ("violated", Style::new().red()),
         };
         let late = match status.late {
@@ -91,10 +91,7 @@ impl Reporter {
             word,
             style,
             subject: &status.subject,
-            text: format!(
-                "{} hold, {} violated, {} unknown{late}{age} | {}",
-                tally.holding, tally.violated, tally.unknown, status.summary
-            ),
+            text: format!("{tally}{late}{age} | {}", status.summary),
         })
     }
 
@@ -271,8 +268,7 @@ mod tests {
             took_ms: 1.5,
             tally: Tally {
                 holding: 7,
-                violated: 0,
-                unknown: 0,
+                ..Tally::default()
             },
             summary: "3 of 3 nodes".into(),
             observed: true,

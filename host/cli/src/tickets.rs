@@ -123,7 +123,7 @@ impl List {
     }
 }
 
-fn table(tickets: &[Ticket], now: Timestamp) -> Table<10> {
+pub(super) fn table(tickets: &[Ticket], now: Timestamp) -> Table<10> {
     let mut table = Table::new([
         "ID",
         "SEVERITY",

@@ -57,8 +57,12 @@ fn put(ticket: Ticket) -> TicketChange {
 
 async fn apply(store: &Store, changes: &[TicketChange]) -> Vec<Ticket> {
     let revision = store.revision("db").await.expect("a revision");
-    let observation = Some((Timestamp(2_000), br#"{"data":1}"#.as_slice()));
-    match store.apply("db", revision, changes, observation).await {
+    let evidence = Evidence {
+        at: Timestamp(2_000),
+        document: br#"{"data":1}"#,
+        memory: None,
+    };
+    match store.apply("db", revision, changes, Some(evidence)).await {
         Ok(Applied::Done { tickets, .. }) => tickets,
         other => panic!("{other:?}"),
     }
