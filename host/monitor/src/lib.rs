@@ -10,17 +10,22 @@
 
 mod flap;
 mod hub;
+mod ledger;
+mod lost;
 mod reconcile;
+mod settle;
 mod stalls;
 mod verdicts;
 mod watch;
 
 pub use hub::{Event, Hub, Status};
+pub use ledger::SharedLedger;
+pub use lost::open_lost_ticket;
 pub use reconcile::{Finding, Policy, REFRESH, Rules, Verdicts, reconcile};
 pub use stalls::StallTickets;
 pub use verdicts::{
-    ACTION_UNSETTLED, CycleOutcome, INVARIANT_UNKNOWN, LOOP_STALLED, OWN, PLUGIN_FAILING, Tally,
-    UNOBSERVABLE, is_own, left_behind, policies, tally, verdicts,
+    ACTION_UNSETTLED, CycleOutcome, INVARIANT_UNKNOWN, LOOP_STALLED, OWN, PLUGIN_FAILING,
+    STORE_LOST, Tally, UNOBSERVABLE, is_own, left_behind, policies, tally, verdicts,
 };
 pub use watch::{Connect, Starting, Watch, chain};
 

@@ -21,8 +21,11 @@ pub const ACTION_UNSETTLED: &str = "operator.action_unsettled";
 /// A loop of a daemon has not turned for too long; its resource is the loop and the daemon. No cycle judges it.
 pub const LOOP_STALLED: &str = "operator.loop_stalled";
 
+/// The store was lost, and another one took its place. No cycle judges it.
+pub const STORE_LOST: &str = "operator.store_lost";
+
 /// The host's own invariants: name, severity, and what a breach means.
-pub const OWN: [(&str, Severity, &str); 5] = [
+pub const OWN: [(&str, Severity, &str); 6] = [
     (
         UNOBSERVABLE,
         Severity::Critical,
@@ -49,6 +52,12 @@ pub const OWN: [(&str, Severity, &str); 5] = [
         Severity::Critical,
         "Every loop of the daemon turns; `operator status` lists them. The resource is the loop and its daemon. For loops that \
          serve all subjects, the subject is `operator`.",
+    ),
+    (
+        STORE_LOST,
+        Severity::Critical,
+        "The database is the one that the daemon opened. When it is lost, a new one takes its place, without the audit and the \
+         approvals, and with the kill switch engaged. Resolve the ticket once you know why.",
     ),
 ];
 

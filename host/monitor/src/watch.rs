@@ -10,11 +10,9 @@ use std::{
 
 use operator_config::SubjectConfig;
 use operator_loader::{CallError, LoadError, Observed, Observer, Plugin};
-use operator_model::{
-    Assessment, OPERATOR, Ticket, TicketChange, TicketKey, TicketState, Timestamp,
-};
+use operator_model::{Assessment, OPERATOR, TicketKey, Timestamp};
 use operator_plugin_api::Descriptor;
-use operator_store::{Applied, Quarantined, Store, StoreError, SubjectState};
+use operator_store::{Quarantined, Store, StoreError};
 use operator_subject::SubjectError;
 use operator_supervisor::Turns;
 use tokio::{
@@ -23,8 +21,11 @@ use tokio::{
 };
 
 use super::{
-    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Status, Verdicts, is_own, left_behind,
-    policies, reconcile, tally, verdicts,
+    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, SharedLedger, Status, Verdicts, is_own,
+    ledger::{Ledger, stop_clocks},
+    left_behind, policies, reconcile,
+    settle::{Settle, Settled},
+    tally, verdicts,
 };
 
 /// A plugin that dies this many times without a good cycle in between is quarantined. With the loader's backoff this takes
@@ -60,6 +61,8 @@ pub struct Watch {
     pub store: Store,
     /// Where it reports.
     pub hub: Hub,
+    /// Its tickets as this process knows them; the loop's next start goes on with it.
+    pub ledger: SharedLedger,
     /// Requests a cycle at once.
     pub nudge: Arc<Notify>,
 }
@@ -70,7 +73,7 @@ struct Memory {
     plugin: Option<Arc<Plugin>>,
     observer: Option<Observer>,
     policies: BTreeMap<String, Policy>,
-    state: Option<SubjectState>,
+    ledger: Arc<Ledger>,
     quarantined: Option<Quarantined>,
     /// In a row.
     deaths: u32,
@@ -143,6 +146,7 @@ impl Watch {
         Memory {
             cycles: last.map_or(0, |status| status.cycles),
             late: last.map_or(0, |status| status.late),
+            ledger: Arc::new(self.ledger.get().after_a_pause()),
             ..Memory::new(&self.config)
         }
     }
@@ -153,13 +157,10 @@ impl Watch {
         let refreshed = self.refresh(memory).await;
         let (outcome, observed) = self.observe(memory).await;
         let mut verdicts = verdicts(&outcome, &memory.policies);
-        if let Some(state) = &memory.state {
-            left_behind(&mut verdicts, &state.unsettled, &memory.policies);
-        }
-        let settled = match refreshed {
-            Ok(()) => self.settle(memory, &verdicts, observed.as_ref()).await,
-            Err(error) => Err(error),
-        };
+        left_behind(&mut verdicts, memory.ledger.unsettled(), &memory.policies);
+        let settled = self
+            .settle(memory, &verdicts, observed.as_ref(), refreshed)
+            .await;
         let result = settled.map_err(|error| self.trouble(memory, &error));
         if result.is_ok() {
             memory.trouble = None;
@@ -304,26 +305,32 @@ impl Watch {
     /// Reads the subject's tickets again when another process changed them. Those of stalled loops are not a cycle's to judge.
     async fn refresh(&self, memory: &mut Memory) -> Result<(), StoreError> {
         let revision = self.store.revision(&self.config.name).await?;
-        if memory
-            .state
-            .as_ref()
-            .is_none_or(|state| state.revision != revision)
-        {
-            let since = Timestamp::now().minus(self.config.reopen_within);
-            let mut state = self.store.subject_state(&self.config.name, since).await?;
-            state
-                .tickets
-                .retain(|ticket| ticket.key.invariant != LOOP_STALLED);
-            if !memory.is_warm {
-                stop_clocks(&mut state.tickets);
+        if memory.ledger.is_of(revision) {
+            if memory.ledger.is_unsure() {
+                self.change(memory, Ledger::confirm);
             }
-            memory.state = Some(state);
-            if memory.quarantined.take().is_some() {
-                memory.pause = None;
-            }
-            self.read_quarantine(memory).await?;
+            return Ok(());
         }
+        let since = Timestamp::now().minus(self.config.reopen_within);
+        let mut state = self.store.subject_state(&self.config.name, since).await?;
+        state
+            .tickets
+            .retain(|ticket| ticket.key.invariant != LOOP_STALLED);
+        if !memory.is_warm {
+            stop_clocks(&mut state.tickets);
+        }
+        if memory.quarantined.take().is_some() {
+            memory.pause = None;
+        }
+        self.read_quarantine(memory).await?;
+        self.change(memory, |ledger| ledger.adopt(state));
         Ok(())
+    }
+
+    fn change(&self, memory: &mut Memory, change: impl FnOnce(&mut Ledger)) {
+        let mut ledger = Ledger::clone(&memory.ledger);
+        change(&mut ledger);
+        memory.ledger = self.ledger.set(ledger);
     }
 
     async fn read_quarantine(&self, memory: &mut Memory) -> Result<(), StoreError> {
@@ -337,46 +344,43 @@ impl Watch {
         Ok(())
     }
 
-    /// Computes the changes of the tickets, writes and publishes them.
+    /// Computes the changes of the tickets, writes and publishes them. While the store cannot be read or written, they are
+    /// published all the same, and written later.
     async fn settle(
         &self,
         memory: &mut Memory,
         verdicts: &Verdicts,
         observed: Option<&Observed>,
+        mut read: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
-            let Some(state) = &mut memory.state else {
-                return Ok(());
-            };
             let rules = Rules {
                 subject: &self.config.name,
                 policies: &memory.policies,
                 reopen_within: self.config.reopen_within,
             };
-            let changes = reconcile(&state.tickets, verdicts, rules, now);
-            if changes.is_empty() {
-                forget_old(&mut state.tickets, now.minus(self.config.reopen_within));
-                return Ok(());
+            let changes = reconcile(memory.ledger.tickets(), verdicts, rules, now);
+            if changes.is_empty() && (read.is_err() || memory.ledger.is_written()) {
+                let since = now.minus(self.config.reopen_within);
+                if let Some(ledger) = memory.ledger.without_old(since) {
+                    memory.ledger = self.ledger.set(ledger);
+                }
+                return read;
             }
+            let settle = Settle {
+                store: &self.store,
+                hub: &self.hub,
+                subject: &self.config.name,
+                is_readable: read.is_ok(),
+            };
             let body = observed.map(|observed| (now, observed.document.get().as_bytes()));
-            let applied = self
-                .store
-                .apply(&self.config.name, state.revision, &changes, body)
-                .await;
-            match applied {
-                Ok(Applied::Done { revision, tickets }) => {
-                    state.revision = revision;
-                    remember(&mut state.tickets, &changes, &tickets);
-                    self.hub.publish_changes(&changes, &tickets);
-                    return Ok(());
+            match settle.settle(memory.ledger.with(&changes), body).await {
+                Settled::Told(ledger, error) => {
+                    memory.ledger = self.ledger.set(ledger);
+                    return error.map_or(read, Err);
                 }
-                Ok(Applied::Conflict) => self.refresh(memory).await?,
-                Err(error) => {
-                    // It is not known what was written.
-                    memory.state = None;
-                    return Err(error);
-                }
+                Settled::Conflict => read = self.refresh(memory).await,
             }
         }
         Ok(())
@@ -384,7 +388,6 @@ impl Watch {
 
     /// Publishes the same trouble once a minute. Its message.
     fn trouble(&self, memory: &mut Memory, error: &StoreError) -> String {
-        memory.state = None;
         let message = chain(error);
         let is_known = memory
             .trouble
@@ -468,30 +471,6 @@ fn pause(memory: &mut Memory, why: String) -> String {
 fn missed(due: Instant, at: Instant, interval: Duration) -> u64 {
     let behind = at.saturating_duration_since(due).as_nanos();
     u64::try_from(behind / interval.as_nanos().max(1)).unwrap_or(u64::MAX)
-}
-
-/// The changed tickets take the place of what they were.
-fn remember(known: &mut Vec<Ticket>, changes: &[TicketChange], changed: &[Ticket]) {
-    known.retain(|ticket| {
-        let dropped = changes
-            .iter()
-            .any(|change| matches!(change, TicketChange::Drop(id) if *id == ticket.id));
-        !dropped && changed.iter().all(|changed| changed.id != ticket.id)
-    });
-    known.extend(changed.iter().cloned());
-}
-
-/// Nothing was observed while the operator was away: that time does not count as time in which an invariant held.
-fn stop_clocks(tickets: &mut [Ticket]) {
-    for ticket in tickets {
-        if ticket.state == TicketState::Recovering {
-            ticket.holding_since = None;
-        }
-    }
-}
-
-fn forget_old(tickets: &mut Vec<Ticket>, since: Timestamp) {
-    tickets.retain(|ticket| ticket.is_live() || ticket.resolved_at.is_some_and(|at| at >= since));
 }
 
 /// An error and its sources in one line.
