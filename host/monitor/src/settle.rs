@@ -19,7 +19,7 @@ pub(crate) struct Settle<'a> {
 /// How settling ended.
 pub(crate) enum Settled {
     /// Told, and written unless there is an error or the store could not be read.
-    Told(Ledger, Option<StoreError>),
+    Told(Box<Ledger>, Option<StoreError>),
     /// Another process was faster: nothing was written or told.
     Conflict,
 }
@@ -45,7 +45,7 @@ impl Settle<'_> {
                     });
                 }
                 self.hub.publish_told(told, true);
-                Settled::Told(ledger, None)
+                Settled::Told(Box::new(ledger), None)
             }
             Ok(Applied::Conflict) => Settled::Conflict,
             Err(error) => self.kept_back(next, Some(error)),
@@ -55,6 +55,6 @@ impl Settle<'_> {
     fn kept_back(&self, next: Next, error: Option<StoreError>) -> Settled {
         let (ledger, told) = next.kept_back(error.is_some());
         self.hub.publish_told(told, false);
-        Settled::Told(ledger, error)
+        Settled::Told(Box::new(ledger), error)
     }
 }

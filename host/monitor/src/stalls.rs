@@ -118,9 +118,10 @@ impl StallTickets {
         let mut failure = None;
         for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
-            let known = match is_readable && failure.is_none() {
-                true => self.read(subject, &mut ledger, now).await.map(Some),
-                false => Ok(None),
+            let known = if is_readable && failure.is_none() {
+                self.read(subject, &mut ledger, now).await.map(Some)
+            } else {
+                Ok(None)
             };
             let known = known.unwrap_or_else(|error| {
                 failure = Some(error);
@@ -140,7 +141,7 @@ impl StallTickets {
                 };
                 match settle.settle(ledger.with(&changes), None).await {
                     Settled::Told(next, error) => {
-                        ledger = next;
+                        ledger = *next;
                         failure = failure.or(error);
                     }
                     Settled::Conflict => continue,

@@ -434,7 +434,7 @@ impl Watch {
             });
             match settle.settle(memory.ledger.with(&changes), evidence).await {
                 Settled::Told(ledger, error) => {
-                    memory.ledger = self.ledger.set(ledger);
+                    memory.ledger = self.ledger.set(*ledger);
                     if observed.is_some() && memory.ledger.is_written() {
                         memory.mark_written();
                     }

@@ -90,7 +90,9 @@ pub(super) fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Sto
 
 /// Whether `SQLite` says that the file is corrupt (11), or not a database (26).
 pub(super) fn is_damage(cause: &sqlx::Error) -> bool {
-    let code = cause.as_database_error().and_then(|error| error.code());
+    let code = cause
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     let code = code.and_then(|code| code.parse::<u32>().ok());
     // The upper bits of an extended code say more of the same.
     code.is_some_and(|code| matches!(code & 0xff, 11 | 26))

@@ -44,10 +44,9 @@ impl Store {
                 })
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
-        *self
-            .quarantine
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = entries.clone();
+        let last = self.quarantine.lock();
+        last.unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&entries);
         Ok(entries)
     }
 

@@ -242,6 +242,7 @@ fn policies() -> BTreeMap<String, Policy> {
         grace_period: Duration::from_secs(20),
         keep_firing_for: Duration::from_secs(20),
         enabled: true,
+        on: None,
     };
     BTreeMap::from([(INVARIANT.to_owned(), policy)])
 }
