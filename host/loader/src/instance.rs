@@ -20,7 +20,7 @@ use crate::{
     health::{HealthRecord, PluginHealth},
     link::Link,
     received,
-    worker::protocol::Call,
+    worker::{client::STILL_RUNS, protocol::Call},
 };
 
 /// The deadline of a call.
@@ -93,6 +93,8 @@ struct State {
     /// Whether the link's plugin has been configured.
     is_ready: bool,
     is_closed: bool,
+    /// False if it was killed and has not ended.
+    has_ended: bool,
     killed: watch::Receiver<bool>,
 }
 
@@ -109,6 +111,7 @@ impl PluginInstance {
             link: None,
             is_ready: false,
             is_closed: false,
+            has_ended: true,
             killed: watched,
         };
         Self {
@@ -121,9 +124,10 @@ impl PluginInstance {
         }
     }
 
-    /// Kills a worker immediately, even during a call. A thread cannot be ended and is abandoned.
-    pub(crate) fn kill(&self) {
+    /// Kills a worker immediately, even during a call. A thread cannot be ended and is abandoned. Returns whether it has ended.
+    pub(crate) async fn kill(&self) -> bool {
         self.killed.send_replace(true);
+        self.state.lock().await.end().await
     }
 
     pub(crate) fn health(&self) -> PluginHealth {
@@ -174,23 +178,37 @@ impl State {
         let mut killed = self.killed.clone();
         let result = match &mut self.link {
             Some(link) => tokio::select! {
-                result = link.call(&plugin, call, body, deadline) => result,
-                _ = killed.wait_for(|killed| *killed) => Err(CallError::Died {
-                    call: call.as_str(),
-                    how: "was ended by the operator".to_owned(),
-                    log: None,
-                }),
+                result = link.call(&plugin, call, body, deadline) => Some(result),
+                _ = killed.wait_for(|killed| *killed) => None,
             },
-            None => Err(CallError::Closed {
+            None => Some(Err(CallError::Closed {
                 call: call.as_str(),
-            }),
+            })),
         };
-        if *self.killed.borrow() {
-            // Dropping a worker kills it.
-            self.is_closed = true;
-            self.link = None;
-        }
+        let is_killed = *self.killed.borrow();
+        let has_ended = !is_killed || self.end().await;
+        let result = result.unwrap_or_else(|| {
+            let how = if has_ended {
+                "was killed by the operator".to_owned()
+            } else {
+                STILL_RUNS.to_owned()
+            };
+            Err(CallError::Died {
+                call: call.as_str(),
+                how,
+                log: None,
+            })
+        });
         self.record_result(call.as_str(), result)
+    }
+
+    /// Ends the plugin for good. Returns whether it has ended.
+    async fn end(&mut self) -> bool {
+        self.is_closed = true;
+        if let Some(link) = self.link.take() {
+            self.has_ended = link.end().await;
+        }
+        self.has_ended
     }
 
     /// Loads and configures the plugin if necessary. An error during the pause after a failure.
@@ -201,14 +219,8 @@ impl State {
         if let Some(waiting) = lock(&self.record, |record| record.wait()) {
             return Err(waiting);
         }
-        let started = self.start().await.map_err(|error| match error {
-            // The steps share one deadline; a person knows only the whole.
-            CallError::Deadline { call, .. } => CallError::Deadline {
-                call,
-                deadline: self.spec.deadlines.create,
-            },
-            error => error,
-        });
+        let whole = self.spec.deadlines.create;
+        let started = self.start().await.map_err(|error| of_whole(error, whole));
         self.record_result(Call::Create.as_str(), started)?;
         self.is_ready = true;
         Ok(())
@@ -218,8 +230,9 @@ impl State {
         let spec = Arc::clone(&self.spec);
         if self.link.is_none() {
             let secrets = Arc::clone(&self.secrets);
-            let link = Link::start(&spec.name, &spec.plugin, spec.isolation, secrets).await?;
-            self.link = Some(link);
+            let (plugin, isolation) = (&spec.plugin, spec.isolation);
+            let link = Link::start(&spec.name, plugin, isolation, secrets, &spec.sandbox);
+            self.link = Some(link.await?);
         }
         let Some(link) = &mut self.link else {
             return Err(LoadError::new(&spec.plugin.path, "has no worker").into());
@@ -274,17 +287,26 @@ pub(crate) async fn describe(
     deadline: Duration,
 ) -> Result<Descriptor, CallError> {
     let until = Instant::now() + deadline;
-    link.confine(plugin, sandbox, deadline).await?;
-    let left = until.saturating_duration_since(Instant::now());
-    link.load(plugin, left).await?;
-    let left = until.saturating_duration_since(Instant::now());
-    let document = link
-        .call(plugin, Call::Describe, RawValue::NULL, left)
-        .await?;
+    let left = || until.saturating_duration_since(Instant::now());
+    let described = async {
+        link.confine(plugin, sandbox, left()).await?;
+        link.load(plugin, left()).await?;
+        link.call(plugin, Call::Describe, RawValue::NULL, left())
+            .await
+    };
+    let document = described.await.map_err(|error| of_whole(error, deadline))?;
     // The plugin has not been given any.
     let no_secrets = Arc::default();
     let described = received::read(Call::Describe, document, &no_secrets, |_, _| {});
     Ok(described.await?.value)
+}
+
+/// The steps of a start share one deadline; a person knows only the whole.
+fn of_whole(error: CallError, deadline: Duration) -> CallError {
+    match error {
+        CallError::Deadline { call, .. } => CallError::Deadline { call, deadline },
+        error => error,
+    }
 }
 
 fn lock<T>(record: &StdMutex<HealthRecord>, use_it: impl FnOnce(&mut HealthRecord) -> T) -> T {

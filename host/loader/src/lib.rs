@@ -36,7 +36,7 @@ pub use probe::{
 };
 pub use sandbox::confinement::Confinement;
 pub use worker::{
-    client::set_worker_program,
     process::how_it_ended,
+    program::set_worker_program,
     serve::{die_with_parent, take_stdin, worker_main},
 };

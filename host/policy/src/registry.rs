@@ -14,6 +14,8 @@ use super::tools::{self, tools};
 pub struct ValidCall {
     subject: String,
     definition: ActionDefinition,
+    /// What undoes it, if the plugin has such an action.
+    inverse: Option<ActionDefinition>,
     params: Map<String, Value>,
     is_tool: bool,
 }
@@ -27,6 +29,11 @@ impl ValidCall {
     /// What is called.
     pub fn definition(&self) -> &ActionDefinition {
         &self.definition
+    }
+
+    /// What undoes it. None if nothing does, or if the plugin does not have the action that its definition names.
+    pub fn inverse(&self) -> Option<&ActionDefinition> {
+        self.inverse.as_ref()
     }
 
     /// With what, for showing and recording: without secrets.
@@ -145,12 +152,19 @@ impl Registry {
                 Ok(ValidCall {
                     subject: self.subject.clone(),
                     definition: definition.clone(),
+                    inverse: self.inverse_of(definition).cloned(),
                     params,
                     is_tool,
                 })
             }
             _ => Err(CallFault { faults }),
         }
+    }
+
+    fn inverse_of(&self, definition: &ActionDefinition) -> Option<&ActionDefinition> {
+        let inverse = definition.inverse.as_ref()?;
+        let mut actions = self.actions.iter();
+        actions.find(|action| action.name == inverse.action)
     }
 
     fn unknown_action(&self, action: &str) -> CallFault {

@@ -13,6 +13,7 @@ mod invoke;
 mod lifecycle;
 mod load;
 mod malformed_input;
+mod memory;
 mod observe;
 mod resources;
 mod robustness;
@@ -28,6 +29,7 @@ const GROUPS: [&[Case]; 14] = [
     &describe::CASES,
     &config::CASES,
     &observe::CASES,
+    &memory::CASES,
     &check::CASES,
     &actions::CASES,
     &invoke::CASES,

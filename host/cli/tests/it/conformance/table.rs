@@ -186,6 +186,8 @@ fn what_the_sandbox_refused_a_plugin_is_reported() {
         ("sandbox.read", "to read /etc/shadow"),
         ("sandbox.write", "/.nonconforming"),
         ("sandbox.exec", "to start /bin/sh"),
+        ("sandbox.outlive", "setpgid"),
+        ("sandbox.share", "shmget"),
         ("sandbox.calls", "signal 0 to process 1"),
     ] {
         let file = written(folder.path(), case, &switched(case, bytes.clone()));
