@@ -7,13 +7,13 @@ use operator_service::SubjectHealth;
 /// The exit code of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; with `check`: every invariant holds.
+    /// Done; with `check`: every invariant holds that the subject can tell of.
     Fine,
     /// `check`: an invariant is violated. `status`: a loop is stalled or failing.
     Violated,
     /// The command line, the file or the environment is wrong; nothing was started.
     BadInput,
-    /// `check`: nothing is violated, but something is unknown, or a subject could not be observed. `status`: no daemon is known
+    /// `check`: nothing is violated, but something is unknown that should be known, or a subject could not be observed. `status`: no daemon is known
     /// to run.
     Unknown,
     /// The operation failed.

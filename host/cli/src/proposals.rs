@@ -136,6 +136,7 @@ impl Show {
             out.json(&story)?;
         } else {
             out.text(&card::card(&story.proposal, story.digest.as_deref()))?;
+            out.text(&card::pending(&story))?;
             out.text("\n")?;
             out.table(&card::events(&story))?;
         }

@@ -4,6 +4,7 @@ use jiff::{Timestamp as Moment, tz::TimeZone};
 use operator_config::LogFormat;
 use operator_model::{
     AuditEntry, AuditEvent, EventKind, OPERATOR, Ticket, TicketEvent, Timestamp, millis,
+    visible_json,
 };
 use operator_plugin_api::Severity;
 use operator_service::{Event, Status};
@@ -75,10 +76,10 @@ impl Reporter {
             String::new()
         };
         let tally = status.tally;
-        let (word, style) = match (status.observed, tally.violated, tally.unknown) {
+        let (word, style) = match (status.observed, tally.violated, tally.is_healthy()) {
             (false, ..) => ("blind", Style::new().red().bold()),
-            (true, 0, 0) => ("healthy", Style::new().green()),
-            (true, 0, _) => ("unknown", Style::new().yellow()),
+            (true, 0, true) => ("healthy", Style::new().green()),
+            (true, 0, false) => ("unknown", Style::new().yellow()),
             (true, ..) => ("violated", Style::new().red()),
         };
         let late = match status.late {
@@ -90,10 +91,7 @@ impl Reporter {
             word,
             style,
             subject: &status.subject,
-            text: format!(
-                "{} hold, {} violated, {} unknown{late}{age} | {}",
-                tally.holding, tally.violated, tally.unknown, status.summary
-            ),
+            text: format!("{tally}{late}{age} | {}", status.summary),
         })
     }
 
@@ -125,6 +123,7 @@ impl Reporter {
             Some(
                 AuditEvent::OutcomeUnknown(_)
                 | AuditEvent::NotVerified(_)
+                | AuditEvent::NotUndone(_)
                 | AuditEvent::KillSwitchEngaged(_),
             ) => Style::new().red().bold(),
             Some(AuditEvent::Failed(_) | AuditEvent::HeldBack(_) | AuditEvent::Lapsed(_)) => {
@@ -141,12 +140,16 @@ impl Reporter {
             OPERATOR => String::new(),
             person => format!(" by {person}"),
         };
+        let summary = match entry.summary() {
+            nothing if nothing.is_empty() => nothing,
+            summary => format!(": {summary}"),
+        };
         self.line(&Line {
             at: entry.at,
             word: "action",
             style,
             subject: &entry.subject,
-            text: format!("{about}{}{by}: {}", entry.event, entry.summary()),
+            text: format!("{about}{}{by}{summary}", entry.event),
         })
     }
 
@@ -241,7 +244,7 @@ fn json_line(event: &str, at: Timestamp, body: Value) -> String {
     if let (Some(line), Value::Object(body)) = (line.as_object_mut(), body) {
         line.extend(body.into_iter().filter(|(key, _)| key != "at"));
     }
-    line.to_string()
+    visible_json(&line.to_string())
 }
 
 #[cfg(test)]
@@ -265,8 +268,7 @@ mod tests {
             took_ms: 1.5,
             tally: Tally {
                 holding: 7,
-                violated: 0,
-                unknown: 0,
+                ..Tally::default()
             },
             summary: "3 of 3 nodes".into(),
             observed: true,
@@ -337,7 +339,10 @@ mod tests {
             ..status()
         };
         let line = reporter(LogFormat::Text).heartbeat(&hostile, Timestamp(0));
-        assert!(line.ends_with("| fine [1A\u{fffd}"), "{line:?}");
+        assert!(
+            line.ends_with(r"| fine\u{1b}[1A\u{202e}\u{2028}"),
+            "{line:?}"
+        );
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl List {
     }
 }
 
-fn table(tickets: &[Ticket], now: Timestamp) -> Table<10> {
+pub(super) fn table(tickets: &[Ticket], now: Timestamp) -> Table<10> {
     let mut table = Table::new([
         "ID",
         "SEVERITY",
@@ -227,7 +227,7 @@ mod tests {
         };
         let shown = plain(&line(&event, &ticket()));
         assert!(
-            shown.ends_with("by a [2Jda: one two\u{fffd}\n"),
+            shown.ends_with("by a\\u{1b}[2Jda: one two\\u{202e}\n"),
             "{shown:?}"
         );
     }

@@ -12,7 +12,7 @@ use operator_plugin_api::Severity;
 use operator_store::{Applied, Store, StoreError};
 use serde_json::json;
 
-use super::{Finding, Hub, LOOP_STALLED, Rules, Verdicts, policies, reconcile};
+use super::{Finding, Hub, LOOP_STALLED, Reason, Rules, Verdicts, policies, reconcile};
 
 /// Between two checks for tickets of daemons that are gone.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -167,14 +167,14 @@ fn verdicts(
     for ticket in tickets {
         if daemon_of(&ticket.key).is_some_and(|of| of == daemon) {
             if !judged.contains(&ticket.key) {
-                let why = "another loop of the same daemon judges it".to_owned();
+                let why = Reason::missing("another loop of the same daemon judges it");
                 verdicts.unknown.insert(ticket.key.clone(), why);
             }
         } else if daemon_of(&ticket.key).is_some_and(|of| known.contains(of)) {
-            let why = "its own daemon judges it".to_owned();
+            let why = Reason::missing("its own daemon judges it");
             verdicts.unknown.insert(ticket.key.clone(), why);
         } else {
-            verdicts.retired.insert(ticket.key.clone(), GONE);
+            verdicts.retired.insert(ticket.key.clone(), GONE.to_owned());
         }
     }
     for one in loops {

@@ -1,7 +1,7 @@
 //! One subject's loop: observe, check, reconcile, write, publish.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -11,10 +11,11 @@ use std::{
 use operator_config::SubjectConfig;
 use operator_loader::{CallError, LoadError, Observed, Observer, Plugin};
 use operator_model::{
-    Assessment, OPERATOR, Ticket, TicketChange, TicketKey, TicketState, Timestamp,
+    Assessment, OPERATOR, TOLERANCE_MS, Ticket, TicketChange, TicketKey, TicketState, Timestamp,
+    slept_ms,
 };
 use operator_plugin_api::Descriptor;
-use operator_store::{Applied, Quarantined, Store, StoreError, SubjectState};
+use operator_store::{Applied, Evidence, Quarantined, Store, StoreError, SubjectState};
 use operator_subject::SubjectError;
 use operator_supervisor::Turns;
 use tokio::{
@@ -23,8 +24,8 @@ use tokio::{
 };
 
 use super::{
-    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Status, Verdicts, is_own, left_behind,
-    policies, reconcile, tally, verdicts,
+    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Seen, Status, Verdicts, is_own,
+    left_behind, limit::limited, plugin_memory::PluginMemory, policies, reconcile, tally, verdicts,
 };
 
 /// A plugin that dies this many times without a good cycle in between is quarantined. With the loader's backoff this takes
@@ -71,6 +72,8 @@ struct Memory {
     observer: Option<Observer>,
     policies: BTreeMap<String, Policy>,
     state: Option<SubjectState>,
+    /// Absent until it was read from the store: what a plugin returns that was given nothing must not replace it.
+    of_plugin: Option<PluginMemory>,
     quarantined: Option<Quarantined>,
     /// In a row.
     deaths: u32,
@@ -79,6 +82,8 @@ struct Memory {
     late: u64,
     /// Whether a cycle has run since the loop started.
     is_warm: bool,
+    /// How long the machine had slept when the last cycle began. Milliseconds.
+    slept_ms: i64,
     /// The trouble last reported, and when.
     trouble: Option<(String, Instant)>,
 }
@@ -90,6 +95,23 @@ impl Memory {
             policies: policies(None, config),
             ..Self::default()
         }
+    }
+
+    fn verdicts(&self, outcome: &CycleOutcome, observed: Option<&Observed>) -> Verdicts {
+        let seen = Seen {
+            resources: observed.map_or(&[], |observed| &observed.resources),
+            tickets: self.state.as_ref().map_or(&[], |state| &state.tickets),
+        };
+        verdicts(outcome, seen, &self.policies)
+    }
+
+    /// What was looked at, by invariant.
+    fn listed(&self, verdicts: &Verdicts) -> BTreeMap<String, BTreeSet<String>> {
+        let on_a_kind = self.policies.iter().filter_map(|(name, policy)| {
+            let kind = policy.on.as_deref()?;
+            Some((name.clone(), verdicts.listed.names(kind)))
+        });
+        on_a_kind.collect()
     }
 }
 
@@ -131,6 +153,12 @@ impl Watch {
             // A failed cycle has been published as trouble.
             turns.turn(self.cycle(&mut memory)).await;
         }
+        if let Err(error) = self
+            .keep_plugin_memory(&mut memory, PluginMemory::unwritten)
+            .await
+        {
+            self.trouble(&mut memory, &error);
+        }
         if let Some(observer) = memory.observer {
             observer.shutdown().await;
         }
@@ -152,7 +180,7 @@ impl Watch {
         let from = Timestamp::now();
         let refreshed = self.refresh(memory).await;
         let (outcome, observed) = self.observe(memory).await;
-        let mut verdicts = verdicts(&outcome, &memory.policies);
+        let mut verdicts = memory.verdicts(&outcome, observed.as_ref());
         if let Some(state) = &memory.state {
             left_behind(&mut verdicts, &state.unsettled, &memory.policies);
         }
@@ -165,7 +193,7 @@ impl Watch {
             memory.trouble = None;
         }
         self.hub
-            .assess(|| assessment(&self.config.name, from, &outcome, &verdicts));
+            .assess(|| assessment(memory, &self.config.name, from, &outcome, &verdicts));
         memory.is_warm = true;
         memory.cycles += 1;
         self.hub.set_status(Status {
@@ -191,13 +219,17 @@ impl Watch {
             Ok(observer) => observer,
             Err(why) => return (CycleOutcome::PluginFailing(why), None),
         };
-        let observed = match observer.observe().await {
+        let known = memory.of_plugin.as_ref().and_then(PluginMemory::latest);
+        let observed = match observer.observe_again(known.as_deref()).await {
             Ok(observed) => observed,
             Err(error) => return (self.failed(memory, &error).await, None),
         };
         match observer.check(&observed).await {
             Ok(report) => {
                 memory.deaths = 0;
+                if let Some(of_plugin) = &mut memory.of_plugin {
+                    of_plugin.learn(observed.memory.as_ref());
+                }
                 (CycleOutcome::Judged(report), Some(observed))
             }
             Err(error) => (self.failed(memory, &error).await, Some(observed)),
@@ -303,6 +335,17 @@ impl Watch {
 
     /// Reads the subject's tickets again when another process changed them. Those of stalled loops are not a cycle's to judge.
     async fn refresh(&self, memory: &mut Memory) -> Result<(), StoreError> {
+        let slept_ms = slept_ms();
+        if slept_ms - memory.slept_ms > TOLERANCE_MS
+            && let Some(state) = &mut memory.state
+        {
+            stop_clocks(&mut state.tickets);
+        }
+        memory.slept_ms = slept_ms;
+        if memory.of_plugin.is_none() {
+            let kept = self.store.memory(&self.config.name).await?;
+            memory.of_plugin = Some(PluginMemory::kept(kept));
+        }
         let revision = self.store.revision(&self.config.name).await?;
         if memory
             .state
@@ -354,15 +397,20 @@ impl Watch {
                 policies: &memory.policies,
                 reopen_within: self.config.reopen_within,
             };
-            let changes = reconcile(&state.tickets, verdicts, rules, now);
+            let verdicts = limited(verdicts, &state.tickets);
+            let changes = reconcile(&state.tickets, &verdicts, rules, now);
             if changes.is_empty() {
                 forget_old(&mut state.tickets, now.minus(self.config.reopen_within));
-                return Ok(());
+                return self.keep_plugin_memory(memory, PluginMemory::due).await;
             }
-            let body = observed.map(|observed| (now, observed.document.get().as_bytes()));
+            let evidence = observed.map(|observed| Evidence {
+                at: now,
+                document: observed.document.get().as_bytes(),
+                memory: memory.of_plugin.as_ref().and_then(PluginMemory::unwritten),
+            });
             let applied = self
                 .store
-                .apply(&self.config.name, state.revision, &changes, body)
+                .apply(&self.config.name, state.revision, &changes, evidence)
                 .await;
             match applied {
                 Ok(Applied::Done { revision, tickets }) => {
@@ -370,6 +418,11 @@ impl Watch {
                     self.hub.publish_changes(&changes, &tickets);
                     state.revision = revision;
                     remember(&mut state.tickets, &changes, &tickets);
+                    if let Some(of_plugin) =
+                        memory.of_plugin.as_mut().filter(|_| observed.is_some())
+                    {
+                        of_plugin.mark_written();
+                    }
                     return Ok(());
                 }
                 Ok(Applied::Conflict) => self.refresh(memory).await?,
@@ -379,6 +432,23 @@ impl Watch {
                     return Err(error);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes what is to be written of the plugin's memory.
+    async fn keep_plugin_memory(
+        &self,
+        memory: &mut Memory,
+        what: impl Fn(&PluginMemory) -> Option<&str>,
+    ) -> Result<(), StoreError> {
+        let Some(of_plugin) = &mut memory.of_plugin else {
+            return Ok(());
+        };
+        if let Some(text) = what(of_plugin) {
+            let now = Timestamp::now();
+            self.store.keep_memory(&self.config.name, text, now).await?;
+            of_plugin.mark_written();
         }
         Ok(())
     }
@@ -405,6 +475,7 @@ impl Watch {
 
 /// A cycle's verdicts, for the proof of actions.
 fn assessment(
+    memory: &Memory,
     subject: &str,
     from: Timestamp,
     outcome: &CycleOutcome,
@@ -431,6 +502,7 @@ fn assessment(
             .collect(),
         unknown: verdicts.unknown.keys().cloned().collect(),
         judged: verdicts.judged.clone(),
+        listed: memory.listed(verdicts),
     }
 }
 
@@ -438,9 +510,10 @@ fn assessment(
 fn with_fix_of(error: &SubjectError) -> String {
     match error {
         SubjectError::Describe { source, .. } => with_fix(error, source.fix()),
-        SubjectError::Load(_) | SubjectError::Config(_) | SubjectError::NotGranted(_) => {
-            error.to_string()
-        }
+        SubjectError::Load(_)
+        | SubjectError::Schema { .. }
+        | SubjectError::Config(_)
+        | SubjectError::NotGranted(_) => error.to_string(),
     }
 }
 
@@ -482,7 +555,7 @@ fn remember(known: &mut Vec<Ticket>, changes: &[TicketChange], changed: &[Ticket
     known.extend(changed.iter().cloned());
 }
 
-/// Nothing was observed while the operator was away: that time does not count as time in which an invariant held.
+/// Nothing was observed while the operator was away, or the machine slept: that time does not count as time in which an invariant held.
 fn stop_clocks(tickets: &mut [Ticket]) {
     for ticket in tickets {
         if ticket.state == TicketState::Recovering {

@@ -4,6 +4,7 @@
 
 mod address;
 mod audit;
+mod clock;
 mod control;
 mod daemons;
 mod descriptors;
@@ -11,6 +12,7 @@ mod error;
 mod executions;
 mod kill_switch;
 mod log;
+mod memories;
 mod observations;
 mod open;
 mod proposals;
@@ -32,7 +34,7 @@ pub use log::log_filter;
 pub use observations::ObservationRow;
 pub use proposals::{AlreadyUndone, Cancelled, Change, Draft, ProposalFilter};
 pub use quarantine::Quarantined;
-pub use tickets::{Applied, SubjectState, TicketFilter};
+pub use tickets::{Applied, Evidence, SubjectState, TicketFilter};
 
 /// The store. Cheap to clone.
 #[derive(Debug, Clone)]

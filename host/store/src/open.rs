@@ -115,6 +115,12 @@ fn migrator(dialect: Dialect) -> Migrator {
             "descriptors",
             include_str!("../migrations/0004_descriptors.sql"),
         ),
+        (
+            5,
+            "memories",
+            include_str!("../migrations/0005_memories.sql"),
+        ),
+        (6, "clocks", include_str!("../migrations/0006_clocks.sql")),
     ];
     let migrations = migrations.map(|(version, description, sql)| {
         let sql = match dialect {

@@ -57,8 +57,12 @@ fn put(ticket: Ticket) -> TicketChange {
 
 async fn apply(store: &Store, changes: &[TicketChange]) -> Vec<Ticket> {
     let revision = store.revision("db").await.expect("a revision");
-    let observation = Some((Timestamp(2_000), br#"{"data":1}"#.as_slice()));
-    match store.apply("db", revision, changes, observation).await {
+    let evidence = Evidence {
+        at: Timestamp(2_000),
+        document: br#"{"data":1}"#,
+        memory: None,
+    };
+    match store.apply("db", revision, changes, Some(evidence)).await {
         Ok(Applied::Done { tickets, .. }) => tickets,
         other => panic!("{other:?}"),
     }
@@ -235,6 +239,7 @@ fn approved(mut proposal: Proposal) -> Proposal {
         by_rule: false,
         expires_at: Timestamp(1),
         digest: String::new(),
+        definitions: Vec::new(),
         ticket: None,
     };
     proposal.approve(approval).unwrap();
@@ -541,7 +546,7 @@ async fn of_two_proposals_that_undo_the_same_one_only_the_first_is_recorded() {
             records: vec![record()],
         }
     };
-    assert!(!here.is_undone(failed.id).await.unwrap());
+    assert_eq!(here.undone_by(failed.id).await.unwrap(), None);
     let (first, second) = tokio::join!(
         here.propose(undoing(failed.id)),
         there.propose(undoing(failed.id))
@@ -555,7 +560,7 @@ async fn of_two_proposals_that_undo_the_same_one_only_the_first_is_recorded() {
         by: recorded.id,
     };
     assert_eq!(refused, expected);
-    assert!(here.is_undone(failed.id).await.unwrap());
+    assert!(here.undone_by(failed.id).await.unwrap().is_some());
     let listed = here.proposals(&ProposalFilter::default()).await.unwrap();
     assert_eq!(listed.len(), 3);
     // What was refused left nothing in the audit, and no gap in the numbers.

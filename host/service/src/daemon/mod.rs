@@ -1,6 +1,7 @@
 //! The daemon: from a configuration to running loops, and to a graceful shutdown.
 
 mod audit;
+mod clock;
 mod housekeeping;
 mod input;
 mod report;
@@ -22,6 +23,7 @@ use tokio::{
 use crate::{Service, ServiceError, Stop, no_subject};
 
 use audit::AuditFollower;
+use clock::ClockFollower;
 use report::Reporter;
 
 /// At most this many assessments wait for the engine.
@@ -37,6 +39,7 @@ const HOUSEKEEPING: &str = "housekeeping";
 const AUDIT: &str = "audit";
 const STATUS: &str = "status";
 const STALL_TICKETS: &str = "stalls";
+const CLOCK: &str = "clock";
 
 /// A daemon that has been set up and does not run yet.
 pub struct Daemon {
@@ -80,6 +83,17 @@ impl Daemon {
         let (end, ending) = watch::channel(Shutdown::None);
         let store = self.store.clone();
         let reporter = Reporter::new(store.clone());
+        let mut clock = ClockFollower::new(
+            store.clone(),
+            self.hub.clone(),
+            &self.service.loaded().config,
+        );
+        // Before anything is judged by times that were written before the clock was set. The loop tries again.
+        if let Err(message) = clock.turn().await {
+            let subject = OPERATOR.to_owned();
+            self.hub.publish(Event::Trouble { subject, message });
+        }
+        Self::start_clock(&mut supervisor, clock, &stop);
         self.start(&mut supervisor, &reporter, &stop, ending);
         stopped(stop).await;
         end.send_replace(Shutdown::Graceful);
@@ -165,17 +179,37 @@ impl Daemon {
 
     fn start_housekeeping(&self, supervisor: &mut Supervisor, stop: &watch::Receiver<bool>) {
         let retention = housekeeping::retention(&self.service.loaded().config);
-        let (store, stop) = (self.store.clone(), stop.clone());
+        let (service, store, stop) = (self.service.clone(), self.store.clone(), stop.clone());
         let spec = LoopSpec::new(HOUSEKEEPING, housekeeping::PERIOD)
             .with_longest_turn(housekeeping::LONGEST_TURN);
         supervisor.start(spec, move |turns| {
-            let (store, mut stop) = (store.clone(), stop.clone());
+            let (service, store, mut stop) = (service.clone(), store.clone(), stop.clone());
             async move {
+                let subjects = service.loaded().config.subjects.iter();
+                let watched: Vec<_> = subjects.map(|subject| subject.name.as_str()).collect();
                 let mut ticks = ticks(housekeeping::PERIOD);
                 while due(&mut ticks, &mut stop).await {
                     turns
-                        .logged_turn(housekeeping::turn(&store, &retention))
+                        .logged_turn(housekeeping::turn(&store, &retention, &watched))
                         .await;
+                }
+            }
+        });
+    }
+
+    fn start_clock(
+        supervisor: &mut Supervisor,
+        clock: ClockFollower,
+        stop: &watch::Receiver<bool>,
+    ) {
+        let (clock, stop) = (Arc::new(Mutex::new(clock)), stop.clone());
+        supervisor.start(LoopSpec::new(CLOCK, clock::PERIOD), move |turns| {
+            let (clock, mut stop) = (clock.clone(), stop.clone());
+            async move {
+                let mut clock = clock.lock().await;
+                let mut ticks = ticks(clock::PERIOD);
+                while due(&mut ticks, &mut stop).await {
+                    turns.logged_turn(clock.turn()).await;
                 }
             }
         });
@@ -213,7 +247,7 @@ impl Daemon {
             let tickets = StallTickets::new(store, hub, reporter.label(), self.subjects(), judged);
             Arc::new(Mutex::new(tickets))
         };
-        let of_others = tickets(&[WATCH, ENGINE, HOUSEKEEPING, AUDIT, STATUS]);
+        let of_others = tickets(&[WATCH, ENGINE, HOUSEKEEPING, AUDIT, STATUS, CLOCK]);
         let of_stalls = tickets(&[STALL_TICKETS]);
         let board = supervisor.board().clone();
         let stopping = stop.clone();
