@@ -192,9 +192,13 @@ async fn the_observations_of_a_subject_are_bounded_by_bytes_and_the_newest_are_k
         let mut again = ticket("a");
         again.id = id;
         let revision = store.revision("db").await.unwrap();
-        let observation = Some((Timestamp(3_000 + n), body.as_bytes()));
+        let evidence = Some(Evidence {
+            at: Timestamp(3_000 + n),
+            document: body.as_bytes(),
+            memory: None,
+        });
         store
-            .apply("db", revision, &[put(again)], observation)
+            .apply("db", revision, &[put(again)], evidence)
             .await
             .unwrap();
     }

@@ -348,7 +348,7 @@ fn a_new_ticket_has_no_number_until_it_is_kept_and_is_then_named_once() {
         id: TicketId(3),
         ..ticket
     };
-    let (ledger, told, caught_up) = next.written(8, &[written.clone()]);
+    let (ledger, told, caught_up) = next.written(8, std::slice::from_ref(&written));
     assert_eq!((told, caught_up), (Vec::new(), vec![written.clone()]));
     assert_eq!(ledger.tickets(), [written]);
     assert!(ledger.is_written() && ledger.is_of(8));
