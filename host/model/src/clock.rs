@@ -37,6 +37,14 @@ impl MachineClock {
         }
     }
 
+    /// As this process goes by it.
+    pub fn adopted() -> Self {
+        Self {
+            offset_ms: ADOPTED.load(Ordering::Relaxed),
+            ..Self::measured()
+        }
+    }
+
     /// How much later the wall clock is than the clock of this process; zero within the tolerance. Milliseconds.
     pub fn ahead_ms(&self) -> i64 {
         let ahead = self.offset_ms - ADOPTED.load(Ordering::Relaxed);

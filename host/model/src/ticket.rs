@@ -141,6 +141,24 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Moves every time of it by so many milliseconds, as the clock was.
+    pub fn move_times(&mut self, by_ms: i64) {
+        let past = [
+            &mut self.first_seen,
+            &mut self.violated_since,
+            &mut self.last_seen,
+        ];
+        let maybe = [
+            &mut self.opened_at,
+            &mut self.holding_since,
+            &mut self.resolved_at,
+        ];
+        let all = past.into_iter().chain(maybe.into_iter().flatten());
+        for at in all.chain(&mut self.transitions) {
+            at.0 = at.0.saturating_add(by_ms);
+        }
+    }
+
     /// Whether it is anything but resolved.
     pub fn is_live(&self) -> bool {
         self.state != TicketState::Resolved

@@ -23,6 +23,8 @@ pub(crate) struct Ledger {
     unwritten: Unwritten,
     /// What was to be written by the one attempt since the store was last read. Whether it was is not known.
     attempted: Option<Unwritten>,
+    /// The offset of the clock that its times are of; none before the first cycle. Milliseconds.
+    offset_ms: Option<i64>,
     /// How many new tickets there were.
     new: i64,
     /// Whether the store that it goes back to is lost, and no other has been read since.
@@ -35,6 +37,22 @@ struct Unwritten {
     puts: BTreeMap<TicketId, Put>,
     /// As the store has them.
     drops: BTreeMap<TicketId, Ticket>,
+}
+
+impl Unwritten {
+    fn move_times(&mut self, by_ms: i64) {
+        for ticket in self.drops.values_mut() {
+            ticket.move_times(by_ms);
+        }
+        for put in self.puts.values_mut() {
+            for ticket in std::iter::once(&mut put.ticket).chain(&mut put.before) {
+                ticket.move_times(by_ms);
+            }
+            for event in &mut put.events {
+                event.at.0 = event.at.0.saturating_add(by_ms);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +89,23 @@ impl Ledger {
         self.revision = None;
         self.attempted = None;
         self.is_orphan = true;
+    }
+
+    /// Whether its times are of the clock with this offset.
+    pub(crate) fn is_by_clock(&self, offset_ms: i64) -> bool {
+        self.offset_ms == Some(offset_ms)
+    }
+
+    /// Where the clock was set, all times move along, as those in the store do.
+    pub(crate) fn follow_clock(&mut self, offset_ms: i64) {
+        let before = self.offset_ms.replace(offset_ms).unwrap_or(offset_ms);
+        let by_ms = offset_ms - before;
+        for ticket in &mut self.tickets {
+            ticket.move_times(by_ms);
+        }
+        for unwritten in std::iter::once(&mut self.unwritten).chain(&mut self.attempted) {
+            unwritten.move_times(by_ms);
+        }
     }
 
     /// Whether it goes back to this revision of the store.
@@ -332,6 +367,7 @@ impl Next {
             revision: Some(revision),
             tickets: tickets.collect(),
             unsettled: self.ledger.unsettled.clone(),
+            offset_ms: self.ledger.offset_ms,
             new: self.ledger.new,
             ..Ledger::default()
         };

@@ -10,7 +10,9 @@ use std::{
 
 use operator_config::SubjectConfig;
 use operator_loader::{CallError, LoadError, Observed, Observer, Plugin};
-use operator_model::{Assessment, OPERATOR, TOLERANCE_MS, TicketKey, Timestamp, slept_ms};
+use operator_model::{
+    Assessment, MachineClock, OPERATOR, TOLERANCE_MS, TicketKey, Timestamp, slept_ms,
+};
 use operator_plugin_api::Descriptor;
 use operator_store::{Evidence, Quarantined, Store, StoreError};
 use operator_subject::SubjectError;
@@ -351,6 +353,7 @@ impl Watch {
             self.change(memory, |ledger| *ledger = ledger.after_a_pause());
         }
         memory.slept_ms = slept_ms;
+        self.follow_clock(memory);
         if memory.of_plugin.is_none() {
             let kept = self.store.memory(&self.config.name).await?;
             memory.of_plugin = Some(PluginMemory::kept(kept));
@@ -360,6 +363,10 @@ impl Watch {
             if memory.ledger.is_unsure() {
                 self.change(memory, Ledger::confirm);
             }
+            return Ok(());
+        }
+        if memory.is_warm && MachineClock::measured().ahead_ms() != 0 {
+            // Another process of this machine has moved the stored times already; this one is about to follow.
             return Ok(());
         }
         let since = Timestamp::now().minus(self.config.reopen_within);
@@ -376,6 +383,14 @@ impl Watch {
         self.read_quarantine(memory).await?;
         self.change(memory, |ledger| ledger.adopt(state));
         Ok(())
+    }
+
+    /// The times that are known move with the clock of this process.
+    fn follow_clock(&self, memory: &mut Memory) {
+        let clock = MachineClock::adopted();
+        if !memory.ledger.is_by_clock(clock.offset_ms) {
+            self.change(memory, |ledger| ledger.follow_clock(clock.offset_ms));
+        }
     }
 
     fn change(&self, memory: &mut Memory, change: impl FnOnce(&mut Ledger)) {
@@ -405,6 +420,7 @@ impl Watch {
         mut read: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
+            self.follow_clock(memory);
             let now = Timestamp::now();
             let rules = Rules {
                 subject: &self.config.name,

@@ -60,11 +60,14 @@ impl Store {
     /// Where the same clock wrote them before and was set since then, all of them move with it. Where another machine, or the
     /// same one before it was started again, wrote them, what lies after now is moved to now. A time that a person named for a
     /// proposal is left as it is. By how much times were moved; zero where none had to be.
+    ///
+    /// `moving` is called once the times are moved, and nobody can see that yet.
     pub async fn follow_clock(
         &self,
         subjects: &[&str],
         clock: &MachineClock,
         now: Timestamp,
+        moving: impl FnOnce(),
     ) -> Result<i64, StoreError> {
         let known = self.clocks().await?;
         let is_current = |subject: &&&str| {
@@ -98,6 +101,7 @@ impl Store {
                 note(&mut tx, subjects, clock).await?;
             }
         }
+        moving();
         tx.commit().await.map_err(during(DOING))?;
         let most = moves.into_keys().max_by_key(|by| by.abs());
         Ok(most.unwrap_or(0))

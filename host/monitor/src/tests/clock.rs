@@ -38,7 +38,7 @@ impl Kept {
     async fn follow(&self) {
         let followed = self
             .store
-            .follow_clock(&["db"], &self.clock, self.world.now);
+            .follow_clock(&["db"], &self.clock, self.world.now, || ());
         followed.await.unwrap();
     }
 

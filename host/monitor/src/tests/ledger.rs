@@ -353,3 +353,42 @@ fn a_new_ticket_has_no_number_until_it_is_kept_and_is_then_named_once() {
     assert_eq!(ledger.tickets(), [written]);
     assert!(ledger.is_written() && ledger.is_of(8));
 }
+
+#[test]
+fn what_is_not_written_yet_moves_with_the_clock() {
+    let ticket = |at: i64| Ticket {
+        id: TicketId(0),
+        subject: "db".to_owned(),
+        key: TicketKey::new(INVARIANT, None),
+        severity: Severity::Critical,
+        state: TicketState::Pending,
+        message: String::new(),
+        evidence: serde_json::Value::Null,
+        first_seen: Timestamp(at),
+        violated_since: Timestamp(at),
+        last_seen: Timestamp(at),
+        opened_at: None,
+        holding_since: Some(Timestamp(at)),
+        resolved_at: None,
+        occurrences: 0,
+        acknowledged: None,
+        held: None,
+        flapping: false,
+        transitions: vec![Timestamp(at)],
+    };
+    let change = TicketChange::Put {
+        ticket: Box::new(ticket(1_000)),
+        events: Vec::new(),
+    };
+    let mut ledger = Ledger::default();
+    ledger.follow_clock(77);
+    let (mut ledger, _) = ledger.with(&[change]).kept_back(true);
+    assert!(ledger.is_by_clock(77));
+    ledger.follow_clock(77 + 500);
+    assert!(ledger.is_by_clock(577));
+    let TicketChange::Put { ticket: moved, .. } = ledger.with(&[]).changes().remove(0) else {
+        panic!("a ticket");
+    };
+    assert_eq!(*moved, ticket(1_500));
+    assert_eq!(ledger.tickets()[0].violated_since, Timestamp(1_500));
+}

@@ -37,7 +37,8 @@ impl ClockFollower {
     }
 
     /// Of the two steps, moving the stored times and adopting the clock, the one comes first that leaves stored times in the
-    /// future in between: for a moment that delays, whereas the other order would end grace periods and leases too early.
+    /// future in between: for a moment that delays, whereas the other order would end grace periods and leases too early. While
+    /// the store cannot be written, this process goes on by the clock that the known times are of.
     pub(super) async fn follow(&mut self, clock: &MachineClock) -> Result<(), StoreError> {
         let ahead_ms = clock.ahead_ms();
         if ahead_ms == 0 && !self.is_behind {
@@ -47,12 +48,16 @@ impl ClockFollower {
             self.tell(ahead_ms, "was set");
         }
         self.is_behind = true;
-        if ahead_ms < 0 {
-            clock.adopt();
-        }
         let subjects: Vec<_> = self.subjects.iter().map(String::as_str).collect();
-        let now = Timestamp::now().plus(Duration::from_millis(ahead_ms.max(0).unsigned_abs()));
-        let moved_ms = self.store.follow_clock(&subjects, clock, now).await?;
+        let now = Timestamp(Timestamp::now().0.saturating_add(ahead_ms));
+        let before = MachineClock::adopted();
+        let adopt = || {
+            if ahead_ms < 0 {
+                clock.adopt();
+            }
+        };
+        let moved = self.store.follow_clock(&subjects, clock, now, adopt).await;
+        let moved_ms = moved.inspect_err(|_| before.adopt())?;
         if ahead_ms == 0 && moved_ms != 0 {
             self.tell(moved_ms, "was set, since the operator last ran,");
         }

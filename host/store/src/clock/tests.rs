@@ -99,7 +99,7 @@ async fn all_times_of_a_subject_move_with_its_clock_once() {
         let store = store.clone();
         async move {
             store
-                .follow_clock(&["db"], &clock, Timestamp(now))
+                .follow_clock(&["db"], &clock, Timestamp(now), || ())
                 .await
                 .unwrap()
         }
@@ -132,11 +132,13 @@ async fn after_another_start_of_the_machine_what_lies_ahead_counts_as_now() {
     let store = store(&folder).await;
     let now = Timestamp(START);
     store
-        .follow_clock(&["db"], &clock("a", 0), now)
+        .follow_clock(&["db"], &clock("a", 0), now, || ())
         .await
         .unwrap();
     write(&store, ticket([START - 5, START + 10, START + YEARS])).await;
-    let moved = store.follow_clock(&["db"], &clock("b", 77), now).await;
+    let moved = store
+        .follow_clock(&["db"], &clock("b", 77), now, || ())
+        .await;
     assert_eq!(moved.unwrap(), 0);
     assert_eq!(
         read(&store).await,
@@ -163,7 +165,10 @@ async fn another_subject_is_left_alone() {
     let before = read(&store).await;
     for offset in [0, YEARS] {
         let (clock, now) = (clock("a", offset), Timestamp(START + offset));
-        store.follow_clock(&["cache"], &clock, now).await.unwrap();
+        store
+            .follow_clock(&["cache"], &clock, now, || ())
+            .await
+            .unwrap();
     }
     assert_eq!(read(&store).await, before);
 }
@@ -217,7 +222,10 @@ async fn a_proposal_moves_as_a_whole_but_for_the_time_that_a_person_named() {
     let store = store(&folder).await;
     let at = |offset: i64| (clock("a", offset), Timestamp(START + 10 + offset));
     let (first, now) = at(0);
-    store.follow_clock(&["db"], &first, now).await.unwrap();
+    store
+        .follow_clock(&["db"], &first, now, || ())
+        .await
+        .unwrap();
     let draft = Draft {
         proposal: Proposal::from(proposal()),
         records: Vec::new(),
@@ -225,7 +233,10 @@ async fn a_proposal_moves_as_a_whole_but_for_the_time_that_a_person_named() {
     let kept = store.propose(draft).await.unwrap().unwrap();
     for offset in [3_600_000, -YEARS] {
         let (clock, now) = at(offset);
-        store.follow_clock(&["db"], &clock, now).await.unwrap();
+        store
+            .follow_clock(&["db"], &clock, now, || ())
+            .await
+            .unwrap();
         let moved = store.proposal(kept.id).await.unwrap();
         let of = |at: i64| Timestamp(START + at + offset);
         assert_eq!(moved.proposed.at, of(0));
@@ -247,7 +258,7 @@ async fn a_proposal_moves_as_a_whole_but_for_the_time_that_a_person_named() {
     // By another start of the machine nothing is known: what is past does not lie ahead, and an approval lasts as long as ever.
     let now = Timestamp(START - YEARS - 1_000);
     store
-        .follow_clock(&["db"], &clock("b", 0), now)
+        .follow_clock(&["db"], &clock("b", 0), now, || ())
         .await
         .unwrap();
     let moved = store.proposal(kept.id).await.unwrap();
@@ -273,12 +284,12 @@ proptest! {
             let folder = tempfile::tempdir().unwrap();
             let store = store(&folder).await;
             let mut offset = 0;
-            store.follow_clock(&["db"], &clock("a", 0), Timestamp(START)).await.unwrap();
+            store.follow_clock(&["db"], &clock("a", 0), Timestamp(START), || ()).await.unwrap();
             write(&store, ticket(ages.map(|age| START - age))).await;
             for step in steps {
                 offset += step;
                 let now = Timestamp(START + offset);
-                store.follow_clock(&["db"], &clock("a", offset), now).await.unwrap();
+                store.follow_clock(&["db"], &clock("a", offset), now, || ()).await.unwrap();
                 let kept = read(&store).await;
                 // What is within the tolerance is not followed.
                 let off = |at: Timestamp, age: i64| (now.0 - at.0 - age).abs();

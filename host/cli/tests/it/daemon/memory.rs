@@ -103,8 +103,7 @@ fn a_memory_that_is_too_long_is_the_plugins_failing_and_is_not_kept() {
     let ticket = daemon.wait_for_ticket("synthetic", "operator.plugin_failing", "opened");
     assert_eq!(
         ticket["message"],
-        "observe: answered with a `memory` of 65537 bytes, more than the 65536 that are kept of a subject; tell the \
-         author of the plugin"
+        "observe: `memory` has 65537 bytes, at most 65536 are allowed; tell the author of the plugin"
     );
     observe(&site, json!({"memory_bytes": 65_536}));
     daemon.wait_for_ticket("synthetic", "operator.plugin_failing", "resolved");
