@@ -1,6 +1,6 @@
 //! The actions of the synthetic subject: a harmless one, one with an inverse, and a dangerous one.
 
-use std::{fs, sync::atomic::Ordering};
+use std::{collections::BTreeMap, fs, sync::atomic::Ordering};
 
 use operator_plugin_api::{
     ActionDefinition, ActionResult, Call, Error, ErrorKind, Inverse, InverseParam, Outcome, Risk,
@@ -9,7 +9,7 @@ use operator_plugin_api::{
     serde_json::{Value, json},
 };
 
-use crate::Misbehaving;
+use crate::{Misbehaving, fault::Fault};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(crate = "operator_plugin_api::serde", deny_unknown_fields)]
@@ -23,7 +23,7 @@ struct Level {
     level: u32,
 }
 
-pub fn list() -> Vec<ActionDefinition> {
+pub fn list(fault: Fault) -> Vec<ActionDefinition> {
     let define = |name: &str, description: &str, params_schema: Value, risk| ActionDefinition {
         name: name.into(),
         description: description.into(),
@@ -34,7 +34,7 @@ pub fn list() -> Vec<ActionDefinition> {
         mends: Vec::new(),
         dry_run: true,
     };
-    vec![
+    let mut actions = vec![
         ActionDefinition {
             mends: vec!["first".into(), "second".into()],
             ..define(
@@ -66,7 +66,32 @@ pub fn list() -> Vec<ActionDefinition> {
                 Risk::High,
             )
         },
-    ]
+    ];
+    for set_level in actions.iter_mut().filter(|it| it.name == "set_level") {
+        redefine(set_level, fault);
+    }
+    actions
+}
+
+fn redefine(set_level: &mut ActionDefinition, fault: Fault) {
+    let inverse = |action: &str| {
+        Some(Inverse {
+            action: action.into(),
+            params: BTreeMap::new(),
+        })
+    };
+    match fault {
+        Fault::RaisedRisk => {
+            set_level.risk = Risk::High;
+            set_level.description = "Wipes all levels.".into();
+        }
+        Fault::RiskyInverse => {
+            set_level.risk = Risk::Low;
+            set_level.inverse = inverse("wipe");
+        }
+        Fault::LostInverse => set_level.inverse = inverse("unset_level"),
+        _ => {}
+    }
 }
 
 /// Rejects invalid parameters before any effect, and records every effect.

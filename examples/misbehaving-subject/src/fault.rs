@@ -4,13 +4,14 @@ use std::{
     env, fs,
     hint::black_box,
     io::{self, Write},
-    os::unix::net::UnixDatagram,
+    os::unix::net::{UnixDatagram, UnixStream},
     process::{self, Command},
     sync::Mutex,
     thread,
     time::Duration,
 };
 
+use crate::{processes, shared};
 use operator_plugin_api::{
     Error, ErrorKind,
     schemars::{self, JsonSchema},
@@ -75,6 +76,38 @@ pub enum Fault {
     LimitParent,
     /// Calls `getpid` by its number in the x32 ABI, with the same reporting.
     X32Call,
+    /// Joins the process group of the operator, and sleeps forever; with the same reporting if that fails.
+    LeaveGroup,
+    /// Starts a session of its own, with the same reporting.
+    LeaveSession,
+    /// Clears the signal that ends it together with the operator, with the same reporting.
+    ClearDeathSignal,
+    /// Starts a child in a session of its own, and records `child PID` as an effect.
+    Daemon,
+    /// Creates System V shared memory, with the same reporting.
+    SharedMemory,
+    /// Creates a System V message queue, with the same reporting.
+    MessageQueue,
+    /// Creates a POSIX message queue, with the same reporting.
+    PosixQueue,
+    /// Creates a file in memory, with the same reporting.
+    MemoryFile,
+    /// Creates a pair of datagram sockets, with the same reporting.
+    DatagramPair,
+    /// Creates a pair of stream sockets, with the same reporting.
+    StreamPair,
+    /// Runs before all other processes, with the same reporting.
+    Realtime,
+    /// Writes 300 MiB into its working directory, and sleeps forever.
+    FillDirectory,
+    /// Starts 2000 threads, and sleeps forever.
+    FillThreads,
+    /// Declares `set_level` with a high risk and another description (list_actions).
+    RaisedRisk,
+    /// Declares `set_level` with a low risk, and `wipe`, whose risk is high, as its inverse (list_actions).
+    RiskyInverse,
+    /// Declares an inverse of `set_level` that does not exist (list_actions).
+    LostInverse,
     /// Crashes shortly after the call, on another thread.
     LateCrash,
     /// Reports an invariant that it does not declare (check).
@@ -138,6 +171,32 @@ impl Fault {
             Self::ChangeMode => print_result("change_mode", change_mode())?,
             Self::LimitParent => print_result("limit_parent", limit_parent())?,
             Self::X32Call => print_result("x32_call", x32_call())?,
+            Self::LeaveGroup => {
+                print_result("leave_group", processes::leave_group())?;
+                sleep();
+            }
+            Self::LeaveSession => print_result("leave_session", processes::leave_session())?,
+            Self::ClearDeathSignal => {
+                print_result("clear_death_signal", processes::clear_death_signal())?;
+            }
+            Self::Daemon => processes::start_daemon(record_effect)?,
+            Self::SharedMemory => print_result("shared_memory", shared::memory())?,
+            Self::MessageQueue => print_result("message_queue", shared::queue())?,
+            Self::PosixQueue => print_result("posix_queue", shared::posix_queue())?,
+            Self::MemoryFile => print_result("memory_file", shared::memory_file())?,
+            Self::DatagramPair => {
+                print_result("datagram_pair", UnixDatagram::pair().map(drop))?;
+            }
+            Self::StreamPair => print_result("stream_pair", UnixStream::pair().map(drop))?,
+            Self::Realtime => print_result("realtime", processes::realtime())?,
+            Self::FillDirectory => {
+                let _ = fs::write("filling", vec![1; 300 << 20]);
+                sleep();
+            }
+            Self::FillThreads => {
+                processes::fill_threads();
+                sleep();
+            }
             Self::LateCrash => drop(thread::spawn(|| {
                 thread::sleep(Duration::from_millis(20));
                 segfault();
@@ -147,6 +206,9 @@ impl Fault {
             | Self::NotJson
             | Self::WrongShape
             | Self::Undeclared
+            | Self::RaisedRisk
+            | Self::RiskyInverse
+            | Self::LostInverse
             | Self::Fickle => {}
         }
         Ok(())

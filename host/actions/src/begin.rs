@@ -7,6 +7,7 @@ use operator_model::{
     ProposalId, ProposalState, RuleRefusal, TicketKey, Timestamp, Transition,
     audit::{self, End, Refused, Why},
 };
+use operator_plugin_api::Risk;
 use operator_policy::{self as policy, Approved, Case, ValidPlan};
 use operator_store::Change;
 use serde_json::Value;
@@ -51,7 +52,7 @@ pub(super) async fn begin(
             // In the same transaction: nobody can begin it between the ruling and its consequence.
             Err(GateError::ByRule { refusal, .. }) => {
                 refused = Some(refusal.clone());
-                consequence(proposal, &context.owner, &refusal)
+                consequence(proposal, &context.owner, &refusal, plan.risk())
             }
             Err(error) => Err(error),
         }
@@ -180,8 +181,11 @@ fn consequence(
     mut proposal: Proposal,
     owner: &str,
     refusal: &RuleRefusal,
+    risk: Risk,
 ) -> Result<Change, GateError> {
     let event = refuse_call(&mut proposal, owner, refusal)?;
+    // Whoever decides about it next must see what it is now.
+    proposal.reassess(risk);
     let record = record(&proposal, OPERATOR, event);
     Ok(Change::of(proposal, record))
 }

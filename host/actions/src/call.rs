@@ -65,8 +65,8 @@ impl ActionContext {
         tokio::select! {
             ended = make(begun, connected) => ended,
             stop = self.watch_over(begun, call.is_tool()) => {
-                Invoker::new(&connected.observer, operator_policy::Acting).kill();
-                stopped(stop, call, &begun.key)
+                let invoker = Invoker::new(&connected.observer, operator_policy::Acting);
+                stopped(stop, call, &begun.key, invoker.kill().await)
             }
         }
     }
@@ -183,13 +183,18 @@ fn failed(error: &CallError) -> CallEnd {
     }
 }
 
-/// A call that is no longer waited for. A tool that was stopped has had no effect.
-fn stopped(stop: Stop, call: &ValidCall, key: &str) -> CallEnd {
+/// A call that is no longer waited for, and whether its process has ended. A tool that was stopped has had no effect.
+fn stopped(stop: Stop, call: &ValidCall, key: &str, has_ended: bool) -> CallEnd {
     let (outcome, message) = if call.is_tool() {
         (Outcome::Failed, stop.why())
     } else {
+        let process = if has_ended {
+            "the plugin's process was killed"
+        } else {
+            "the plugin's process was sent SIGKILL, but has not ended yet and may still act"
+        };
         let message = format!(
-            "{} before the answer; inspect the subject before it is done again (idempotency key {key})",
+            "{} before the answer: {process}; inspect the subject before it is done again (idempotency key {key})",
             stop.why()
         );
         (Outcome::Unknown, message)

@@ -1,13 +1,18 @@
 //! Proposes what undoes a plan that failed or did not help.
 
-use operator_model::{Mark, OPERATOR, OnFailure, Proposal, ProposalId, ProposalState};
+use operator_model::{
+    AuditEvent, Mark, OPERATOR, OnFailure, Proposal, ProposalId, ProposalState, Timestamp,
+    audit::Why,
+};
+use operator_store::Change;
 
 use super::{
+    change::{change_freely, escalation, record},
     context::ActionContext,
     crash::crash_point,
     error::{ActError, GateError},
-    inverse::inverse,
-    propose::{NewProposal, propose},
+    inverse::{Inverted, inverse},
+    propose::{NewProposal, Undone, propose},
 };
 
 /// A plan that failed is undone, if it demands so: by the process that has performed it, and by no other that only tried to.
@@ -51,7 +56,7 @@ pub(super) async fn undo(
 ) -> Result<Option<Proposal>, ActError> {
     // What is kept of secret parameters is not what an inverse needs.
     let is_impossible = proposal.undoes.is_some() || proposal.plan.has_secrets;
-    if is_impossible || context.store.is_undone(proposal.id).await? {
+    if is_impossible || context.store.undone_by(proposal.id).await?.is_some() {
         return Ok(None);
     }
     crash_point("undoing");
@@ -59,7 +64,11 @@ pub(super) async fn undo(
     connected.observer.shutdown().await;
     let plan = registry.prove(&proposal.plan)?;
     let executions = context.store.executions(proposal.id).await?;
-    let (inverse, irreversible) = inverse(&plan, &executions);
+    let Inverted {
+        plan: inverse,
+        irreversible,
+        faults,
+    } = inverse(&plan, &executions);
     if !irreversible.is_empty() {
         tracing::warn!(
             "{} of {}: nothing undoes {}",
@@ -68,18 +77,54 @@ pub(super) async fn undo(
             irreversible.join(", ")
         );
     }
+    if !faults.is_empty() {
+        not_undone(context, proposal.id, &faults.join("; ")).await?;
+    }
     let Some(inverse) = inverse else {
         return Ok(None);
     };
+    let inverse = match registry.prove(&inverse) {
+        Ok(inverse) => inverse,
+        Err(fault) => {
+            let why = format!("its inverse does not fit: {fault}");
+            not_undone(context, proposal.id, &why).await?;
+            return Ok(None);
+        }
+    };
     let new = NewProposal {
-        plan: registry.prove(&inverse)?,
+        plan: inverse,
         mark: Mark::now(OPERATOR, &format!("undoes {}: {why}", proposal.id)),
         ticket: proposal.ticket,
         not_before: None,
         follows: None,
-        undoes: Some(proposal.id),
+        undoes: Some(Undone {
+            id: proposal.id,
+            plan,
+            approval: proposal.approval.clone(),
+        }),
     };
     unless_undone(propose(&context.store, &context.subject.actions, new).await)
+}
+
+/// What was declared possible and is not: recorded once, with the proposal that is not undone and its ticket.
+async fn not_undone(context: &ActionContext, id: ProposalId, why: &str) -> Result<(), ActError> {
+    let remark = format!("not undone: {why}");
+    let proposal = context.store.proposal(id).await?;
+    if proposal.note.contains(&remark) {
+        return Ok(());
+    }
+    change_freely(&context.store, id, |mut proposal| {
+        proposal.remark(&remark);
+        let why = why.to_owned();
+        let record = record(&proposal, OPERATOR, AuditEvent::NotUndone(Why { why }));
+        let note = format!("{id} {}: {remark}", proposal.calls());
+        Ok(Change {
+            ticket_event: Some(escalation(Timestamp::now(), note)),
+            ..Change::of(proposal, record)
+        })
+    })
+    .await
+    .map(drop)
 }
 
 /// Another process may have been faster: what is undone needs nothing more.

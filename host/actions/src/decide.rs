@@ -29,8 +29,9 @@ pub async fn approve(
         proposal
             .approve(approval.clone())
             .map_err(wrong_state(id, "only what is validated can be approved"))?;
+        proposal.reassess(plan.risk());
         if approval.digest != seen {
-            let what = "its calls or parameters are not those that were shown; show it again";
+            let what = "its calls or parameters are not those that were shown, or the definitions of its actions have changed since; show it again";
             return Err(GateError::Other {
                 id,
                 what: what.to_owned(),

@@ -40,11 +40,12 @@ impl ActionContext {
         };
         let (connected, registry) = context.connect().await?;
         let performed = context.perform_with(id, given, &connected, &registry).await;
-        // A worker that was killed, or is still busy, is not waited for.
+        // A worker that was killed, or is still busy, is not asked to end.
         if matches!(&performed, Ok(proposal) if proposal.state != ProposalState::OutcomeUnknown) {
             connected.observer.shutdown().await;
         } else {
-            Invoker::new(&connected.observer, operator_policy::Acting).kill();
+            let invoker = Invoker::new(&connected.observer, operator_policy::Acting);
+            invoker.kill().await;
         }
         performed
     }

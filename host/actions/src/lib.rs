@@ -32,6 +32,6 @@ pub use error::{ActError, GateError};
 pub use finish::give_up;
 pub use operator_model::{Consequence, RuleRefusal, Ruling};
 pub use operator_policy::{
-    CallFault, Registry, ValidCall, ValidPlan, memory, needs_a_person, tools,
+    CallFault, Registry, ValidCall, ValidPlan, changes, memory, needs_a_person, tools,
 };
-pub use propose::{NewProposal, propose, propose_invalid};
+pub use propose::{NewProposal, Undone, propose, propose_invalid};

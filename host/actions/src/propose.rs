@@ -1,7 +1,7 @@
 //! How a proposal comes to be: it is recorded, and approved at once where the rules require no person.
 
 use operator_model::{
-    ActionRules, AuditEvent, Mark, Mode, OPERATOR, Plan, PlanStep, Proposal, ProposalId,
+    ActionRules, Approval, AuditEvent, Mark, Mode, OPERATOR, Plan, PlanStep, Proposal, ProposalId,
     ProposalParts, Record, TicketId, Timestamp,
     audit::{Approved, End, Nothing, Proposed, Why},
 };
@@ -24,8 +24,19 @@ pub struct NewProposal {
     pub not_before: Option<Timestamp>,
     /// It does not begin before this other one is done.
     pub follows: Option<ProposalId>,
-    /// The one that it undoes.
-    pub undoes: Option<ProposalId>,
+    /// What it undoes.
+    pub undoes: Option<Undone>,
+}
+
+/// A proposal that is to be undone.
+#[derive(Debug, Clone)]
+pub struct Undone {
+    /// Which.
+    pub id: ProposalId,
+    /// What it did, with the definitions as they are now.
+    pub plan: ValidPlan,
+    /// The approval that it began with.
+    pub approval: Option<Approval>,
 }
 
 /// Records a plan whose calls fit. Where the rules require no person, and actions run, it is approved at once.
@@ -40,7 +51,7 @@ pub async fn propose(
         call_key: new_key(),
         not_before: new.not_before,
         follows: new.follows,
-        undoes: new.undoes,
+        undoes: new.undoes.as_ref().map(|undone| undone.id),
         ..ProposalParts::new(plan.subject(), plan.shown(), plan.risk(), new.mark)
     };
     let mut proposal = Proposal::from(parts);
@@ -56,7 +67,8 @@ pub async fn propose(
         let validated = AuditEvent::Validated(Nothing {});
         records.push(record(&proposal, OPERATOR, validated));
     }
-    records.extend(approved_by_rule(store, rules, &plan, &mut proposal).await?);
+    let undone = new.undoes.as_ref();
+    records.extend(approved_by_rule(store, rules, &plan, undone, &mut proposal).await?);
     Ok(store.propose(Draft { proposal, records }).await??)
 }
 
@@ -65,11 +77,16 @@ async fn approved_by_rule(
     store: &Store,
     rules: &ActionRules,
     plan: &ValidPlan,
+    undone: Option<&Undone>,
     proposal: &mut Proposal,
 ) -> Result<Option<Record>, StoreError> {
-    let why = match proposal.undoes {
-        Some(undone) if may_be_undone(store, undone, rules).await? => {
-            format!("the rules allow to undo {undone} without another approval")
+    let why = match undone {
+        Some(Undone {
+            id,
+            plan: done,
+            approval,
+        }) if policy::may_undo(plan, done, approval.as_ref(), rules) => {
+            format!("the rules allow to undo {id} without another approval")
         }
         None if !policy::needs_a_person(plan, rules) => "the rules require no approval".to_owned(),
         _ => return Ok(None),
@@ -86,17 +103,6 @@ async fn approved_by_rule(
     let event = AuditEvent::Approved(Approved::ByRule(Box::new(approval.clone())));
     let approved = proposal.approve(approval);
     Ok(approved.ok().map(|()| record(proposal, OPERATOR, event)))
-}
-
-/// Whether each action of a plan may be undone without an approval: the rules name the action itself, not its inverse.
-async fn may_be_undone(
-    store: &Store,
-    undone: ProposalId,
-    rules: &ActionRules,
-) -> Result<bool, StoreError> {
-    let undone = store.proposal(undone).await?;
-    let mut actions = undone.plan.steps.iter().map(|step| &step.action);
-    Ok(actions.all(|action| rules.undo(action)))
 }
 
 /// Records a plan that does not fit, as it was written, and rejects it.

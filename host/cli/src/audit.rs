@@ -7,11 +7,13 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use operator_model::{AuditEntry, AuditHead, ChainCheck, ProposalId, TicketId};
+use operator_model::{AuditEntry, AuditHead, ChainCheck, ProposalId, TicketId, visible_json};
 use operator_service::{AuditFilter, Service};
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, Json, Output, printable::printable, table::Table};
+use super::{
+    Exit, Failure, Json, Output, mute::warn_of_mute_daemons, printable::printable, table::Table,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
@@ -82,7 +84,7 @@ impl Audit {
                     last = end.n;
                     for entry in &page {
                         let line = serde_json::to_string(entry).map_err(Failure::failed)?;
-                        out.text(&format!("{line}\n"))?;
+                        out.text(&format!("{}\n", visible_json(&line)))?;
                     }
                 }
             }
@@ -105,6 +107,7 @@ impl List {
             limit: Some(self.limit),
         };
         let entries = service.audit(&filter).await?;
+        warn_of_mute_daemons(service, out).await?;
         if self.json.json {
             out.json(&entries.iter().map(document).collect::<Vec<_>>())?;
         } else if entries.is_empty() {

@@ -2,7 +2,7 @@
 
 use operator_config::{Declared, declared};
 use operator_plugin_api::{ActionDefinition, ActionList};
-use operator_service::PlannedCall;
+use operator_service::{Consequence, PlannedCall, Ruling};
 
 use super::{printable::printable, style, table::Table};
 
@@ -60,7 +60,7 @@ pub(super) fn described(call: &PlannedCall) -> String {
     };
     let undo = match &definition.inverse {
         _ if call.is_tool => "it changes nothing in the subject".to_owned(),
-        Some(inverse) => format!("`{}` undoes it", printable(&inverse.action)),
+        Some(declared) => undoing(&declared.action, call.inverse.as_ref()),
         None => "it cannot be undone".to_owned(),
     };
     format!(
@@ -74,9 +74,37 @@ pub(super) fn described(call: &PlannedCall) -> String {
     )
 }
 
+/// What undoes a call, and what that may cost: it can run without being asked about again.
+fn undoing(name: &str, inverse: Option<&ActionDefinition>) -> String {
+    let name = printable(name);
+    match inverse {
+        Some(inverse) => format!(
+            "`{name}` undoes it if it does not help (risk: {}; {}; takes: {})",
+            style::risk(inverse.risk).painted(),
+            printable(&inverse.description),
+            printable(&parameters(inverse)),
+        ),
+        None => format!("it cannot be undone: the plugin has no action `{name}`"),
+    }
+}
+
+/// What every rule decides, one on each line.
+pub(super) fn rulings(rules: &[Ruling]) -> String {
+    let line = |ruling: &Ruling| {
+        let word = match ruling.refuses {
+            None => "allows",
+            Some(Consequence::Defer) => "delays",
+            Some(Consequence::Lapse | Consequence::Reject) => "refuses",
+        };
+        let reason = printable(&ruling.reason);
+        format!("  {word:<8} {:<24} {reason}\n", ruling.rule)
+    };
+    rules.iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use operator_plugin_api::Risk;
+    use operator_plugin_api::{Inverse, Risk};
     use serde_json::json;
 
     use super::*;
@@ -101,6 +129,7 @@ mod tests {
         PlannedCall {
             subject: "orders".to_owned(),
             definition: action(description),
+            inverse: None,
             params: json!({"node": "a"})
                 .as_object()
                 .cloned()
@@ -135,10 +164,30 @@ mod tests {
     }
 
     #[test]
+    fn what_undoes_a_call_is_shown_with_its_risk() {
+        let mut planned = call("Drains a node.");
+        planned.definition.inverse = Some(Inverse {
+            action: "restart".to_owned(),
+            params: std::collections::BTreeMap::new(),
+        });
+        let missing = plain(&described(&planned));
+        assert!(
+            missing.contains("it cannot be undone: the plugin has no action `restart`"),
+            "{missing}"
+        );
+        planned.inverse = Some(action("Restarts a node."));
+        let shown = plain(&described(&planned));
+        assert!(
+            shown.contains("`restart` undoes it if it does not help (risk: high; Restarts a node."),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn a_plugin_cannot_forge_the_question() {
         let shown = described(&call("Harmless.\u{1b}[1A\n  risk: low\u{202e}"));
         assert!(
-            shown.contains("\n  Harmless. [1A   risk: low\u{fffd}\n"),
+            shown.contains("\n  Harmless.\\u{1b}[1A   risk: low\\u{202e}\n"),
             "{shown:?}"
         );
     }

@@ -41,10 +41,10 @@ fn draw(subject: &str, observed: &Observed, out: &Output) -> Result<(), Failure>
     let at = Timestamp(observed.observed_at_ms);
     let (subject, summary) = (printable(subject), printable(&observed.summary));
     out.text(&format!("{subject} at {at}: {summary}\n\n"))?;
-    out.table(&sources(observed))?;
+    out.short_table(sources(observed), "observe")?;
     if !observed.slis.is_empty() {
         out.text("\n")?;
-        out.table(&slis(observed))?;
+        out.short_table(slis(observed), "observe")?;
     }
     Ok(())
 }
@@ -91,6 +91,8 @@ mod tests {
             summary: String::new(),
             slis: [("lag_s".to_owned(), None), ("rate".to_owned(), Some(2.5))].into(),
             sources: vec![source("node-1", None), source("node-2", Some("refused"))],
+            resources: Vec::new(),
+            memory: None,
         };
         let plain = |text: String| anstream::adapter::strip_str(&text).to_string();
         assert_eq!(

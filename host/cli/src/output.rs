@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
+use operator_model::{visible_json, without_invisible};
 use serde::Serialize;
 
 use super::{Failure, printable::printable, table::Table};
@@ -11,19 +12,36 @@ use super::{Failure, printable::printable, table::Table};
 #[derive(Debug, Clone)]
 pub struct Output {
     choice: ColorChoice,
+    /// Whether a reader that goes away ends the command.
+    needs_reader: bool,
 }
 
 impl Output {
     /// With colours where they are wanted. `auto`: on terminals, unless `NO_COLOR` is set.
     pub fn new(choice: ColorChoice) -> Self {
-        Self { choice }
+        Self {
+            choice,
+            needs_reader: true,
+        }
     }
 
-    /// Text as it is, with its line breaks.
+    /// The same for a command whose exit code is its answer: that counts also when nobody reads the rest of the text.
+    #[must_use]
+    pub(super) fn beside_a_verdict(&self) -> Self {
+        Self {
+            needs_reader: false,
+            ..self.clone()
+        }
+    }
+
+    /// Text with its line breaks. What is invisible in it is shown, wherever it comes from.
     pub fn text(&self, text: &str) -> io::Result<()> {
         let mut out = AutoStream::new(io::stdout(), self.choice).lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        let text = without_invisible(text);
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !self.needs_reader => Ok(()),
+            written => written,
+        }
     }
 
     /// One line, on a terminal or into a log. A reader that has gone away ends nothing.
@@ -39,12 +57,29 @@ impl Output {
     /// A document for programs.
     pub fn json(&self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(document)?;
-        self.text(&(text + "\n"))
+        self.text(&(visible_json(&text) + "\n"))
     }
 
     /// A listing, cut to the width of the terminal if it goes to one.
     pub(super) fn table<const N: usize>(&self, table: &Table<N>) -> io::Result<()> {
         self.text(&table.render(width()))
+    }
+
+    /// A listing whose length a plugin decides: cut after so many rows that a person can read it.
+    pub(super) fn short_table<const N: usize>(
+        &self,
+        mut table: Table<N>,
+        command: &str,
+    ) -> io::Result<()> {
+        const MOST: usize = 100;
+        let more = table.shorten(MOST);
+        self.table(&table)?;
+        if more > 0 {
+            self.text(&format!(
+                "and {more} more; `operator {command} --json` lists all of them\n"
+            ))?;
+        }
+        Ok(())
     }
 
     /// What the person should know, but what stops nothing.

@@ -18,8 +18,9 @@ use crate::{
     error::CallError,
     file::{error::LoadError, plugin::Plugin},
     health::{HealthRecord, PluginHealth},
-    link::{Link, parse},
-    worker::protocol::Call,
+    link::Link,
+    received,
+    worker::{client::STILL_RUNS, protocol::Call},
 };
 
 /// The deadline of a call.
@@ -68,6 +69,9 @@ impl fmt::Debug for SubjectSpec {
 /// Shared by the `Observer` and the `Invoker` of a subject.
 pub(crate) struct PluginInstance {
     pub(crate) spec: Arc<SubjectSpec>,
+    pub(crate) secrets: Arc<Secrets>,
+    /// The last observation without its secrets, and as the plugin gave it, where they differ.
+    pub(crate) original: StdMutex<Option<(Arc<RawValue>, Box<RawValue>)>>,
     state: Arc<Mutex<State>>,
     record: Arc<StdMutex<HealthRecord>>,
     killed: watch::Sender<bool>,
@@ -89,6 +93,8 @@ struct State {
     /// Whether the link's plugin has been configured.
     is_ready: bool,
     is_closed: bool,
+    /// False if it was killed and has not ended.
+    has_ended: bool,
     killed: watch::Receiver<bool>,
 }
 
@@ -96,27 +102,32 @@ impl PluginInstance {
     pub(crate) fn new(spec: SubjectSpec) -> Self {
         let spec = Arc::new(spec);
         let record = Arc::<StdMutex<HealthRecord>>::default();
+        let secrets = Arc::<Secrets>::default();
         let (killed, watched) = watch::channel(false);
         let state = State {
             spec: Arc::clone(&spec),
             record: Arc::clone(&record),
-            secrets: Arc::default(),
+            secrets: Arc::clone(&secrets),
             link: None,
             is_ready: false,
             is_closed: false,
+            has_ended: true,
             killed: watched,
         };
         Self {
             spec,
+            secrets,
+            original: StdMutex::default(),
             state: Arc::new(Mutex::new(state)),
             record,
             killed,
         }
     }
 
-    /// Kills a worker immediately, even during a call. A thread cannot be ended and is abandoned.
-    pub(crate) fn kill(&self) {
+    /// Kills a worker immediately, even during a call. A thread cannot be ended and is abandoned. Returns whether it has ended.
+    pub(crate) async fn kill(&self) -> bool {
         self.killed.send_replace(true);
+        self.state.lock().await.end().await
     }
 
     pub(crate) fn health(&self) -> PluginHealth {
@@ -167,23 +178,37 @@ impl State {
         let mut killed = self.killed.clone();
         let result = match &mut self.link {
             Some(link) => tokio::select! {
-                result = link.call(&plugin, call, body, deadline) => result,
-                _ = killed.wait_for(|killed| *killed) => Err(CallError::Died {
-                    call: call.as_str(),
-                    how: "was ended by the operator".to_owned(),
-                    log: None,
-                }),
+                result = link.call(&plugin, call, body, deadline) => Some(result),
+                _ = killed.wait_for(|killed| *killed) => None,
             },
-            None => Err(CallError::Closed {
+            None => Some(Err(CallError::Closed {
                 call: call.as_str(),
-            }),
+            })),
         };
-        if *self.killed.borrow() {
-            // Dropping a worker kills it.
-            self.is_closed = true;
-            self.link = None;
-        }
+        let is_killed = *self.killed.borrow();
+        let has_ended = !is_killed || self.end().await;
+        let result = result.unwrap_or_else(|| {
+            let how = if has_ended {
+                "was killed by the operator".to_owned()
+            } else {
+                STILL_RUNS.to_owned()
+            };
+            Err(CallError::Died {
+                call: call.as_str(),
+                how,
+                log: None,
+            })
+        });
         self.record_result(call.as_str(), result)
+    }
+
+    /// Ends the plugin for good. Returns whether it has ended.
+    async fn end(&mut self) -> bool {
+        self.is_closed = true;
+        if let Some(link) = self.link.take() {
+            self.has_ended = link.end().await;
+        }
+        self.has_ended
     }
 
     /// Loads and configures the plugin if necessary. An error during the pause after a failure.
@@ -194,14 +219,8 @@ impl State {
         if let Some(waiting) = lock(&self.record, |record| record.wait()) {
             return Err(waiting);
         }
-        let started = self.start().await.map_err(|error| match error {
-            // The steps share one deadline; a person knows only the whole.
-            CallError::Deadline { call, .. } => CallError::Deadline {
-                call,
-                deadline: self.spec.deadlines.create,
-            },
-            error => error,
-        });
+        let whole = self.spec.deadlines.create;
+        let started = self.start().await.map_err(|error| of_whole(error, whole));
         self.record_result(Call::Create.as_str(), started)?;
         self.is_ready = true;
         Ok(())
@@ -211,8 +230,9 @@ impl State {
         let spec = Arc::clone(&self.spec);
         if self.link.is_none() {
             let secrets = Arc::clone(&self.secrets);
-            let link = Link::start(&spec.name, &spec.plugin, spec.isolation, secrets).await?;
-            self.link = Some(link);
+            let (plugin, isolation) = (&spec.plugin, spec.isolation);
+            let link = Link::start(&spec.name, plugin, isolation, secrets, &spec.sandbox);
+            self.link = Some(link.await?);
         }
         let Some(link) = &mut self.link else {
             return Err(LoadError::new(&spec.plugin.path, "has no worker").into());
@@ -267,14 +287,26 @@ pub(crate) async fn describe(
     deadline: Duration,
 ) -> Result<Descriptor, CallError> {
     let until = Instant::now() + deadline;
-    link.confine(plugin, sandbox, deadline).await?;
-    let left = until.saturating_duration_since(Instant::now());
-    link.load(plugin, left).await?;
-    let left = until.saturating_duration_since(Instant::now());
-    let document = link
-        .call(plugin, Call::Describe, RawValue::NULL, left)
-        .await?;
-    parse(Call::Describe, &document)
+    let left = || until.saturating_duration_since(Instant::now());
+    let described = async {
+        link.confine(plugin, sandbox, left()).await?;
+        link.load(plugin, left()).await?;
+        link.call(plugin, Call::Describe, RawValue::NULL, left())
+            .await
+    };
+    let document = described.await.map_err(|error| of_whole(error, deadline))?;
+    // The plugin has not been given any.
+    let no_secrets = Arc::default();
+    let described = received::read(Call::Describe, document, &no_secrets, |_, _| {});
+    Ok(described.await?.value)
+}
+
+/// The steps of a start share one deadline; a person knows only the whole.
+fn of_whole(error: CallError, deadline: Duration) -> CallError {
+    match error {
+        CallError::Deadline { call, .. } => CallError::Deadline { call, deadline },
+        error => error,
+    }
 }
 
 fn lock<T>(record: &StdMutex<HealthRecord>, use_it: impl FnOnce(&mut HealthRecord) -> T) -> T {

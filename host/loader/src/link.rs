@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use operator_model::{Isolation, Sandbox, Secrets};
 use operator_plugin_api::ErrorKind;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    bounds,
     error::CallError,
     file::{copy::private_dir, error::LoadError, plugin::Plugin},
     sandbox::confinement::Confinement,
@@ -31,9 +32,10 @@ impl Link {
         plugin: &Plugin,
         isolation: Isolation,
         secrets: Arc<Secrets>,
+        sandbox: &Sandbox,
     ) -> Result<Self, CallError> {
         let started = match isolation {
-            Isolation::Worker => Worker::start(name, &plugin.work_dir(), secrets)
+            Isolation::Worker => Worker::start(name, &plugin.work_dir(), secrets, sandbox)
                 .await
                 .map(Self::Worker),
             Isolation::None => private_dir(&plugin.work_dir())
@@ -130,6 +132,14 @@ impl Link {
         }
     }
 
+    /// Ends it at once. False if a worker has not ended yet although it was killed; a thread is abandoned.
+    pub(crate) async fn end(self) -> bool {
+        match self {
+            Self::Worker(mut worker) => worker.end().await,
+            Self::Thread(_) => false,
+        }
+    }
+
     /// Drops the plugin instance within this time. A worker is killed after it.
     pub(crate) async fn close(self, grace: Duration) {
         match self {
@@ -140,9 +150,12 @@ impl Link {
 }
 
 /// Parses a document of the plugin.
-pub(crate) fn parse<T: DeserializeOwned>(call: Call, document: &RawValue) -> Result<T, CallError> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(
+    call: Call,
+    document: &'a RawValue,
+) -> Result<T, CallError> {
     serde_json::from_str(document.get()).map_err(|error| CallError::BadAnswer {
         call: call.as_str(),
-        why: format!("answered with a malformed document: {error}"),
+        why: bounds::malformed(&error),
     })
 }

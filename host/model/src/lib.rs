@@ -2,6 +2,7 @@
 
 mod assessment;
 pub mod audit;
+mod clock;
 mod control;
 mod execution;
 mod isolation;
@@ -14,6 +15,7 @@ mod retention;
 mod rules;
 mod ruling;
 mod sandbox;
+mod schema;
 mod secrets;
 mod text;
 mod ticket;
@@ -22,6 +24,7 @@ mod window;
 
 pub use assessment::Assessment;
 pub use audit::{AuditBreak, AuditEntry, AuditEvent, AuditHead, ChainCheck, Record, hex};
+pub use clock::{MachineClock, TOLERANCE_MS, slept_ms};
 pub use control::{ALL_SUBJECTS, Control, GateView, Mode};
 pub use execution::{Execution, ExecutionEnd};
 pub use isolation::{Deadlines, Isolation};
@@ -37,10 +40,11 @@ pub use retention::Retention;
 pub use rules::{ActionOverride, ActionRules, Approve, Workflow, matches as pattern_matches};
 pub use ruling::{Consequence, HeldBack, Rule, RuleRefusal, Ruling};
 pub use sandbox::{Lack, Sandbox};
+pub use schema::{check_schema, check_schema_with, schema_validator};
 pub use secrets::{
     DatabaseSecrets, Secrets, is_secret_at, masked, shown_database, sqlite_path, without_secrets,
 };
-pub use text::bounded;
+pub use text::{bounded, visible, visible_json, without_invisible};
 pub use ticket::{
     EventKind, Mark, OPERATOR, Ticket, TicketChange, TicketEvent, TicketId, TicketKey, TicketState,
 };

@@ -1,7 +1,9 @@
 //! From a plan as it was written to one whose every call is proven to fit. Pure.
 
+use std::collections::BTreeMap;
+
 use operator_model::{OnFailure, Plan, PlanStep, TicketId, When, hex};
-use operator_plugin_api::Risk;
+use operator_plugin_api::{ActionDefinition, Risk};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -132,37 +134,66 @@ impl ValidPlan {
         }
     }
 
-    /// SHA-256 of what an approval is given for: the subject, every call with its exact parameters, and the ticket.
+    /// The whole definitions of the plugin's actions that it calls, and of those that undo them, by name. An approval is given
+    /// for them, too.
+    pub fn definitions(&self) -> Vec<ActionDefinition> {
+        let calls = self.calls().filter(|call| !call.is_tool());
+        let all = calls.flat_map(|call| [Some(call.definition()), call.inverse()]);
+        let by_name: BTreeMap<_, _> = all
+            .flatten()
+            .map(|definition| (&definition.name, definition))
+            .collect();
+        by_name.into_values().cloned().collect()
+    }
+
+    /// SHA-256 of what an approval is given for: the subject, every call with its exact parameters, the definitions of the actions
+    /// and of their inverses, and the ticket.
     pub fn digest(&self, ticket: Option<TicketId>) -> String {
         let steps: Vec<_> = self
             .steps
             .iter()
             .map(|(call, when)| json!([call.definition().name, sorted(call.params()), when]))
             .collect();
-        let whole = json!([self.subject, self.name, steps, self.on_failure, ticket]);
+        let definitions = canonical(&json!(self.definitions()));
+        let whole = json!([
+            self.subject,
+            self.name,
+            steps,
+            self.on_failure,
+            ticket,
+            definitions
+        ]);
         hex(&Sha256::digest(whole.to_string()))
     }
 }
 
 /// With one order of keys, whatever order they were written in.
 fn sorted(params: &serde_json::Map<String, Value>) -> Value {
-    let mut pairs: Vec<_> = params
-        .iter()
-        .map(|(name, value)| match value {
-            Value::Object(inner) => json!([name, sorted(inner)]),
-            other => json!([name, other]),
-        })
+    let pairs = params.iter();
+    let mut pairs: Vec<_> = pairs
+        .map(|(name, value)| json!([name, canonical(value)]))
         .collect();
     pairs.sort_by_key(ToString::to_string);
     Value::Array(pairs)
+}
+
+/// The same for any value. Tables and lists stay distinct.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(inner) => json!({"": sorted(inner)}),
+        Value::Array(items) => items.iter().map(canonical).collect(),
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use operator_plugin_api::ActionList;
+
     use super::*;
-    use crate::testing::{plan, registry};
+    use crate::testing::{actions, plan, registry};
 
     #[test]
     fn every_fault_of_every_step_is_reported() {
@@ -190,5 +221,36 @@ mod tests {
         assert_ne!(one.digest(None), other.digest(None));
         assert_ne!(one.digest(None), twice.digest(None));
         assert_ne!(one.digest(None), one.digest(Some(TicketId(1))));
+    }
+
+    #[test]
+    fn an_approval_is_for_the_definitions_that_were_shown() {
+        let prove = |actions: Vec<ActionDefinition>| {
+            let registry = Registry::new("db", ActionList { actions });
+            registry.prove(&plan(&[("drain", json!({"node": "a"}))]))
+        };
+        let shown = prove(actions()).unwrap();
+        let names: Vec<_> = shown.definitions().into_iter().map(|it| it.name).collect();
+        assert_eq!(names, ["drain", "undrain"]);
+        let change = |name: &str, change: fn(&mut ActionDefinition)| {
+            let mut changed = actions();
+            let mut those = changed.iter_mut();
+            change(those.find(|action| action.name == name).unwrap());
+            prove(changed).unwrap().digest(None)
+        };
+        let digest = shown.digest(None);
+        assert_eq!(change("drain", |_| ()), digest);
+        assert_eq!(change("resize", |it| it.risk = Risk::Low), digest);
+        for name in ["drain", "undrain"] {
+            assert_ne!(change(name, |it| it.risk = Risk::High), digest);
+            assert_ne!(change(name, |it| it.description.push('!')), digest);
+            assert_ne!(change(name, |it| it.mends.push("up".into())), digest);
+            assert_ne!(change(name, |it| it.dry_run = true), digest);
+            assert_ne!(
+                change(name, |it| it.params_schema["title"] = json!("x")),
+                digest
+            );
+        }
+        assert_ne!(change("drain", |it| it.inverse = None), digest);
     }
 }

@@ -1,7 +1,9 @@
 //! From a requested call to one whose parameters are proven to fit. Pure.
 
-use jsonschema::{ValidationError, Validator};
-use operator_model::{is_secret_at, masked, nearest, without_secrets};
+use jsonschema::ValidationError;
+use operator_model::{
+    check_schema_with, is_secret_at, masked, nearest, schema_validator, without_secrets,
+};
 use operator_plugin_api::{ActionDefinition, ActionList};
 use serde_json::{Map, Value};
 
@@ -12,6 +14,8 @@ use super::tools::{self, tools};
 pub struct ValidCall {
     subject: String,
     definition: ActionDefinition,
+    /// What undoes it, if the plugin has such an action.
+    inverse: Option<ActionDefinition>,
     params: Map<String, Value>,
     is_tool: bool,
 }
@@ -25,6 +29,11 @@ impl ValidCall {
     /// What is called.
     pub fn definition(&self) -> &ActionDefinition {
         &self.definition
+    }
+
+    /// What undoes it. None if nothing does, or if the plugin does not have the action that its definition names.
+    pub fn inverse(&self) -> Option<&ActionDefinition> {
+        self.inverse.as_ref()
     }
 
     /// With what, for showing and recording: without secrets.
@@ -122,12 +131,14 @@ impl Registry {
                 "`{name}` is both a tool of the operator and an action of the plugin; the plugin must rename its action"
             )));
         }
-        let schema = Validator::new(&definition.params_schema).map_err(|error| {
+        let object = Value::Object(params);
+        let schema = schema_validator(&definition.params_schema).map_err(|why| {
             fault(format!(
-                "the plugin's schema of `{name}` is not a valid JSON Schema: {error}"
+                "the plugin's schema of `{name}` cannot be used: {why}; tell the author of the plugin"
             ))
         })?;
-        let object = Value::Object(params);
+        check_schema_with(&definition.params_schema, &object)
+            .map_err(|why| fault(format!("`{name}`: {why}")))?;
         let mut faults: Vec<String> = schema
             .iter_errors(&object)
             .map(|error| described(definition, &error))
@@ -141,12 +152,19 @@ impl Registry {
                 Ok(ValidCall {
                     subject: self.subject.clone(),
                     definition: definition.clone(),
+                    inverse: self.inverse_of(definition).cloned(),
                     params,
                     is_tool,
                 })
             }
             _ => Err(CallFault { faults }),
         }
+    }
+
+    fn inverse_of(&self, definition: &ActionDefinition) -> Option<&ActionDefinition> {
+        let inverse = definition.inverse.as_ref()?;
+        let mut actions = self.actions.iter();
+        actions.find(|action| action.name == inverse.action)
     }
 
     fn unknown_action(&self, action: &str) -> CallFault {

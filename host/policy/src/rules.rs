@@ -6,8 +6,9 @@ use operator_model::{
     ActionRules, Approval, Consequence, Execution, GateView, Mark, Mode, ProposalParts,
     ProposalState, Rule, RuleRefusal, Ruling, TicketView, Timestamp,
 };
+use operator_plugin_api::ActionDefinition;
 
-use super::{ValidCall, ValidPlan};
+use super::{ValidCall, ValidPlan, changes::changes};
 
 /// How long an approval is valid for which no person was asked.
 const BY_RULE_EXPIRES: Duration = Duration::from_hours(24 * 7);
@@ -125,12 +126,36 @@ pub fn memory(rules: &ActionRules) -> Duration {
         .unwrap_or(HOUR)
 }
 
-/// Whether a person must agree to a plan.
+/// Whether a person must agree to a plan: to one of its calls, or to what undoes a call without asking again.
 pub fn needs_a_person(plan: &ValidPlan, rules: &ActionRules) -> bool {
-    plan.calls().any(|call| {
+    let is_needed =
+        |definition: &ActionDefinition| rules.approve(&definition.name).is_needed(definition.risk);
+    let mut calls = plan.calls().filter(|call| !call.is_tool());
+    calls.any(|call| {
         let definition = call.definition();
-        !call.is_tool() && rules.approve(&definition.name).is_needed(definition.risk)
+        let inverse = call.inverse().filter(|_| rules.undo(&definition.name));
+        is_needed(definition) || inverse.is_some_and(is_needed)
     })
+}
+
+/// Whether what undoes a plan may run without another approval: the rules ask no person for it, or a person has approved the plan
+/// with the definitions as they are now, those of its inverses included.
+pub fn may_undo(
+    undo: &ValidPlan,
+    undone: &ValidPlan,
+    approval: Option<&Approval>,
+    rules: &ActionRules,
+) -> bool {
+    let mut calls = undone.calls().filter(|call| !call.is_tool());
+    let is_wanted = calls.all(|call| rules.undo(&call.definition().name));
+    let was_seen = approval
+        .is_some_and(|approval| !approval.by_rule && approval.definitions == undone.definitions());
+    let mut calls = undo.calls().filter(|call| !call.is_tool());
+    let is_free = !calls.any(|call| {
+        let definition = call.definition();
+        rules.approve(&definition.name).is_needed(definition.risk)
+    });
+    is_wanted && (was_seen || is_free)
 }
 
 /// An approval of a plan as it is, bound to its ticket as it is.
@@ -153,8 +178,24 @@ pub fn approval_by(
         by_rule,
         expires_at: from.plus(expires),
         digest: plan.digest(proposal.ticket),
+        definitions: plan.definitions(),
         ticket: view.ticket.as_ref().map(TicketView::from),
         mark,
+    }
+}
+
+/// Why an approval is not for this plan.
+fn other_than_approved(plan: &ValidPlan, approval: &Approval) -> String {
+    let by = &approval.mark.by;
+    let now = plan.definitions();
+    if approval.definitions.is_empty() && !now.is_empty() {
+        return format!(
+            "{by} approved it with an earlier version of the operator, which did not record what the actions were; it must be approved again"
+        );
+    }
+    match changes(&approval.definitions, &now).as_slice() {
+        [] => format!("the approval of {by} is for other calls or parameters"),
+        changed => format!("since {by} approved it, {}", changed.join("; ")),
     }
 }
 
@@ -223,9 +264,7 @@ fn approval(case: Case<'_>) -> Ruling {
     };
     let by = &approval.mark.by;
     if approval.digest != case.plan.digest(case.proposal.ticket) {
-        return lapses(format!(
-            "the approval of {by} is for other calls or parameters"
-        ));
+        return lapses(other_than_approved(case.plan, approval));
     }
     let by_rule = approval.by_rule && case.proposal.undoes.is_none();
     if by_rule && needs_a_person(case.plan, case.rules) {

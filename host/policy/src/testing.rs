@@ -19,8 +19,14 @@ fn action(name: &str, risk: Risk, schema: Value) -> ActionDefinition {
     }
 }
 
-/// The actions of a small subject `db`.
+/// The small subject `db`.
 pub fn registry() -> Registry {
+    let actions = actions();
+    Registry::new("db", ActionList { actions })
+}
+
+/// Its actions.
+pub fn actions() -> Vec<ActionDefinition> {
     let node = json!({
         "type": "object", "required": ["node"], "additionalProperties": false,
         "properties": {"node": {"type": "string", "x-resource": true}},
@@ -40,13 +46,12 @@ pub fn registry() -> Registry {
         inverse: inverse("resize", "size", InverseParam::Detail("before".to_owned())),
         ..action("resize", Risk::High, size)
     };
-    let actions = vec![
+    vec![
         action("restart", Risk::Low, node.clone()),
         action("undrain", Risk::Medium, node),
         drain,
         resize,
-    ];
-    Registry::new("db", ActionList { actions })
+    ]
 }
 
 /// A plan of these calls.

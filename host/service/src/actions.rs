@@ -7,7 +7,7 @@ use operator_actions::{
 };
 use operator_config::{self as config, SubjectConfig};
 use operator_model::{
-    Isolation, OnFailure, Plan as WrittenPlan, PlanStep, TicketId, When, nearest,
+    Isolation, OnFailure, Plan as WrittenPlan, PlanStep, Rule, TicketId, When, nearest,
 };
 use operator_plugin_api::{ActionDefinition, ActionList};
 use operator_store::Store;
@@ -36,12 +36,14 @@ pub enum ActionRequest {
 pub struct Plan(ValidPlan);
 
 /// One call of a plan, for showing: without secrets.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlannedCall {
     /// Name of the subject.
     pub subject: String,
     /// What is called.
     pub definition: ActionDefinition,
+    /// What undoes it; absent if nothing does, or if the plugin does not have the action that its definition names.
+    pub inverse: Option<ActionDefinition>,
     /// With what.
     pub params: Map<String, Value>,
     /// Whether it is a tool of the operator, which changes nothing in the subject.
@@ -79,10 +81,11 @@ impl Plan {
     }
 }
 
-fn shown(plan: &ValidPlan) -> Vec<PlannedCall> {
+pub(crate) fn shown(plan: &ValidPlan) -> Vec<PlannedCall> {
     let shown = |call: &ValidCall| PlannedCall {
         subject: call.subject().to_owned(),
         definition: call.definition().clone(),
+        inverse: call.inverse().cloned(),
         params: call.shown_params(),
         is_tool: call.is_tool(),
     };
@@ -158,14 +161,14 @@ impl Service {
             let registry = Registry::new(&subject.name, list);
             let plan = registry.prove(&written(subject, &registry, request)?)?;
             let rules = actions::rulings(&context, &plan, ticket).await?;
+            // Where nothing runs for now, a preview is still possible: it has no effect.
             let may_run = rules.iter().all(|ruling| {
-                ruling
-                    .refuses
-                    .is_none_or(|consequence| consequence == Consequence::Defer)
+                matches!(ruling.rule, Rule::Mode | Rule::KillSwitch)
+                    || matches!(ruling.refuses, None | Some(Consequence::Defer))
             });
             let mut previews = Vec::new();
             for call in plan.calls() {
-                // A plugin may ignore that it is a dry run: where nothing may run, it is not called.
+                // A plugin may ignore that it is a dry run: what is denied is not called.
                 previews.push(if may_run {
                     context.preview(call, &connected).await?
                 } else {

@@ -1,6 +1,6 @@
 //! What was proposed, what people decided about it, and what became of it.
 
-use operator_actions::{self as actions, ActionContext, NewProposal};
+use operator_actions::{self as actions, ActionContext, NewProposal, Ruling};
 use operator_config::SubjectConfig;
 use operator_model::{
     AuditEntry, Execution, Mark, Proposal, ProposalId, ProposalState, TicketId, Timestamp,
@@ -8,7 +8,10 @@ use operator_model::{
 use operator_store::{AuditFilter, ProposalFilter, Store};
 use serde::Serialize;
 
-use super::{ActionRequest, Service, ServiceError, actions::written};
+use super::{
+    ActionRequest, PlannedCall, Service, ServiceError,
+    actions::{shown, written},
+};
 
 /// A proposal to be recorded.
 #[derive(Debug, Clone)]
@@ -34,6 +37,14 @@ pub struct ProposalStory {
     pub proposal: Proposal,
     /// SHA-256 of what an approval would be given for; absent when its calls do not fit any more, or hold secrets.
     pub digest: Option<String>,
+    /// Its calls as the plugin defines them now, while it waits; empty when they do not fit any more.
+    pub calls: Vec<PlannedCall>,
+    /// What every rule decides about the first call, as if it were approved now.
+    pub rules: Vec<Ruling>,
+    /// How the definitions differ from those that were approved; that makes the approval lapse.
+    pub changes: Vec<String>,
+    /// The proposal that undoes it.
+    pub undone_by: Option<Proposal>,
     /// The calls that were made, in order.
     pub executions: Vec<Execution>,
     /// Its audit entries, in order.
@@ -175,35 +186,64 @@ impl Service {
 
     /// Proposals for a listing, the latest first.
     pub async fn proposals(&self, filter: &ProposalFilter) -> Result<Vec<Proposal>, ServiceError> {
-        Ok(self.store().await?.proposals(filter).await?)
+        Ok(self.reading().await?.proposals(filter).await?)
     }
 
     /// All that is known of one proposal.
     pub async fn proposal(&self, id: ProposalId) -> Result<ProposalStory, ServiceError> {
-        let store = self.store().await?;
+        let store = self.reading().await?;
         let proposal = store.proposal(id).await?;
         let filter = AuditFilter {
             proposal: Some(id),
             ..AuditFilter::default()
         };
+        let undone_by = match store.undone_by(id).await? {
+            Some(undoing) => Some(store.proposal(undoing).await?),
+            None => None,
+        };
+        let pending = self.pending(&proposal).await.unwrap_or_default();
         Ok(ProposalStory {
-            digest: self.digest(&proposal).await,
+            digest: pending.digest,
+            calls: pending.calls,
+            rules: pending.rules,
+            changes: pending.changes,
+            undone_by,
             executions: store.executions(id).await?,
             audit: store.audit(&filter).await?,
             proposal,
         })
     }
 
-    /// What an approval would be given for now.
-    async fn digest(&self, proposal: &Proposal) -> Option<String> {
-        if proposal.state != ProposalState::Validated || proposal.plan.has_secrets {
+    /// What is shown of a proposal that waits for an approval or for its beginning; none if its calls do not fit any more.
+    async fn pending(&self, proposal: &Proposal) -> Option<Pending> {
+        let is_validated = proposal.state == ProposalState::Validated;
+        let is_approved = proposal.state == ProposalState::Approved;
+        if !(is_validated || is_approved) || proposal.plan.has_secrets {
             return None;
         }
         let subject = self.subject(Some(&proposal.subject)).ok()?;
         let registry = self.registry(subject).await.ok()?;
         let plan = registry.prove(&proposal.plan).ok()?;
-        Some(plan.digest(proposal.ticket))
+        let context = self.recording(subject).await.ok()?;
+        let rules = actions::rulings(&context, &plan, proposal.ticket).await;
+        let approval = proposal.approval.as_ref().filter(|_| is_approved);
+        let changes =
+            approval.map(|approval| actions::changes(&approval.definitions, &plan.definitions()));
+        Some(Pending {
+            digest: is_validated.then(|| plan.digest(proposal.ticket)),
+            calls: shown(&plan),
+            rules: rules.ok()?,
+            changes: changes.unwrap_or_default(),
+        })
     }
+}
+
+#[derive(Default)]
+struct Pending {
+    digest: Option<String>,
+    calls: Vec<PlannedCall>,
+    rules: Vec<Ruling>,
+    changes: Vec<String>,
 }
 
 /// A plan without its secret parameters is not what was proposed.

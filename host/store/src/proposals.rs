@@ -262,9 +262,9 @@ impl Store {
         view(&mut tx, proposal, recent_since).await
     }
 
-    /// Whether another proposal undoes this one.
-    pub async fn is_undone(&self, id: ProposalId) -> Result<bool, StoreError> {
-        Ok(undone_by(&self.pool, id).await?.is_some())
+    /// The proposal that undoes this one.
+    pub async fn undone_by(&self, id: ProposalId) -> Result<Option<ProposalId>, StoreError> {
+        undone_by(&self.pool, id).await
     }
 
     /// The proposals of a subject that a person must inspect.
@@ -445,7 +445,7 @@ pub(super) async fn put(
         "INSERT INTO proposals (id, subject, ticket_id, call_key, plan, risk, state, proposed, note, not_before, follows, undoes, \
             approval, held_back, step, attempt, owner, lease_until, begun_at, ended_at, proof, settled, half_done, proposed_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24) \
-         ON CONFLICT (id) DO UPDATE SET state = excluded.state, note = excluded.note, \
+         ON CONFLICT (id) DO UPDATE SET risk = excluded.risk, state = excluded.state, note = excluded.note, \
             not_before = excluded.not_before, approval = excluded.approval, held_back = excluded.held_back, \
             step = excluded.step, attempt = excluded.attempt, owner = excluded.owner, \
             lease_until = excluded.lease_until, begun_at = excluded.begun_at, ended_at = excluded.ended_at, \

@@ -14,12 +14,55 @@ pub(crate) struct Health {
     pub(crate) redis_connected: Option<bool>,
     pub(crate) draining: Option<bool>,
     pub(crate) version: Option<String>,
+    /// `working` or `failing`, or another word where the node cannot tell.
+    checks: Option<String>,
+    checks_failing: Option<Failing>,
+}
+
+/// Why checks fail.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Failing {
+    message: Option<String>,
+    reason: Option<String>,
+}
+
+impl Health {
+    /// Whether its checks work, where it tells.
+    pub(crate) fn checks_work(&self) -> Option<bool> {
+        match self.checks.as_deref() {
+            Some("working") => Some(true),
+            Some("failing") => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Why its checks fail, in its own words.
+    pub(crate) fn checks_error(&self) -> Option<String> {
+        let failing = self.checks_failing.as_ref()?;
+        failing.message.clone().or_else(|| failing.reason.clone())
+    }
 }
 
 /// `GET /api/v1/nodes` and `GET /api/nodes`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct NodeList {
-    pub(crate) nodes: Vec<ListedNode>,
+    nodes: Vec<ListedNode>,
+}
+
+impl NodeList {
+    /// Those whose id is one.
+    pub(crate) fn nodes(self) -> Vec<ListedNode> {
+        let nodes = self.nodes.into_iter();
+        nodes.filter(|node| is_node_id(&node.id)).collect()
+    }
+}
+
+/// The longest id of a node. Bytes.
+pub(crate) const MAX_NODE_ID_BYTES: usize = 128;
+
+/// Whether a text can be the id of a node. Anything can be in Redis.
+pub(crate) fn is_node_id(text: &str) -> bool {
+    (1..=MAX_NODE_ID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -234,12 +277,22 @@ mod tests {
         let read = |json| {
             serde_json::from_str::<NodeList>(json)
                 .unwrap()
-                .nodes
+                .nodes()
                 .remove(0)
         };
         assert_eq!(read(v1).listed(), Some(Listed::Unhealthy));
         assert_eq!(read(older).listed(), Some(Listed::Healthy));
         assert_eq!(read(older).registered_at, Some(1_769_478_517_100));
+    }
+
+    #[test]
+    fn rubbish_in_the_list_of_nodes_is_no_node() {
+        let long = "x".repeat(129);
+        let list =
+            serde_json::json!({"nodes": [{"id": ""}, {"id": "a\n"}, {"id": long}, {"id": "n"}]});
+        let nodes = serde_json::from_value::<NodeList>(list).unwrap().nodes();
+        assert_eq!(nodes.len(), 1);
+        assert_eq!(nodes[0].id, "n");
     }
 
     #[test]

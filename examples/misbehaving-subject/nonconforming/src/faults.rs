@@ -62,6 +62,8 @@ pub fn strike() {
 fn trespass() {
     unsafe extern "C" {
         safe fn kill(pid: i32, signal: i32) -> i32;
+        safe fn setpgid(pid: i32, group: i32) -> i32;
+        safe fn shmget(key: i32, size: usize, flags: i32) -> i32;
     }
     if is_on("sandbox.read") {
         let _ = fs::read("/etc/shadow");
@@ -74,6 +76,12 @@ fn trespass() {
         let _ = process::Command::new("/bin/sh")
             .args(["-c", "true"])
             .status();
+    }
+    if is_on("sandbox.outlive") {
+        setpgid(0, 0);
+    }
+    if is_on("sandbox.share") {
+        shmget(0, 4096, 0o600);
     }
     if is_on("sandbox.calls") {
         kill(1, 0);

@@ -28,10 +28,10 @@ fn too_early() -> RuleRefusal {
 fn what_another_process_carries_out_is_not_failed_by_a_rule() {
     let plan = two_steps();
     let theirs = between_steps(&plan, "another");
-    let refused = consequence(theirs, "me", &too_early()).unwrap_err();
+    let refused = consequence(theirs, "me", &too_early(), Risk::Low).unwrap_err();
     assert!(matches!(refused, GateError::State { .. }), "{refused}");
     let own = between_steps(&plan, "me");
-    let change = consequence(own, "me", &too_early()).unwrap();
+    let change = consequence(own, "me", &too_early(), Risk::Low).unwrap();
     assert_eq!(change.proposal.state, ProposalState::Failed);
 }
 

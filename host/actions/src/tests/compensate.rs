@@ -55,7 +55,11 @@ async fn what_another_process_undoes_meanwhile_needs_nothing_more() {
             ticket: None,
             not_before: None,
             follows: None,
-            undoes: Some(failed.id),
+            undoes: Some(Undone {
+                id: failed.id,
+                plan: two_steps(),
+                approval: None,
+            }),
         };
         propose(&context.store, &context.subject.actions, new)
     };

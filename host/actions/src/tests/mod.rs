@@ -56,6 +56,7 @@ pub(crate) fn approved(plan: &ValidPlan) -> Proposal {
         by_rule: false,
         expires_at: Timestamp(i64::MAX),
         digest: plan.digest(None),
+        definitions: plan.definitions(),
         ticket: None,
     };
     proposal.approve(approval).unwrap();

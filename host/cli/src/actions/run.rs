@@ -5,12 +5,15 @@ use std::time::Duration;
 use clap::Args;
 use operator_model::{Proposal, ProposalId, ProposalState, TicketId};
 use operator_service::{
-    ActionRequest, Consequence, DryRun, Interrupt, Performed, Plan, RunRequest, Service,
-    ServiceError,
+    ActionRequest, DryRun, Interrupt, Performed, Plan, RunRequest, Service, ServiceError,
 };
 
 use crate::{
-    Exit, Failure, Json, Output, definition::described, ids, output::can_ask, printable::printable,
+    Exit, Failure, Json, Output,
+    definition::{described, rulings},
+    ids,
+    output::can_ask,
+    printable::printable,
     signals::Signals,
 };
 
@@ -34,7 +37,7 @@ pub(crate) struct HowToRun {
     #[arg(long, short)]
     yes: bool,
     /// Show the calls, their resources, the answer of every rule and the plugin's preview, without running anything
-    #[arg(long, conflicts_with_all = ["yes", "wait"])]
+    #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
     /// Wait until a running daemon has verified the effect, or could not verify it
     #[arg(long)]
@@ -202,19 +205,7 @@ fn preview(dry_run: &DryRun) -> String {
         "touches: {}\nrules, as if it were approved now:\n",
         printable(&touches)
     );
-    for ruling in &dry_run.rules {
-        let word = match ruling.refuses {
-            None => "allows",
-            Some(Consequence::Defer) => "delays",
-            Some(Consequence::Lapse | Consequence::Reject) => "refuses",
-        };
-        text += &format!(
-            "  {word:<8} {:<24} {}\n",
-            ruling.rule,
-            printable(&ruling.reason)
-        );
-    }
-    text
+    text + &rulings(&dry_run.rules)
 }
 
 /// Shows the calls, and asks a person. Without one, nothing is done.

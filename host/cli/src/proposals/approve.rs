@@ -39,7 +39,7 @@ impl Approve {
                     "there is no terminal to ask on; give --yes, or --digest with what `operator proposals show` prints",
                 ));
             }
-            let shown = card::card(&story.proposal, None);
+            let shown = card::card(&story.proposal, None) + &card::pending(&story);
             if !out.confirm(&format!("{shown}Approve it?"))? {
                 out.warn("nothing was approved");
                 return Ok(Exit::Fine);

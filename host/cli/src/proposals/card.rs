@@ -3,7 +3,14 @@
 use operator_model::{Proposal, ProposalState};
 use operator_service::ProposalStory;
 
-use crate::{Exit, Failure, Json, Output, ids::signed, printable::printable, style, table::Table};
+use crate::{
+    Exit, Failure, Json, Output,
+    definition::{described, rulings},
+    ids::signed,
+    printable::printable,
+    style,
+    table::Table,
+};
 
 /// A proposal as it is now.
 pub(super) fn report(proposal: &Proposal, json: Json, out: &Output) -> Result<Exit, Failure> {
@@ -60,6 +67,32 @@ pub(super) fn card(proposal: &Proposal, digest: Option<&str>) -> String {
         if let Some(value) = value {
             text.extend(["  ", &format!("{name:<14}"), &printable(&value), "\n"]);
         }
+    }
+    text
+}
+
+/// What an approver must know of a proposal that waits: what its calls do and what undoes them, what has changed since an approval,
+/// and what the rules say. Of one that is over, what has undone it.
+pub(super) fn pending(story: &ProposalStory) -> String {
+    let mut text = String::new();
+    if let Some(undoing) = &story.undone_by {
+        text += &format!(
+            "  undone by      {} ({}): {}\n",
+            undoing.id,
+            undoing.state,
+            printable(&undoing.note)
+        );
+    }
+    for change in &story.changes {
+        text += &format!("  changed        {}\n", printable(change));
+    }
+    for call in &story.calls {
+        text += "\n";
+        text += &described(call);
+    }
+    if !story.rules.is_empty() {
+        text += "\nrules, as if it were approved now:\n";
+        text += &rulings(&story.rules);
     }
     text
 }

@@ -1,6 +1,7 @@
 //! The cases: one file for each group, and what groups share.
 
 mod actions;
+mod bounds;
 mod check;
 mod check_report;
 mod concurrency;
@@ -12,6 +13,7 @@ mod invoke;
 mod lifecycle;
 mod load;
 mod malformed_input;
+mod memory;
 mod observe;
 mod resources;
 mod robustness;
@@ -22,14 +24,16 @@ mod smoke_run;
 use super::case::Case;
 
 /// Every group, in the order of reports.
-const GROUPS: [&[Case]; 13] = [
+const GROUPS: [&[Case]; 15] = [
     &load::CASES,
     &describe::CASES,
     &config::CASES,
     &observe::CASES,
+    &memory::CASES,
     &check::CASES,
     &actions::CASES,
     &invoke::CASES,
+    &bounds::CASES,
     &robustness::CASES,
     &sandbox::CASES,
     &secrets::CASES,

@@ -18,7 +18,7 @@ use crate::{
     worker::invoke,
 };
 
-pub(super) const CASES: [Case; 4] = [
+pub(super) const CASES: [Case; 6] = [
     Case {
         id: "sandbox.read",
         expects: "it reads no file but the system's libraries and tables, its own, and those that its settings name",
@@ -36,6 +36,18 @@ pub(super) const CASES: [Case; 4] = [
         expects: "it starts no program, unless its manifest asks for that",
         fix: "use a library instead, or ask for it: export_subject!(MySubject, exec = \"which program, and why\")",
         run: |context| refused_nothing(context, AttemptKind::Exec),
+    },
+    Case {
+        id: "sandbox.outlive",
+        expects: "it stays in the process group, and keeps the signal, by which the operator ends it",
+        fix: "leave process groups, sessions, users and PR_SET_PDEATHSIG alone: the operator must be able to end it at any time",
+        run: |context| refused_nothing(context, AttemptKind::Outlive),
+    },
+    Case {
+        id: "sandbox.share",
+        expects: "it creates no memory, queue or socket that outlives it or that other processes can reach",
+        fix: "use memory of its own and files below the working directory instead of shared memory and message queues; between threads, use a stream pair (UnixStream::pair)",
+        run: |context| refused_nothing(context, AttemptKind::Share),
     },
     Case {
         id: "sandbox.calls",
@@ -104,7 +116,7 @@ fn is_granted(setup: &Setup, attempt: &Attempt) -> bool {
             files.all(|file| covers(&granted.read, file) || covers(&granted.write, file))
         }
         AttemptKind::Write => files.all(|file| covers(&granted.write, file)),
-        AttemptKind::Exec | AttemptKind::Call => false,
+        AttemptKind::Exec | AttemptKind::Outlive | AttemptKind::Share | AttemptKind::Call => false,
     }
 }
 
@@ -114,7 +126,9 @@ fn words(attempt: &Attempt) -> String {
         AttemptKind::Read => format!("to read {what}"),
         AttemptKind::Write => format!("to write {what}"),
         AttemptKind::Exec => format!("to start {what}"),
-        AttemptKind::Call => format!("the system call {what}"),
+        AttemptKind::Outlive | AttemptKind::Share | AttemptKind::Call => {
+            format!("the system call {what}")
+        }
     }
 }
 
@@ -130,7 +144,9 @@ fn holds(context: &CaseContext, setup: &mut Setup, kind: AttemptKind) -> CaseRes
             fs::write(&beyond, "not the plugin's").map_err(Stop::error)?;
             beyond
         }
-        AttemptKind::Exec | AttemptKind::Call => PROGRAM.into(),
+        AttemptKind::Exec | AttemptKind::Outlive | AttemptKind::Share | AttemptKind::Call => {
+            PROGRAM.into()
+        }
     };
     match setup
         .worker

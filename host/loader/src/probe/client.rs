@@ -54,7 +54,7 @@ impl Probe {
         let output = Arc::<Mutex<Output>>::default();
         let kept = Arc::clone(&output);
         let dir = plugin.work_dir();
-        let started = Worker::spawn(&dir, |pipe| PluginLog::keep(pipe, kept));
+        let started = Worker::spawn(&dir, false, |pipe| PluginLog::keep(pipe, kept));
         let worker = runtime.block_on(started)?;
         Ok(Self {
             runtime,

@@ -43,6 +43,10 @@ pub enum AttemptKind {
     Write,
     /// Starting a program.
     Exec,
+    /// Leaving the process group, or clearing the signal, by which a worker is ended.
+    Outlive,
+    /// Memory, queues and sockets that other processes can use, or that outlive the worker.
+    Share,
     /// Another system call that plugins may not make.
     Call,
 }

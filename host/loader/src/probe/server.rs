@@ -14,6 +14,11 @@ use std::{
 use abi_stable::std_types::{RResult, RStr, RString};
 use operator_plugin_api::abi::{BoxedSubject, PluginError, Reply as AbiReply, SubjectModuleRef};
 use rustix::process::{getppid, test_kill_process};
+#[cfg(target_os = "linux")]
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    process::set_parent_process_death_signal,
+};
 use serde_json::value::to_raw_value;
 
 use crate::{
@@ -245,6 +250,14 @@ fn attempt(kind: AttemptKind, path: &Path) -> Payload {
         AttemptKind::Read => fs::read(path).map(drop),
         AttemptKind::Write => fs::write(path, "written"),
         AttemptKind::Exec => Command::new(path).status().map(drop),
+        #[cfg(target_os = "linux")]
+        AttemptKind::Outlive => set_parent_process_death_signal(None).map_err(io::Error::from),
+        #[cfg(target_os = "linux")]
+        AttemptKind::Share => memfd_create("attempt", MemfdFlags::empty())
+            .map(drop)
+            .map_err(io::Error::from),
+        #[cfg(not(target_os = "linux"))]
+        AttemptKind::Outlive | AttemptKind::Share => Ok(()),
         // Only checks whether a signal could be sent.
         AttemptKind::Call => getppid().map_or(Ok(()), |parent| {
             test_kill_process(parent).map_err(io::Error::from)

@@ -89,6 +89,41 @@ const NEVER_OLDER: [(libc::c_long, &str); 8] = [
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const NEVER_OLDER: [(libc::c_long, &str); 0] = [];
+/// Memory, semaphores and queues that outlive a process, count against nobody, and belong to every process of the same user.
+const SHARED: [(libc::c_long, &str); 15] = [
+    (libc::SYS_memfd_create, "memfd_create"),
+    (libc::SYS_memfd_secret, "memfd_secret"),
+    (libc::SYS_mq_open, "mq_open"),
+    (libc::SYS_mq_unlink, "mq_unlink"),
+    (libc::SYS_msgctl, "msgctl"),
+    (libc::SYS_msgget, "msgget"),
+    (libc::SYS_msgrcv, "msgrcv"),
+    (libc::SYS_msgsnd, "msgsnd"),
+    (libc::SYS_semctl, "semctl"),
+    (libc::SYS_semget, "semget"),
+    (libc::SYS_semop, "semop"),
+    (libc::SYS_semtimedop, "semtimedop"),
+    (libc::SYS_shmat, "shmat"),
+    (libc::SYS_shmctl, "shmctl"),
+    (libc::SYS_shmget, "shmget"),
+];
+/// Leaving the process group by which a worker is killed, and changing to another user, which clears its death signal. The
+/// programs that a worker may start can do both: their keeper ends them.
+const LEAVING: [(libc::c_long, &str); 11] = [
+    (libc::SYS_capset, "capset"),
+    (libc::SYS_setfsgid, "setfsgid"),
+    (libc::SYS_setfsuid, "setfsuid"),
+    (libc::SYS_setgid, "setgid"),
+    (libc::SYS_setpgid, "setpgid"),
+    (libc::SYS_setregid, "setregid"),
+    (libc::SYS_setresgid, "setresgid"),
+    (libc::SYS_setresuid, "setresuid"),
+    (libc::SYS_setreuid, "setreuid"),
+    (libc::SYS_setsid, "setsid"),
+    (libc::SYS_setuid, "setuid"),
+];
+/// The name under which the clearing of the death signal is reported.
+const DEATH_SIGNAL: &str = "prctl(PR_SET_PDEATHSIG)";
 pub(crate) const STARTING_PROGRAMS: [libc::c_long; 2] = [libc::SYS_execve, libc::SYS_execveat];
 const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWCGROUP,
@@ -124,14 +159,42 @@ impl Forbidden {
 /// Calls that no plugin may make, except those that start processes.
 fn forbidden(exec: bool) -> io::Result<Vec<Forbidden>> {
     let always = NEVER.into_iter().chain(NEVER_NEWER).chain(NEVER_OLDER);
+    let always = always.chain(SHARED);
     let mut forbidden: Vec<_> = always.map(Forbidden::always).collect();
+    if !exec {
+        forbidden.extend(LEAVING.map(Forbidden::always));
+    }
     forbidden.extend(forbidden_on_other_processes()?);
     let by_path = vec![rule([argument(1, Is::Ne, 0)?])?];
     forbidden.extend([
         Forbidden::new("socket", libc::SYS_socket, other_families(exec)?),
+        Forbidden::new("socketpair", libc::SYS_socketpair, other_pairs(exec)?),
         Forbidden::new("utimensat", libc::SYS_utimensat, by_path),
+        Forbidden::new(DEATH_SIGNAL, libc::SYS_prctl, vec![other_death_signal()?]),
     ]);
     Ok(forbidden)
+}
+
+/// Setting the signal of a parent's death to any but the one that it is set to.
+fn other_death_signal() -> io::Result<SeccompRule> {
+    let kill = u64::from(libc::SIGKILL.cast_unsigned());
+    rule([
+        number(0, Is::Eq, libc::PR_SET_PDEATHSIG)?,
+        argument(1, Is::Ne, kill)?,
+    ])
+}
+
+/// Pairs are permitted for Unix sockets, and without `exec` only those that have no other peer for good: a datagram can be sent
+/// from one to any address.
+fn other_pairs(exec: bool) -> io::Result<Vec<SeccompRule>> {
+    const KIND: u64 = 0xf;
+    let mut others = vec![rule([number(0, Is::Ne, libc::AF_UNIX)?])?];
+    if !exec {
+        for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW] {
+            others.push(rule([number(1, Is::MaskedEq(KIND), kind)?])?);
+        }
+    }
+    Ok(others)
 }
 
 /// Calls that a plugin may make for its own process alone.
@@ -297,6 +360,18 @@ pub(crate) fn forbid_calls(exec: bool) -> io::Result<Option<String>> {
         all.extend(starting_processes()?);
     }
     Ok(prevent_bypass()?.or(refuse(all, libc::EPERM)?))
+}
+
+/// Whether a refused call would let a worker outlive what ends it.
+#[cfg(feature = "probe")]
+pub(crate) fn is_leaving(call: libc::c_long) -> bool {
+    call == libc::SYS_prctl || LEAVING.iter().any(|(leaving, _)| *leaving == call)
+}
+
+/// Whether a refused call would create or use what processes share.
+#[cfg(feature = "probe")]
+pub(crate) fn is_sharing(call: libc::c_long) -> bool {
+    call == libc::SYS_socketpair || SHARED.iter().any(|(shared, _)| *shared == call)
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

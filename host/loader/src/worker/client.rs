@@ -5,13 +5,13 @@ use std::{
     io::{self, IoSliceMut},
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::process::CommandExt},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
-use operator_model::Secrets;
+use operator_model::{Sandbox, Secrets};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::value::RawValue;
 use tokio::{
@@ -25,33 +25,28 @@ use crate::{
     file::copy::private_dir,
     worker::{
         log::PluginLog,
+        overuse::Watch,
         process::{Process, how_it_ended},
+        program::{KEEPER, WORKER, program},
         protocol::{Call, MAX_DESCRIPTORS, Reply, ReplyFrame, RequestFrame, body_length, frame},
-        serve::ARGUMENT,
     },
 };
 
 /// The variables of the operator's environment that a worker inherits: times and certificates are wrong without them. Others
 /// can hold secrets (proxies, tokens) or change how the dynamic linker works.
 const INHERITED_ENVIRONMENT: [&str; 3] = ["TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-/// The operator's executable, even if its file has been replaced by another version.
-const OWN_EXECUTABLE: &str = "/proc/self/exe";
 /// The limit for a worker to exit after it has closed its socket, or after it was killed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-
-/// Starts workers from this program instead of the current executable. It must call [`worker_main`](crate::worker_main). For
-/// processes that are not the `operator` binary, such as tests. Only the first call has an effect.
-pub fn set_worker_program(program: impl Into<PathBuf>) {
-    let _ = PROGRAM.set(program.into());
-}
+/// Of a worker that did not end when it was killed: it waits in the kernel, for a file system that does not answer for example.
+pub(crate) const STILL_RUNS: &str = "was sent SIGKILL and has not ended yet";
 
 /// A worker process and the socket to it.
 pub(crate) struct Worker {
     socket: UnixStream,
     process: Process,
     log: PluginLog,
+    watch: Watch,
     last_id: u64,
     /// Whether every request so far has had its reply.
     is_usable: bool,
@@ -70,28 +65,39 @@ enum ExchangeError {
 }
 
 impl Worker {
+    /// Starts the process. One that will be able to start programs is kept: they end with it.
     pub(crate) async fn start(
         subject: &str,
         work_dir: &Path,
         secrets: Arc<Secrets>,
+        sandbox: &Sandbox,
     ) -> io::Result<Self> {
         let subject = subject.to_owned();
-        Self::spawn(work_dir, |pipe| PluginLog::follow(pipe, subject, secrets)).await
+        let is_kept = cfg!(target_os = "linux") && (sandbox.exec || !sandbox.enabled);
+        let log = |pipe| PluginLog::follow(pipe, subject, secrets);
+        Self::spawn(work_dir, is_kept, log).await
     }
 
     /// Starts the process. `log` receives the pipe with the process's output.
     pub(crate) async fn spawn(
         work_dir: &Path,
+        is_kept: bool,
         log: impl FnOnce(io::PipeReader) -> io::Result<PluginLog>,
     ) -> io::Result<Self> {
         private_dir(work_dir)?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (printed, output) = io::pipe()?;
+        let (argument, stdout, leash) = if is_kept {
+            let (held, leash) = io::pipe()?;
+            (KEEPER, Stdio::from(held), Some(leash))
+        } else {
+            (WORKER, Stdio::from(output.try_clone()?), None)
+        };
         let mut command = Command::new(program()?);
         command
             .arg0("operator")
-            .arg(ARGUMENT)
+            .arg(argument)
             .arg(std::process::id().to_string())
             .env_clear()
             .envs(
@@ -103,14 +109,15 @@ impl Worker {
             .env("TMPDIR", work_dir)
             .current_dir(work_dir)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(output.try_clone()?)
+            .stdout(stdout)
             .stderr(output);
-        let process = Process::spawn(command).await?;
+        let process = Process::spawn(command, leash).await?;
         tracing::debug!(?work_dir, "started a worker");
         Ok(Self {
             process,
             socket: UnixStream::from_std(ours)?,
             log: log(printed)?,
+            watch: Watch::new(work_dir),
             last_id: 0,
             is_usable: true,
             descriptors: Vec::new(),
@@ -140,7 +147,18 @@ impl Worker {
         deadline: Duration,
     ) -> Result<Reply, CallError> {
         self.is_usable = false;
-        match timeout(deadline, self.exchange(call, body)).await {
+        let mut watch = self.watch.clone();
+        let process = self.process.pid();
+        let exchanged = tokio::select! {
+            exchanged = timeout(deadline, self.exchange(call, body)) => Ok(exchanged),
+            what = watch.overuse(process) => Err(what),
+        };
+        self.watch = watch;
+        let exchanged = match exchanged {
+            Ok(exchanged) => exchanged,
+            Err(what) => return Err(self.exceeded(call, &what).await),
+        };
+        match exchanged {
             Ok(Ok(reply)) => {
                 self.is_usable = true;
                 Ok(reply)
@@ -161,6 +179,20 @@ impl Worker {
                     deadline,
                 })
             }
+        }
+    }
+
+    /// Ends a worker that uses too much.
+    async fn exceeded(&mut self, call: Call, what: &str) -> CallError {
+        let how = if self.end().await {
+            "was killed"
+        } else {
+            STILL_RUNS
+        };
+        self.watch.clean();
+        CallError::BadAnswer {
+            call: call.as_str(),
+            why: format!("the plugin's process {how}, because it has {what}"),
         }
     }
 
@@ -222,10 +254,10 @@ impl Worker {
         let how = match timeout(EXIT_TIMEOUT, self.process.ended()).await {
             Ok(Some(status)) => how_it_ended(status),
             Ok(None) => "ended in an unknown way".into(),
-            Err(_) => {
-                self.end().await;
+            Err(_) if self.end().await => {
                 "closed its connection to the operator, and was killed".into()
             }
+            Err(_) => format!("closed its connection to the operator, and {STILL_RUNS}"),
         };
         CallError::Died {
             call,
@@ -234,9 +266,15 @@ impl Worker {
         }
     }
 
-    async fn end(&mut self) {
+    /// Kills it. False if the kernel has not reported its end in time.
+    pub(crate) async fn end(&mut self) -> bool {
         self.process.kill();
-        let _ = timeout(EXIT_TIMEOUT, self.process.ended()).await;
+        let has_ended = timeout(EXIT_TIMEOUT, self.process.ended()).await.is_ok();
+        if !has_ended {
+            let process = self.process.pid();
+            tracing::error!(?process, "a worker {STILL_RUNS}");
+        }
+        has_ended
     }
 
     /// Closes the socket, so that the worker exits. Kills it if it does not exit within this time.
@@ -270,16 +308,4 @@ fn receive(
 
 fn invalid(error: impl std::fmt::Display) -> ExchangeError {
     ExchangeError::Invalid(error.to_string())
-}
-
-fn program() -> io::Result<PathBuf> {
-    if let Some(program) = PROGRAM.get() {
-        return Ok(program.clone());
-    }
-    let own = Path::new(OWN_EXECUTABLE);
-    if own.exists() {
-        Ok(own.to_owned())
-    } else {
-        env::current_exe()
-    }
 }

@@ -2,9 +2,13 @@
 
 pub(crate) mod client;
 pub(crate) mod in_process;
+#[cfg(target_os = "linux")]
+pub(crate) mod keeper;
 pub(crate) mod library;
 pub(crate) mod log;
+pub(crate) mod overuse;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod protocol;
 pub(crate) mod serve;
 pub(crate) mod session;

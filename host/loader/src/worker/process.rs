@@ -1,7 +1,7 @@
 //! A worker's process: started, waited for, and killed together with its children.
 
 use std::{
-    io,
+    io::{self, PipeWriter},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, ExitStatus},
     sync::{Arc, Mutex},
@@ -10,51 +10,62 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid},
 };
 use tokio::sync::{oneshot, watch};
 
-/// A running worker, or one that has ended. Dropping it kills its process group.
+/// A running worker, or one that has ended. Dropping it kills it.
 pub(crate) struct Process {
-    group: Group,
+    handle: Handle,
     ended: watch::Receiver<Option<ExitStatus>>,
 }
 
-/// The process group of a worker, until the worker is reaped and its number can be reused.
-#[derive(Clone, Default)]
-struct Group(Arc<Mutex<Option<Pid>>>);
+/// What a worker is killed by.
+#[derive(Clone)]
+struct Handle(Arc<Mutex<Means>>);
+
+struct Means {
+    /// The process, until it is reaped: before that, its number and its group's cannot be reused.
+    pid: Option<Pid>,
+    /// Of a keeper, which kills the worker and all that descends from it once this is closed.
+    leash: Option<PipeWriter>,
+    is_kept: bool,
+}
 
 impl Process {
-    /// Starts the command in a new process group.
+    /// Starts the command in a new process group. A keeper is started with the operator's end of its leash.
     ///
     /// A dedicated thread starts it and waits until it ends: the kernel sends the parent-death signal when the *thread* that
     /// forked ends, and the threads of a runtime can end at any time.
-    pub(crate) async fn spawn(mut command: Command) -> io::Result<Self> {
+    pub(crate) async fn spawn(mut command: Command, leash: Option<PipeWriter>) -> io::Result<Self> {
         command.process_group(0);
-        let group = Group::default();
+        let handle = Handle(Arc::new(Mutex::new(Means {
+            pid: None,
+            is_kept: leash.is_some(),
+            leash,
+        })));
         let (started, has_started) = oneshot::channel();
         let (ended, has_ended) = watch::channel(None);
-        let waiter = group.clone();
+        let waiter = handle.clone();
         thread::Builder::new()
             .name("worker-waiter".into())
             .stack_size(128 << 10)
             .spawn(move || waiter.run(command, started, &ended))?;
         has_started.await.map_err(io::Error::other)??;
         Ok(Self {
-            group,
+            handle,
             ended: has_ended,
         })
     }
 
-    /// Kills its process group. Does not wait.
+    /// Kills it, with its process group or by its keeper. Does not wait: it has ended only once [`Process::ended`] says so.
     pub(crate) fn kill(&self) {
-        self.group.kill();
+        self.handle.kill();
     }
 
     /// Its process id; `None` once it has ended.
-    #[cfg(feature = "probe")]
     pub(crate) fn pid(&self) -> Option<Pid> {
-        *self.group.0.lock().ok()?
+        self.handle.0.lock().ok()?.pid
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -74,7 +85,7 @@ impl Drop for Process {
     }
 }
 
-impl Group {
+impl Handle {
     fn run(
         &self,
         mut command: Command,
@@ -102,21 +113,26 @@ impl Group {
         // NOWAIT does not reap it: until then, its process id and its group's cannot be reused.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
-        self.kill();
+        let _ = kill_process_group(pid, Signal::KILL);
         self.set(None);
         child.wait().ok()
     }
 
     fn set(&self, pid: Option<Pid>) {
-        if let Ok(mut group) = self.0.lock() {
-            *group = pid;
+        if let Ok(mut means) = self.0.lock() {
+            means.pid = pid;
         }
     }
 
     fn kill(&self) {
-        if let Ok(group) = self.0.lock()
-            && let Some(pid) = *group
-        {
+        let Ok(mut means) = self.0.lock() else {
+            return;
+        };
+        if means.is_kept {
+            means.leash = None;
+        } else if let Some(pid) = means.pid {
+            // Itself as well: where the kernel has no seccomp, it can have left its group.
+            let _ = kill_process(pid, Signal::KILL);
             let _ = kill_process_group(pid, Signal::KILL);
         }
     }
@@ -143,6 +159,7 @@ fn signal_name(signal: i32) -> String {
         (Signal::PIPE, "SIGPIPE"),
         (Signal::TERM, "SIGTERM"),
         (Signal::XCPU, "SIGXCPU"),
+        (Signal::XFSZ, "SIGXFSZ, a file above the limit"),
         (Signal::SYS, "SIGSYS"),
     ];
     names

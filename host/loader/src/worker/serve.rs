@@ -21,10 +21,13 @@ use rustix::{
 
 use serde_json::value::to_raw_value;
 
+#[cfg(target_os = "linux")]
+use crate::worker::{keeper, program::KEEPER};
 use crate::{
     file::error::LoadErrorKind,
     sandbox::confine::{Confined, confine},
     worker::{
+        program::{LOWEST_FD, WORKER},
         protocol::{
             Call, ConfineRequest, MAX_DESCRIPTORS, Reply, ReplyFrame, RequestFrame, body_length,
             frame,
@@ -33,23 +36,24 @@ use crate::{
     },
 };
 
-/// The first argument with which the operator starts itself as a worker.
-pub(crate) const ARGUMENT: &str = "__worker";
 /// Far above the numbers of a plugin's own files: if a plugin closes our descriptor by mistake, none of its files gets this
 /// number.
 const SOCKET_FD: RawFd = 900;
-/// The first number after the standard streams, for a limit of open files below [`SOCKET_FD`].
-const LOWEST_FD: RawFd = 3;
 
-/// Runs the worker if the arguments ask for it; `None` if they do not. `main` must call this first, before it starts a runtime
-/// or a thread, or installs a signal handler.
+/// Runs the worker, or its keeper, if the arguments ask for it; `None` if they do not. `main` must call this first, before it
+/// starts a runtime or a thread, or installs a signal handler.
 pub fn worker_main(mut arguments: env::ArgsOs) -> Option<ExitCode> {
-    if arguments.nth(1)?.to_str()? != ARGUMENT {
-        return None;
-    }
-    let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
-    Some(match run(parent) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = match arguments.nth(1)?.to_str()? {
+        WORKER => {
+            let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
+            run(parent).map(|()| ExitCode::SUCCESS)
+        }
+        #[cfg(target_os = "linux")]
+        KEEPER => keeper::keep(),
+        _ => return None,
+    };
+    Some(match ended {
+        Ok(code) => code,
         Err(error) => {
             // The operator reads standard error and logs it.
             let _ = writeln!(io::stderr(), "worker: {error}");
@@ -83,6 +87,7 @@ pub fn die_with_parent(parent: Option<i32>) -> io::Result<()> {
 
 /// Moves an inherited socket from standard input to another descriptor, and replaces standard input with `/dev/null`.
 pub fn take_stdin() -> io::Result<OwnedFd> {
+    // With a limit of open files below that number, any number does.
     let socket = fcntl_dupfd_cloexec(io::stdin(), SOCKET_FD)
         .or_else(|_| fcntl_dupfd_cloexec(io::stdin(), LOWEST_FD))?;
     dup2_stdin(fs::File::open("/dev/null")?)?;

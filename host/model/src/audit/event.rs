@@ -42,6 +42,8 @@ pub enum AuditEvent {
     Verified(Judged),
     /// It has not.
     NotVerified(Judged),
+    /// What it did is not undone, or not all of it, although that was declared possible.
+    NotUndone(Why),
     /// A person has inspected what it left behind.
     Settled(Why),
     /// A person chose a mode.
@@ -266,7 +268,9 @@ impl AuditEvent {
             }
             Self::AnsweredLate(answer) => joined(&[&answer.call, &answer.message]),
             Self::Verified(judged) | Self::NotVerified(judged) => judged.message.clone(),
-            Self::Settled(reason) | Self::KillSwitchLifted(reason) => reason.why.clone(),
+            Self::NotUndone(reason) | Self::Settled(reason) | Self::KillSwitchLifted(reason) => {
+                reason.why.clone()
+            }
             Self::Mode(chosen) => joined(&[chosen.mode.as_str(), &chosen.why]),
             Self::KillSwitchEngaged(engaged) => engaged.why.clone(),
         }

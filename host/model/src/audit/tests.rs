@@ -1,7 +1,7 @@
 use super::*;
 
 /// Bodies as earlier versions have written them.
-const KEPT: [(&str, &str, &str); 25] = [
+const KEPT: [(&str, &str, &str); 26] = [
     (
         "proposed",
         r#"{"calls":["restart node=\"a\""],"digest":"d1","risk":"low","undoes":null,"why":"it is slow"}"#,
@@ -98,6 +98,11 @@ const KEPT: [(&str, &str, &str); 25] = [
         "not_verified",
         r#"{"message":"not verified: it broke up a","proof":null}"#,
         "not verified: it broke up a",
+    ),
+    (
+        "not_undone",
+        r#"{"why":"the plugin has no `x`"}"#,
+        "the plugin has no `x`",
     ),
     ("settled", r#"{"why":"it is fine"}"#, "it is fine"),
     (

@@ -1,6 +1,6 @@
 //! Approvals: who agreed to a plan, and what the approval is bound to.
 
-use operator_plugin_api::Severity;
+use operator_plugin_api::{ActionDefinition, Severity};
 use serde::{Deserialize, Serialize};
 
 use crate::{Mark, Ticket, TicketState, Timestamp};
@@ -27,7 +27,7 @@ impl From<&Ticket> for TicketView {
 }
 
 /// An agreement to one plan, bound to one state of its ticket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Approval {
     /// Who, when, and in what words.
     #[serde(flatten)]
@@ -36,8 +36,11 @@ pub struct Approval {
     pub by_rule: bool,
     /// It is not valid after this.
     pub expires_at: Timestamp,
-    /// SHA-256 of the subject, the calls and the ticket that were approved.
+    /// SHA-256 of the subject, the calls, the definitions and the ticket that were approved.
     pub digest: String,
+    /// The actions as they were then, and those that undo them; empty in what earlier versions wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub definitions: Vec<ActionDefinition>,
     /// The state of the ticket; absent when there is none.
     pub ticket: Option<TicketView>,
 }

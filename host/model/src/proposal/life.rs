@@ -5,6 +5,7 @@ use super::{
     Approval, Proof, Proposal, ProposalId, ProposalParts, ProposalState, Transition, WrongState,
 };
 use crate::{HeldBack, Mark, OnFailure, Timestamp};
+use operator_plugin_api::Risk;
 
 /// Who carries out a proposal, and until when that is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +175,16 @@ impl Proposal {
     /// Later observations have not shown that.
     pub fn refute(&mut self, proof: Proof, note: String) -> Result<(), WrongState> {
         self.judge(Transition::Refuted, proof, note)
+    }
+
+    /// Something is to be known of how it ended.
+    pub fn remark(&mut self, remark: &str) {
+        self.0.note = format!("{}; {remark}", self.note);
+    }
+
+    /// Its calls are riskier, or less, than when it was proposed.
+    pub fn reassess(&mut self, risk: Risk) {
+        self.0.risk = risk;
     }
 
     /// A person has inspected what it left behind.

@@ -58,6 +58,7 @@ fn approval() -> Approval {
         by_rule: false,
         expires_at: Timestamp(9),
         digest: String::new(),
+        definitions: vec![],
         ticket: None,
     }
 }

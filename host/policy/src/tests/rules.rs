@@ -1,4 +1,7 @@
-use crate::testing::{plan, registry};
+use crate::{
+    Registry,
+    testing::{actions, plan, registry},
+};
 use operator_model::{
     ActionOverride, Control, ProposalId, Ticket, TicketId, TicketKey, TicketState,
 };
@@ -323,4 +326,95 @@ proptest! {
             prop_assert!(done < most as usize);
         }
     }
+}
+
+/// The subject with one of its actions changed.
+fn changed(name: &str, change: impl FnOnce(&mut ActionDefinition)) -> Registry {
+    let mut actions = actions();
+    change(actions.iter_mut().find(|it| it.name == name).unwrap());
+    Registry::new("db", operator_plugin_api::ActionList { actions })
+}
+
+fn drain_in(registry: &Registry) -> ValidPlan {
+    let steps = plan(&[("drain", json!({"node": "a"}))]);
+    registry.prove(&steps).unwrap()
+}
+
+#[test]
+fn the_risk_of_an_inverse_counts_when_it_runs_unasked() {
+    let mut rules = ActionRules {
+        approve: operator_model::Approve::From(Risk::High),
+        ..ActionRules::default()
+    };
+    assert!(!needs_a_person(&drain_in(&registry()), &rules));
+    let risky = drain_in(&changed("undrain", |it| it.risk = Risk::High));
+    assert!(needs_a_person(&risky, &rules));
+    rules.undo = false;
+    assert!(!needs_a_person(&risky, &rules), "a person is asked later");
+}
+
+#[test]
+fn what_undoes_a_plan_runs_unasked_only_if_it_was_seen_or_needs_no_person() {
+    let scene = Scene::new(&[("drain", json!({"node": "a"}))]);
+    let by_person = scene.proposal.approval.clone().unwrap();
+    let by_rule = Approval {
+        by_rule: true,
+        ..by_person.clone()
+    };
+    let before = Approval {
+        definitions: Vec::new(),
+        ..by_person.clone()
+    };
+    let strict = &scene.rules;
+    let lenient = ActionRules {
+        approve: operator_model::Approve::From(Risk::High),
+        ..strict.clone()
+    };
+    let may = |registry: &Registry, approval: &Approval, rules: &ActionRules| {
+        let undo = plan(&[("undrain", json!({"node": "a"}))]);
+        let undo = registry.prove(&undo).unwrap();
+        may_undo(&undo, &drain_in(registry), Some(approval), rules)
+    };
+    let same = registry();
+    assert!(may(&same, &by_person, strict));
+    assert!(!may(&same, &by_rule, strict) && !may(&same, &before, strict));
+    assert!(may(&same, &by_rule, &lenient) && may(&same, &before, &lenient));
+    let risky = changed("undrain", |it| it.risk = Risk::High);
+    for approval in [&by_person, &by_rule, &before] {
+        assert!(!may(&risky, approval, &lenient));
+    }
+    let other = changed("drain", |it| it.description.push('!'));
+    assert!(!may(&other, &by_person, strict));
+    let never = ActionRules {
+        undo: false,
+        ..lenient
+    };
+    assert!(!may(&same, &by_person, &never));
+}
+
+#[test]
+fn an_approval_lapses_with_what_was_approved_and_says_what_changed() {
+    let mut scene = Scene::new(&[("drain", json!({"node": "a"}))]);
+    let says = |scene: &Scene| {
+        let (refusal, _) = permit(&scene.plan, scene.case()).unwrap_err();
+        assert_eq!(
+            (refusal.rule, refusal.consequence),
+            (Rule::Approval, Consequence::Lapse)
+        );
+        refusal.reason
+    };
+    let raised = changed("drain", |it| it.risk = Risk::High);
+    scene.plan = Arc::new(drain_in(&raised));
+    assert_eq!(
+        says(&scene),
+        r#"since ada approved it, risk of `drain` was "medium" and is "high""#
+    );
+    let of_inverse = changed("undrain", |it| it.description = "Wipes it.".to_owned());
+    scene.plan = Arc::new(drain_in(&of_inverse));
+    assert!(says(&scene).contains("description of `undrain`"));
+    // As an earlier version recorded it.
+    let approval = scene.proposal.approval.as_mut().unwrap();
+    approval.definitions.clear();
+    approval.digest = "0".repeat(64);
+    assert!(says(&scene).contains("earlier version"));
 }

@@ -29,7 +29,19 @@ fn in_observe_mode_nothing_runs_by_any_path() {
         "only what is approved can begin",
     );
     scene.ask(&["proposals", "create", "--workflow", "twice"]);
-    scene.ask(&["actions", "run", "set_level", "level=5", "--dry-run"]);
+    let dry_run = [
+        "actions",
+        "run",
+        "set_level",
+        "level=5",
+        "--dry-run",
+        "--yes",
+    ];
+    let preview = scene.ask(&dry_run);
+    assert!(
+        preview.contains("the plugin's preview: set_level is done"),
+        "{preview}"
+    );
     let before = daemon.next_heartbeat("db");
     daemon::watch_for(std::time::Duration::from_secs(2), || {
         assert_eq!(scene.effects(), [""; 0]);
@@ -105,6 +117,8 @@ fn an_action_that_breaks_something_else_is_undone_and_escalated() {
     });
     assert_eq!(undone["undoes"], 1);
     assert_eq!(undone["plan"]["steps"][0]["params"], json!({"level": 0}));
+    let shown = scene.ask(&["proposals", "show", "1"]);
+    assert!(shown.contains("  undone by      @2 ("), "{shown}");
     let effects = scene.effects();
     assert_eq!(effects.len(), 2, "{effects:?}");
     assert!(
@@ -161,6 +175,92 @@ fn without_permission_to_undo_the_inverse_is_only_proposed() {
     let proposed = common::wait_for("the inverse", || scene.try_proposal(2));
     assert_eq!(proposed["state"], "validated");
     assert_eq!(scene.effects().len(), 1);
+    daemon.stop();
+}
+
+#[test]
+fn an_approval_lapses_when_the_action_is_redefined() {
+    let scene = Scene::executing("");
+    let mut daemon = scene.site.start();
+    daemon.next_heartbeat("db");
+    scene.propose(&["set_level", "level=4", "--in", "3s"]);
+    scene.ask(&["proposals", "approve", "1", "--yes"]);
+    scene.fault("raised_risk list_actions");
+    let pending = scene.ask(&["proposals", "show", "1"]);
+    assert!(
+        pending.contains("  changed        risk of `set_level` was \"medium\" and is \"high\""),
+        "{pending}"
+    );
+    let lapsed = scene.wait_for_state(1, "validated");
+    let note = lapsed["note"].as_str().unwrap();
+    let changed = "approval: since anna approved it, risk of `set_level` was \"medium\" and is \"high\"; description";
+    assert!(note.starts_with(changed), "{note}");
+    assert_eq!(lapsed["risk"], "high");
+    let shown = scene.ask(&["proposals", "show", "1"]);
+    assert!(shown.contains("Wipes all levels."), "{shown}");
+    assert_eq!(scene.effects(), [""; 0]);
+    daemon.stop();
+}
+
+#[test]
+fn an_inverse_of_high_risk_needs_a_person_who_has_seen_it() {
+    let scene = Scene::executing("approve = \"high\"\nverify_window = \"1s\"\ncooldown = \"0s\"");
+    scene.fault("risky_inverse list_actions");
+    let mut daemon = scene.site.start();
+    daemon.next_heartbeat("db");
+    scene.propose(&["set_level", "level=4"]);
+    assert_eq!(scene.proposal(1)["state"], "validated");
+    let shown = scene.ask(&["proposals", "show", "1"]);
+    let inverse = "risk: low; `wipe` undoes it if it does not help (risk: high;";
+    assert!(shown.contains(inverse), "{shown}");
+    // What was approved without it: the plugin declares it only afterwards.
+    scene.fault("none");
+    scene.propose(&["set_level", "level=5"]);
+    assert_eq!(
+        scene.wait_for_state(2, "completed")["approval"]["by_rule"],
+        true
+    );
+    scene.fault("risky_inverse list_actions");
+    scene.report(BROKEN);
+    scene.wait_for_state(2, "not_verified");
+    let undoing = common::wait_for("the undoing", || scene.try_proposal(3));
+    assert_eq!(undoing["undoes"], 2);
+    assert_eq!(undoing["state"], "validated");
+    assert_eq!(scene.effects().len(), 1);
+    daemon.stop();
+}
+
+#[test]
+fn an_inverse_that_does_not_exist_is_reported_everywhere() {
+    let scene = Scene::executing("verify_window = \"1s\"\nverify_within = \"2s\"");
+    scene.fault("lost_inverse list_actions");
+    scene.report(BROKEN);
+    let mut daemon = scene.site.start();
+    let ticket = daemon.wait_for_ticket("db", "first", "opened")["id"].to_string();
+    let call = [
+        "actions",
+        "run",
+        "set_level",
+        "level=7",
+        "--ticket",
+        &ticket,
+        "--yes",
+    ];
+    scene.ask(&call);
+    scene.wait_for_state(1, "not_verified");
+    let why = "`set_level` names `unset_level` as its inverse, and the plugin has no such action";
+    let remark = format!("not undone: {why}");
+    common::wait_for("the remark", || {
+        let proposal = scene.proposal(1);
+        proposal["note"].as_str()?.ends_with(&remark).then_some(())
+    });
+    let shown = scene.ask(&["tickets", "show", &ticket]);
+    assert!(shown.contains(&remark), "{shown}");
+    let audit = scene.ask(&["audit", "list"]);
+    assert!(
+        audit.contains("not_undone") && audit.contains(why),
+        "{audit}"
+    );
     daemon.stop();
 }
 

@@ -10,7 +10,7 @@ use operator_loader::{
 use operator_model::{Isolation, Sandbox};
 use serde_json::{Value, json};
 
-use crate::support::common::{Bench, PATIENCE, misbehaving_subject};
+use crate::support::common::{Bench, PATIENCE, misbehaving_subject, processes_in};
 
 /// The misbehaving plugin with this sandbox and this configuration.
 fn spec(bench: &Bench, sandbox: Sandbox, config: Value) -> SubjectSpec {
@@ -39,6 +39,15 @@ async fn forbidden_access_is_refused() {
         ("unix_socket", "Operation not permitted"),
         ("change_mode", "Operation not permitted"),
         ("limit_parent", "Operation not permitted"),
+        ("leave_group", "Operation not permitted"),
+        ("leave_session", "Operation not permitted"),
+        ("clear_death_signal", "Operation not permitted"),
+        ("shared_memory", "Operation not permitted"),
+        ("message_queue", "Operation not permitted"),
+        ("posix_queue", "Operation not permitted"),
+        ("memory_file", "Operation not permitted"),
+        ("datagram_pair", "Operation not permitted"),
+        ("realtime", "Operation not permitted"),
         // Other processors do not have it.
         #[cfg(target_arch = "x86_64")]
         ("x32_call", "Operation not permitted"),
@@ -53,13 +62,49 @@ async fn forbidden_access_is_refused() {
 }
 
 #[tokio::test]
+async fn what_threads_need_of_sockets_is_permitted() {
+    observe_with("stream_pair", Sandbox::default())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_more_than_its_share_is_killed() {
+    for (fault, what) in [
+        (
+            "fill_directory",
+            "more than 256 MiB in its working directory",
+        ),
+        ("fill_threads", "threads, more than 1024"),
+    ] {
+        let bench = Bench::new();
+        let observer = connect(spec(&bench, Sandbox::default(), json!({"fault": fault})));
+        let text = observer.observe().await.unwrap_err().to_string();
+        assert!(
+            text.starts_with("observe: the plugin's process was killed"),
+            "{text}"
+        );
+        assert!(text.contains(what), "{text}");
+        assert_eq!(processes_in(bench.dir.path()), [0; 0]);
+        let left = fs::read_dir(bench.path("copies")).unwrap().flatten();
+        let left = left.filter(|entry| entry.path().is_dir());
+        for directory in left {
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
+    }
+}
+
+#[tokio::test]
 async fn programs_can_be_granted_and_the_sandbox_disabled() {
     let exec = Sandbox {
         exec: true,
         ..Sandbox::default()
     };
-    for granted in ["start_shell", "fork", "unix_socket"] {
+    for granted in ["start_shell", "fork", "unix_socket", "datagram_pair"] {
         observe_with(granted, exec.clone()).await.unwrap();
+    }
+    for refused in ["clear_death_signal", "shared_memory", "realtime"] {
+        observe_with(refused, exec.clone()).await.unwrap_err();
     }
     observe_with("limit_parent", exec.clone())
         .await

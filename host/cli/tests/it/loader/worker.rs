@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use operator_loader::{Observer, connect};
+use operator_loader::{CallError, Observer, SubjectSpec, connect};
 use operator_model::{Deadlines, Isolation};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::json;
@@ -110,7 +110,20 @@ async fn it_has_a_private_directory_a_group_and_limits_of_its_own() {
     assert_eq!(hard("Max core file size"), "0");
     assert_eq!(hard("Max address space"), (4_u64 << 30).to_string());
     assert_eq!(hard("Max open files"), "1024");
-    assert!(proc_file(worker, "status").contains("Umask:\t0077"));
+    assert_eq!(hard("Max file size"), (1_u64 << 30).to_string());
+    for none in [
+        "Max msgqueue size",
+        "Max nice priority",
+        "Max realtime priority",
+    ] {
+        assert_eq!(hard(none), "0", "{none}");
+    }
+    let status = proc_file(worker, "status");
+    assert!(status.contains("Umask:\t0077"));
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        let none = format!("{set}:\t0000000000000000\n");
+        assert!(status.contains(&none), "{status}");
+    }
 }
 
 #[tokio::test]
@@ -130,6 +143,63 @@ async fn a_killed_worker_is_noticed_between_calls() {
     );
 }
 
+/// A plugin that may start programs, and starts one that leaves its process group.
+fn starting_a_daemon(bench: &Bench) -> SubjectSpec {
+    let config = json!({"fault": "daemon", "effects_file": bench.effects_file()});
+    let mut spec = bench.spec(common::misbehaving_subject(), Isolation::Worker, config);
+    spec.sandbox.exec = true;
+    spec
+}
+
+/// The program that it has started.
+fn daemon_of(bench: &Bench) -> u32 {
+    let effects = bench.effects();
+    let child = effects.iter().find_map(|line| line.strip_prefix("child "));
+    child.expect("a child").parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_plugin_started_ends_with_its_worker_however_it_ends() {
+    for ends_by in ["shutdown", "death", "deadline"] {
+        let bench = Bench::new();
+        let mut spec = starting_a_daemon(&bench);
+        spec.deadlines.check = Duration::from_millis(500);
+        let switch = bench.path("fault");
+        spec.config.insert("fault_file".into(), json!(switch));
+        fs::write(&switch, "daemon observe").unwrap();
+        let observer = connect(spec);
+        let observed = observer.observe().await.unwrap();
+        let daemon = daemon_of(&bench);
+        assert!(is_alive(daemon));
+        match ends_by {
+            "shutdown" => observer.shutdown().await,
+            "death" => {
+                fs::write(&switch, "abort check").unwrap();
+                let error = observer.check(&observed).await.unwrap_err().to_string();
+                assert!(error.contains("signal 6 (SIGABRT)"), "{error}");
+            }
+            _ => {
+                fs::write(&switch, "sleep check").unwrap();
+                observer.check(&observed).await.unwrap_err();
+            }
+        }
+        assert!(!is_alive(daemon), "{ends_by}");
+        assert_eq!(common::processes_in(bench.dir.path()), [0; 0], "{ends_by}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_has_left_its_group_is_killed_at_its_deadline() {
+    let bench = Bench::new();
+    let config = json!({"fault": "leave_group"});
+    let mut spec = bench.spec(common::misbehaving_subject(), Isolation::Worker, config);
+    spec.sandbox.enabled = false;
+    spec.deadlines.observe = Duration::from_millis(500);
+    let error = connect(spec).observe().await.unwrap_err();
+    assert!(matches!(error, CallError::Deadline { .. }), "{error}");
+    assert_eq!(common::processes_in(bench.dir.path()), [0; 0]);
+}
+
 /// Run by another test: an operator with an idle and a spinning worker, which that test kills.
 #[tokio::test]
 #[ignore = "run by no_worker_survives_a_killed_operator"]
@@ -146,8 +216,10 @@ async fn an_operator_to_be_killed() {
     };
     let spinning = connect(spec);
     spinning.observe().await.unwrap();
+    let starting = connect(starting_a_daemon(&bench));
+    starting.observe().await.unwrap();
     let endless = tokio::spawn(async move { spinning.observe().await.map(|_| ()) });
-    println!("\nready");
+    println!("\nready {}", daemon_of(&bench));
     endless.await.unwrap().unwrap();
 }
 
@@ -165,9 +237,12 @@ fn no_worker_survives_a_killed_operator() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(operator.stdout.take().unwrap()).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line == "ready"));
-    let workers = children_of(operator.id());
-    assert_eq!(workers.len(), 2, "{workers:?}");
+    let daemon: Option<u32> = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("ready ")?.parse().ok());
+    let mut workers = children_of(operator.id());
+    assert_eq!(workers.len(), 3, "{workers:?}");
+    workers.extend(daemon);
     operator.kill().unwrap();
     operator.wait().unwrap();
     wait_for("the workers' end", || {

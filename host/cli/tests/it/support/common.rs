@@ -236,6 +236,15 @@ pub(crate) fn children_of(parent: u32) -> Vec<u32> {
         .collect()
 }
 
+/// All processes whose working directory lies in `dir`.
+pub(crate) fn processes_in(dir: &Path) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_there =
+        |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+    pids.filter(|pid| is_there(pid) && is_alive(*pid)).collect()
+}
+
 /// The workers of this process whose private directory lies in `dir`.
 pub(crate) fn children_in(dir: &Path) -> Vec<u32> {
     let is_there =

@@ -26,7 +26,7 @@ use crate::{
         },
         messages::{Attempt, AttemptKind},
     },
-    sandbox::system_calls::refused_when_watched,
+    sandbox::system_calls::{is_leaving, is_sharing, refused_when_watched},
 };
 
 /// The response to a notification, and the attempt that is recorded.
@@ -84,7 +84,12 @@ impl Inspector {
             return (response, None);
         }
         let name = self.refused.get(&notification.call).unwrap_or(&"?");
-        let attempt = attempt(AttemptKind::Call, name, Vec::new());
+        let kind = match notification.call {
+            call if is_leaving(call) => AttemptKind::Outlive,
+            call if is_sharing(call) => AttemptKind::Share,
+            _ => AttemptKind::Call,
+        };
+        let attempt = attempt(kind, name, Vec::new());
         (response, Some(attempt))
     }
 }
