@@ -5,12 +5,20 @@
 //!
 //! Times are integer milliseconds since the Unix epoch, UTC. Durations are integer milliseconds, and their field
 //! names end in `_ms`.
+//!
+//! What a document may contain at most is in [`bounds`](crate::bounds).
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use crate::bounds::MAX_MEMORY;
+use crate::bounds::{
+    MAX_ACTIONS, MAX_DESCRIPTION, MAX_INVARIANTS, MAX_LABEL, MAX_RESOURCES, MAX_RUNBOOK, MAX_SLIS,
+    MAX_SLOS, MAX_SOURCES, MAX_UNKNOWNS, MAX_VIOLATIONS,
+};
 
 /// How bad a violation is, from a remark to a page at night.
 #[derive(
@@ -41,8 +49,10 @@ impl Severity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Descriptor {
     /// Name of the kind of system that is watched, for example `postgres`: lower case letters, digits, `-` and `_`.
+    #[schemars(regex(pattern = r"^[a-z0-9_-]{1,64}$"))]
     pub subject: String,
     /// One sentence for people.
+    #[schemars(length(max = MAX_DESCRIPTION))]
     pub description: String,
     /// JSON Schema (draft 2020-12) of the configuration that `create` accepts. Properties may carry `default`,
     /// `x-env` (the environment variable that is used where the configuration has no value) and `x-secret: true`.
@@ -51,9 +61,11 @@ pub struct Descriptor {
     #[serde(default)]
     pub observation_schema: Value,
     /// Every invariant that `check` can report. The host rejects reports about others.
+    #[schemars(length(max = MAX_INVARIANTS))]
     pub invariants: Vec<Invariant>,
     /// Service level objectives over the SLIs of an observation.
     #[serde(default)]
+    #[schemars(length(max = MAX_SLOS))]
     pub slos: Vec<Slo>,
 }
 
@@ -61,8 +73,10 @@ pub struct Descriptor {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Invariant {
     /// Unique within the plugin: lower case letters, digits and `_`.
+    #[schemars(regex(pattern = r"^[a-z0-9_]{1,64}$"))]
     pub name: String,
     /// What holds in a healthy subject, and what a violation means, in a sentence or two.
+    #[schemars(length(max = MAX_DESCRIPTION))]
     pub description: String,
     /// How bad a violation is, unless the violation or the operator's configuration overrides it.
     pub severity: Severity,
@@ -82,6 +96,7 @@ pub struct Invariant {
     pub suggested_actions: Vec<String>,
     /// What a person should examine and do, as Markdown.
     #[serde(default)]
+    #[schemars(length(max = MAX_RUNBOOK))]
     pub runbook: String,
 }
 
@@ -89,8 +104,10 @@ pub struct Invariant {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slo {
     /// Unique within the plugin.
+    #[schemars(length(min = 1, max = MAX_LABEL))]
     pub name: String,
     /// What is promised, in a sentence.
+    #[schemars(length(max = MAX_DESCRIPTION))]
     pub description: String,
     /// Key into [`Observation::slis`].
     pub sli: String,
@@ -115,7 +132,7 @@ pub enum Objective {
 /// The state of a subject at one moment, as far as it could be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observation<D = Value> {
-    /// When the observation was complete.
+    /// When the observation was complete. The host refuses one from another time than that of the call.
     pub observed_at_ms: i64,
     /// One line for people, without a trailing full stop: `3 of 3 nodes healthy, 1,004 checks/s`.
     #[serde(default)]
@@ -124,13 +141,16 @@ pub struct Observation<D = Value> {
     pub data: D,
     /// Service level indicators by name; `null` where unknown.
     #[serde(default)]
+    #[schemars(extend("maxProperties" = MAX_SLIS))]
     pub slis: BTreeMap<String, Option<f64>>,
     /// Every source that was asked, whether or not it answered.
     #[serde(default)]
+    #[schemars(length(max = MAX_SOURCES))]
     pub sources: Vec<Source>,
     /// The parts of the subject that were looked at, and those that are known to be gone. What is not listed is unknown
     /// for every invariant that is declared [`on`](Invariant::on) its kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RESOURCES))]
     pub resources: Vec<Resource>,
     /// What the plugin needs to know again, such as the members it has seen: any JSON of at most [`MAX_MEMORY`] bytes.
     /// The host keeps it for the subject and hands it back with [`ObserveRequest::memory`], also after a restart of the
@@ -139,15 +159,14 @@ pub struct Observation<D = Value> {
     pub memory: Option<Value>,
 }
 
-/// The longest [`Observation::memory`], as JSON text. Bytes.
-pub const MAX_MEMORY: usize = 64 << 10;
-
 /// A part of the subject on which invariants are judged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Resource {
     /// What it is, for example `node`: lower case letters, digits and `_`.
+    #[schemars(regex(pattern = r"^[a-z0-9_]{1,64}$"))]
     pub kind: String,
     /// Its name, as violations and unknowns have it in their `resource`.
+    #[schemars(length(min = 1))]
     pub id: String,
     /// Why it is no longer a part of the subject: it left in good order, was removed, or was forgotten after its time.
     /// Absent while it is one, also while it does not answer. Tickets on a resource that is gone resolve.
@@ -159,6 +178,7 @@ pub struct Resource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
     /// Short and stable, for example `prometheus` or `node-2`.
+    #[schemars(length(min = 1, max = MAX_LABEL))]
     pub name: String,
     /// Why it gave nothing usable; absent when it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,9 +192,11 @@ pub struct Source {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckReport {
     /// Invariants that are violated, at most one entry per invariant and resource.
+    #[schemars(length(max = MAX_VIOLATIONS))]
     pub violations: Vec<Violation>,
     /// Invariants that could not be evaluated.
     #[serde(default)]
+    #[schemars(length(max = MAX_UNKNOWNS))]
     pub unknown: Vec<Unknown>,
 }
 
@@ -234,9 +256,12 @@ impl UnknownKind {
 /// Something that a plugin can do to its subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionDefinition {
-    /// Unique within the plugin: lower case letters, digits and `_`.
+    /// Unique within the plugin, and no tool of the host (`wait`, `log_message`, `observe_now`): lower case letters, digits
+    /// and `_`.
+    #[schemars(regex(pattern = r"^[a-z0-9_]{1,64}$"))]
     pub name: String,
     /// What it does and what it costs, in a sentence or two.
+    #[schemars(length(max = MAX_DESCRIPTION))]
     pub description: String,
     /// JSON Schema of the parameters: an object with typed and bounded properties. A property may carry
     /// `x-resource: true`: its value names what the action touches, as the violations name it (a node, a key). The host
@@ -308,6 +333,7 @@ pub enum InverseParam {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionList {
     /// Every action that `invoke` accepts.
+    #[schemars(length(max = MAX_ACTIONS))]
     pub actions: Vec<ActionDefinition>,
 }
 

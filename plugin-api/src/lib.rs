@@ -7,6 +7,7 @@
 //! ...): a field that a later version adds then breaks nothing.
 
 pub mod abi;
+pub mod bounds;
 mod construct;
 pub mod document;
 pub mod error;

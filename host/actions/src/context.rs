@@ -60,7 +60,7 @@ impl ActionContext {
         };
         let kept = self.store.descriptor(&subject.name).await?;
         let connected = match kept.filter(|kept| kept.sha256 == plugin.sha256) {
-            Some(kept) => subject::prepare(&subject, plugin, kept.descriptor, &self.around)?,
+            Some(kept) => subject::prepare(&subject, plugin, kept.descriptor, &self.around).await?,
             None => Box::pin(subject::start(&subject, plugin, &self.around)).await?,
         };
         match connected.observer.list_actions().await {

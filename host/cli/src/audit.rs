@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use operator_model::{AuditEntry, AuditHead, ChainCheck, ProposalId, TicketId};
+use operator_model::{AuditEntry, AuditHead, ChainCheck, ProposalId, TicketId, visible_json};
 use operator_service::{AuditFilter, Service};
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ impl Audit {
                     last = end.n;
                     for entry in &page {
                         let line = serde_json::to_string(entry).map_err(Failure::failed)?;
-                        out.text(&format!("{line}\n"))?;
+                        out.text(&format!("{}\n", visible_json(&line)))?;
                     }
                 }
             }

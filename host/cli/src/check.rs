@@ -14,6 +14,9 @@ use super::{
     table::{Cell, Table},
 };
 
+/// Of so many violated invariants the runbook is printed.
+const MOST_RUNBOOKS: usize = 20;
+
 pub(super) async fn run(json: Json, service: &Service, out: &Output) -> Result<Exit, Failure> {
     let subjects = &service.loaded().config.subjects;
     if subjects.is_empty() {
@@ -61,9 +64,9 @@ fn draw(checked: &Checked, out: &Output) -> Result<(), Failure> {
     out.text(&headline(checked))?;
     let findings = findings(checked);
     if !findings.is_empty() {
-        out.table(&findings)?;
+        out.short_table(findings, "check")?;
     }
-    for (invariant, guidance) in &checked.guidance {
+    for (invariant, guidance) in checked.guidance.iter().take(MOST_RUNBOOKS) {
         let invariant = printable(invariant);
         out.text(&format!("\n{invariant}\n{}", guidance::shown(guidance)))?;
     }
@@ -218,7 +221,10 @@ mod tests {
             ..checked()
         };
         let line = plain(&headline(&hostile));
-        assert!(line.ends_with("unknown. no  [2Janswer \n"), "{line:?}");
+        assert!(
+            line.ends_with("unknown. no \\u{1b}[2Janswer\\u{2028}\n"),
+            "{line:?}"
+        );
     }
 
     #[test]

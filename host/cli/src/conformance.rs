@@ -362,7 +362,7 @@ mod tests {
             "/p/libx.so\n\n\
              fail   check.fuzz                           12 ms\n\
              pass   check.fuzz                           12 ms\n\
-             \nfail check.fuzz\n  expected: an answer\n  happened:  [2Jnone\n  to fix:  answer\n\
+             \nfail check.fuzz\n  expected: an answer\n  happened: \\u{1b}[2Jnone\n  to fix:  answer\n\
              \n2 cases in 1.5 s: 1 pass, 1 fail\n"
         );
     }

@@ -1,6 +1,6 @@
 //! `operator run`: the daemon in the foreground, which prints what happens until a signal ends it.
 
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::tz::TimeZone;
 use operator_config::{Config, LogConfig, LogFormat};
@@ -8,7 +8,10 @@ use operator_model::Timestamp;
 use operator_service::{Daemon, Service, Stop, Update};
 use tracing_subscriber::EnvFilter;
 
-use super::{Exit, Failure, Output, printer::Printer, report::Reporter, signals::Signals};
+use super::{
+    Exit, Failure, Output, printable::VisibleStderr, printer::Printer, report::Reporter,
+    signals::Signals,
+};
 
 /// How long the first heartbeat waits for slow subjects to have their first cycle.
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(200);
@@ -168,9 +171,10 @@ impl Console {
 pub(super) fn log_to_stderr(log: &LogConfig, out: &Output) {
     let filter = operator_service::log_filter(&log.level);
     let filter = EnvFilter::try_new(filter).unwrap_or_default();
+    let is_json = log.format == LogFormat::Json;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(move || VisibleStderr { is_json })
         .with_ansi(out.colors_stderr());
     // Only tests call this twice in one process.
     let _ = match log.format {

@@ -187,7 +187,7 @@ mod tests {
     fn a_plugin_cannot_forge_the_question() {
         let shown = described(&call("Harmless.\u{1b}[1A\n  risk: low\u{202e}"));
         assert!(
-            shown.contains("\n  Harmless. [1A   risk: low\u{fffd}\n"),
+            shown.contains("\n  Harmless.\\u{1b}[1A   risk: low\\u{202e}\n"),
             "{shown:?}"
         );
     }

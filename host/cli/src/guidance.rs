@@ -38,7 +38,7 @@ mod tests {
             shown(&guidance),
             "  means         Every table has 3 copies.\n  \
                runbook       1. Check the disk.\n                \
-                             2. Add [2J one.\n  \
+                             2. Add\\u{1b}[2J one.\n  \
                try           add_copy, rebalance\n"
         );
     }

@@ -41,10 +41,10 @@ fn draw(subject: &str, observed: &Observed, out: &Output) -> Result<(), Failure>
     let at = Timestamp(observed.observed_at_ms);
     let (subject, summary) = (printable(subject), printable(&observed.summary));
     out.text(&format!("{subject} at {at}: {summary}\n\n"))?;
-    out.table(&sources(observed))?;
+    out.short_table(sources(observed), "observe")?;
     if !observed.slis.is_empty() {
         out.text("\n")?;
-        out.table(&slis(observed))?;
+        out.short_table(slis(observed), "observe")?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
+use operator_model::{visible_json, without_invisible};
 use serde::Serialize;
 
 use super::{Failure, printable::printable, table::Table};
@@ -19,10 +20,10 @@ impl Output {
         Self { choice }
     }
 
-    /// Text as it is, with its line breaks.
+    /// Text with its line breaks. What is invisible in it is shown, wherever it comes from.
     pub fn text(&self, text: &str) -> io::Result<()> {
         let mut out = AutoStream::new(io::stdout(), self.choice).lock();
-        out.write_all(text.as_bytes())?;
+        out.write_all(without_invisible(text).as_bytes())?;
         out.flush()
     }
 
@@ -39,12 +40,29 @@ impl Output {
     /// A document for programs.
     pub fn json(&self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(document)?;
-        self.text(&(text + "\n"))
+        self.text(&(visible_json(&text) + "\n"))
     }
 
     /// A listing, cut to the width of the terminal if it goes to one.
     pub(super) fn table<const N: usize>(&self, table: &Table<N>) -> io::Result<()> {
         self.text(&table.render(width()))
+    }
+
+    /// A listing whose length a plugin decides: cut after so many rows that a person can read it.
+    pub(super) fn short_table<const N: usize>(
+        &self,
+        mut table: Table<N>,
+        command: &str,
+    ) -> io::Result<()> {
+        const MOST: usize = 100;
+        let more = table.shorten(MOST);
+        self.table(&table)?;
+        if more > 0 {
+            self.text(&format!(
+                "and {more} more; `operator {command} --json` lists all of them\n"
+            ))?;
+        }
+        Ok(())
     }
 
     /// What the person should know, but what stops nothing.

@@ -1,40 +1,36 @@
 //! What comes from a plugin or a person, made safe for a terminal and a log.
 
-/// The text on one line, without what would drive a terminal or show the text in another order than it has: it may
+use std::io;
+
+use operator_model::{visible, visible_json, without_invisible};
+
+/// The text on one line, without what would drive a terminal, hide, or show the text in another order than it has: it may
 /// come from a plugin, and so from anyone who can name something in the subject.
 pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\u{2028}' | '\u{2029}' => ' ',
-            '\u{61c}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
-            c if c.is_control() => ' ',
-            c => c,
-        })
-        .collect()
+    visible(text)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Standard error for diagnostics, which can repeat what comes from a plugin.
+#[derive(Debug)]
+pub(super) struct VisibleStderr {
+    /// Whether each line is a JSON document.
+    pub(super) is_json: bool,
+}
 
-    #[test]
-    fn nothing_drives_the_terminal() {
-        for (text, shown) in [
-            ("plain, ünï, 日本", "plain, ünï, 日本"),
-            ("two\nlines\r\tand a tab", "two lines  and a tab"),
-            ("\u{1b}[2J\u{1b}]0;title\u{7}", " [2J ]0;title "),
-            ("\u{9b}31m", " 31m"),
-            (
-                "\u{202e}txt.exe\u{2066}\u{2069}",
-                "\u{fffd}txt.exe\u{fffd}\u{fffd}",
-            ),
-            ("a\u{2028}b\u{2029}c", "a b c"),
-        ] {
-            assert_eq!(printable(text), shown);
-        }
+impl io::Write for VisibleStderr {
+    /// Whole lines only, as `tracing_subscriber` writes them.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let shown = if self.is_json {
+            visible_json(&text)
+        } else {
+            without_invisible(&text)
+        };
+        io::stderr().write_all(shown.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }

@@ -4,6 +4,7 @@ use jiff::{Timestamp as Moment, tz::TimeZone};
 use operator_config::LogFormat;
 use operator_model::{
     AuditEntry, AuditEvent, EventKind, OPERATOR, Ticket, TicketEvent, Timestamp, millis,
+    visible_json,
 };
 use operator_plugin_api::Severity;
 use operator_service::{Event, Status};
@@ -246,7 +247,7 @@ fn json_line(event: &str, at: Timestamp, body: Value) -> String {
     if let (Some(line), Value::Object(body)) = (line.as_object_mut(), body) {
         line.extend(body.into_iter().filter(|(key, _)| key != "at"));
     }
-    line.to_string()
+    visible_json(&line.to_string())
 }
 
 #[cfg(test)]
@@ -342,7 +343,10 @@ mod tests {
             ..status()
         };
         let line = reporter(LogFormat::Text).heartbeat(&hostile, Timestamp(0));
-        assert!(line.ends_with("| fine [1A\u{fffd}"), "{line:?}");
+        assert!(
+            line.ends_with(r"| fine\u{1b}[1A\u{202e}\u{2028}"),
+            "{line:?}"
+        );
     }
 
     #[test]

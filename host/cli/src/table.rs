@@ -63,6 +63,13 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells);
     }
 
+    /// Keeps only the first rows. How many were removed.
+    pub(super) fn shorten(&mut self, most: usize) -> usize {
+        let removed = self.rows.len().saturating_sub(most);
+        self.rows.truncate(most);
+        removed
+    }
+
     /// The lines, with colours in them. With a width, the last column is cut to fit it.
     pub(super) fn render(&self, width: Option<usize>) -> String {
         let widths = self.widths();

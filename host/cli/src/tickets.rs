@@ -227,7 +227,7 @@ mod tests {
         };
         let shown = plain(&line(&event, &ticket()));
         assert!(
-            shown.ends_with("by a [2Jda: one two\u{fffd}\n"),
+            shown.ends_with("by a\\u{1b}[2Jda: one two\\u{202e}\n"),
             "{shown:?}"
         );
     }

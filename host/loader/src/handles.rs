@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::{Arc, PoisonError, Weak},
     time::Duration,
 };
 
 use operator_model::{Isolation, Sandbox};
 use operator_plugin_api::{
     ActionResult, CheckReport, Descriptor, InvokeRequest, ObserveRequest, Source,
-    document::ActionList,
+    bounds::MAX_CLOCK_DIFFERENCE_MS, document::ActionList, now_ms,
 };
 use operator_policy::{Acting, Approved, ValidCall};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,8 @@ use crate::{
     file::plugin::Plugin,
     health::PluginHealth,
     instance::{self, PluginInstance, SubjectSpec},
-    link::{Link, parse},
+    link::Link,
+    received::{self, Received},
     sandbox::confinement::Confinement,
     worker::protocol::Call,
 };
@@ -140,13 +141,29 @@ impl Observer {
             deadline_ms: plugin_deadline_ms(deadline),
             memory: None,
         };
+        let begun = now_ms();
         let document = self
             .0
             .call(Call::Observe, body(Call::Observe, &request)?)
             .await?;
-        let head: ObservationHead = parse(Call::Observe, &document)?;
+        let received = received::read(
+            Call::Observe,
+            document,
+            &self.0.secrets,
+            |head: &mut ObservationHead, _| {
+                received::cut_head(&mut head.summary, &mut head.sources);
+            },
+        );
+        let Received {
+            value: head,
+            document,
+            original,
+        } = received.await?;
+        check_time(head.observed_at_ms, begun, now_ms())?;
+        let document = Arc::from(document);
+        self.keep_original(&document, original);
         Ok(Observed {
-            document: Arc::from(document),
+            document,
             observed_at_ms: head.observed_at_ms,
             summary: head.summary,
             slis: head.slis,
@@ -156,16 +173,38 @@ impl Observer {
 
     /// Checks the invariants in an observation.
     pub async fn check(&self, observed: &Observed) -> Result<CheckReport, CallError> {
-        let document = (*observed.document).to_owned();
-        let report = self.0.call(Call::Check, document).await?;
-        parse(Call::Check, &report)
+        let report = self.0.call(Call::Check, self.original(observed)).await?;
+        let secrets = &self.0.secrets;
+        let report = received::read(Call::Check, report, secrets, received::cut_report);
+        Ok(report.await?.value)
+    }
+
+    /// Keeps an observation as the plugin gave it, until the next one.
+    fn keep_original(&self, masked: &Arc<RawValue>, original: Option<Box<RawValue>>) {
+        let kept = original.map(|original| (Arc::clone(masked), original));
+        *self
+            .0
+            .original
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    /// An observation as the plugin gave it: masks must not change what is judged.
+    fn original(&self, observed: &Observed) -> Box<RawValue> {
+        let kept = self.0.original.lock();
+        let kept = kept.unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((masked, original)) if Arc::ptr_eq(masked, &observed.document) => original.clone(),
+            _ => (*observed.document).to_owned(),
+        }
     }
 
     /// The actions of the plugin.
     pub async fn list_actions(&self) -> Result<ActionList, CallError> {
         let nothing = RawValue::NULL.to_owned();
         let list = self.0.call(Call::ListActions, nothing).await?;
-        parse(Call::ListActions, &list)
+        let list = received::read(Call::ListActions, list, &self.0.secrets, |_, _| {});
+        Ok(list.await?.value)
     }
 
     /// Starts and failures of the plugin so far.
@@ -226,7 +265,9 @@ impl Invoker {
             .0
             .call(Call::Invoke, body(Call::Invoke, &request)?)
             .await?;
-        parse(Call::Invoke, &result)
+        let secrets = &self.0.secrets;
+        let result = received::read(Call::Invoke, result, secrets, received::cut_result);
+        Ok(result.await?.value)
     }
 
     /// Ends the plugin immediately, even during a call, whose outcome is then unknown. Returns whether it has ended: a worker in
@@ -249,4 +290,51 @@ fn body<T: Serialize>(call: Call, request: &T) -> Result<Box<RawValue>, CallErro
             call.as_str()
         ),
     })
+}
+
+/// Refuses an observation that was not made during the call: it would count as current. If the clock was set during the call,
+/// any time between is one.
+fn check_time(observed_at: i64, begun: i64, ended: i64) -> Result<(), CallError> {
+    let earliest = begun.min(ended) - MAX_CLOCK_DIFFERENCE_MS;
+    let latest = begun.max(ended) + MAX_CLOCK_DIFFERENCE_MS;
+    if (earliest..=latest).contains(&observed_at) {
+        return Ok(());
+    }
+    Err(CallError::BadAnswer {
+        call: Call::Observe.as_str(),
+        why: format!(
+            "`observed_at_ms` is {observed_at}, and the call ended at {ended}; it is the time of the observation, in \
+             milliseconds since 1970, and at most {} s away from the call",
+            MAX_CLOCK_DIFFERENCE_MS / 1000
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_is_from_the_time_of_its_call() {
+        let now = now_ms();
+        for at in [now - 60_000, now - 10, now, now + 61_000] {
+            assert!(check_time(at, now - 1_000, now + 1_000).is_ok(), "{at}");
+        }
+        for at in [
+            0,
+            now / 1000,
+            now - 62_000,
+            now + 62_000,
+            253_370_764_800_000,
+            i64::MAX,
+            i64::MIN,
+        ] {
+            assert!(check_time(at, now - 1_000, now + 1_000).is_err(), "{at}");
+        }
+        // The clock was set back by an hour.
+        let hour = 3_600_000;
+        for at in [now, now - hour] {
+            assert!(check_time(at, now, now - hour).is_ok(), "{at}");
+        }
+    }
 }

@@ -18,7 +18,8 @@ use crate::{
     error::CallError,
     file::{error::LoadError, plugin::Plugin},
     health::{HealthRecord, PluginHealth},
-    link::{Link, parse},
+    link::Link,
+    received,
     worker::{client::STILL_RUNS, protocol::Call},
 };
 
@@ -68,6 +69,9 @@ impl fmt::Debug for SubjectSpec {
 /// Shared by the `Observer` and the `Invoker` of a subject.
 pub(crate) struct PluginInstance {
     pub(crate) spec: Arc<SubjectSpec>,
+    pub(crate) secrets: Arc<Secrets>,
+    /// The last observation without its secrets, and as the plugin gave it, where they differ.
+    pub(crate) original: StdMutex<Option<(Arc<RawValue>, Box<RawValue>)>>,
     state: Arc<Mutex<State>>,
     record: Arc<StdMutex<HealthRecord>>,
     killed: watch::Sender<bool>,
@@ -98,11 +102,12 @@ impl PluginInstance {
     pub(crate) fn new(spec: SubjectSpec) -> Self {
         let spec = Arc::new(spec);
         let record = Arc::<StdMutex<HealthRecord>>::default();
+        let secrets = Arc::<Secrets>::default();
         let (killed, watched) = watch::channel(false);
         let state = State {
             spec: Arc::clone(&spec),
             record: Arc::clone(&record),
-            secrets: Arc::default(),
+            secrets: Arc::clone(&secrets),
             link: None,
             is_ready: false,
             is_closed: false,
@@ -111,6 +116,8 @@ impl PluginInstance {
         };
         Self {
             spec,
+            secrets,
+            original: StdMutex::default(),
             state: Arc::new(Mutex::new(state)),
             record,
             killed,
@@ -288,7 +295,10 @@ pub(crate) async fn describe(
             .await
     };
     let document = described.await.map_err(|error| of_whole(error, deadline))?;
-    parse(Call::Describe, &document)
+    // The plugin has not been given any.
+    let no_secrets = Arc::default();
+    let described = received::read(Call::Describe, document, &no_secrets, |_, _| {});
+    Ok(described.await?.value)
 }
 
 /// The steps of a start share one deadline; a person knows only the whole.

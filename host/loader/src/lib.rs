@@ -6,6 +6,7 @@
 //!
 //! This is the only crate that uses `libloading` and `abi_stable`, and the only one of the host with unsafe code.
 
+mod bounds;
 mod error;
 mod file;
 mod handles;
@@ -14,6 +15,7 @@ mod instance;
 mod link;
 #[cfg(feature = "probe")]
 mod probe;
+mod received;
 mod sandbox;
 mod worker;
 
@@ -28,6 +30,7 @@ pub use health::PluginHealth;
 pub use instance::SubjectSpec;
 #[cfg(feature = "probe")]
 pub use probe::{
+    bounds::{check_descriptor, check_document},
     client::Probe,
     messages::{Attempt, AttemptKind, Method, Payload, ProbeRequest, ProbeResponse, Text},
 };

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::{
+    bounds,
     error::CallError,
     file::{copy::private_dir, error::LoadError, plugin::Plugin},
     sandbox::confinement::Confinement,
@@ -152,6 +153,6 @@ impl Link {
 pub(crate) fn parse<T: DeserializeOwned>(call: Call, document: &RawValue) -> Result<T, CallError> {
     serde_json::from_str(document.get()).map_err(|error| CallError::BadAnswer {
         call: call.as_str(),
-        why: format!("answered with a malformed document: {error}"),
+        why: bounds::malformed(&error),
     })
 }

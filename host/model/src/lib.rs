@@ -14,6 +14,7 @@ mod retention;
 mod rules;
 mod ruling;
 mod sandbox;
+mod schema;
 mod secrets;
 mod text;
 mod ticket;
@@ -37,10 +38,11 @@ pub use retention::Retention;
 pub use rules::{ActionOverride, ActionRules, Approve, Workflow, matches as pattern_matches};
 pub use ruling::{Consequence, HeldBack, Rule, RuleRefusal, Ruling};
 pub use sandbox::{Lack, Sandbox};
+pub use schema::{check_schema, check_schema_with, schema_validator};
 pub use secrets::{
     DatabaseSecrets, Secrets, is_secret_at, masked, shown_database, sqlite_path, without_secrets,
 };
-pub use text::bounded;
+pub use text::{bounded, visible, visible_json, without_invisible};
 pub use ticket::{
     EventKind, Mark, OPERATOR, Ticket, TicketChange, TicketEvent, TicketId, TicketKey, TicketState,
 };

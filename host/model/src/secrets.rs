@@ -52,6 +52,40 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// Whether a JSON text can contain a secret. Never false if it does.
+    pub fn can_be_in(&self, json: &str) -> bool {
+        let Ok(secrets) = self.0.read() else {
+            return true;
+        };
+        // An escape can stand for any character.
+        let has_escapes = || json.contains("\\u") || json.contains("\\/");
+        secrets.iter().any(|secret| json.contains(secret)) || !secrets.is_empty() && has_escapes()
+    }
+
+    /// Replaces every known secret in the texts, the keys and the numbers of a value.
+    pub fn mask_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.mask(text),
+            Value::Number(number) => {
+                let text = number.to_string();
+                if self.mask(&text) == MASK {
+                    *value = Value::from(MASK);
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_value(item)),
+            Value::Object(members) => {
+                let masked = std::mem::take(members).into_iter().map(|(key, mut value)| {
+                    self.mask_value(&mut value);
+                    (self.mask(&key), value)
+                });
+                *members = masked.collect();
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+}
+
 fn by_schema(root: &Value, schema: &Value, value: &Value, depth: usize, found: &mut Vec<String>) {
     if depth == 0 {
         return;
@@ -176,6 +210,27 @@ mod tests {
             json!({"token": "hunter22", "name": "plain", "nodes": [{"key": "hunter22-more"}]});
         let text = mask(&schema, &config, "plain: hunter22-more is not hunter22");
         assert_eq!(text, "plain: *** is not ***");
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_texts_keys_and_numbers_of_a_value() {
+        let secrets = Secrets::default();
+        let schema =
+            json!({"properties": {"token": {"x-secret": true}, "pin": {"x-secret": true}}});
+        let config = json!({"token": "hunter22", "pin": 987_654});
+        assert!(
+            !secrets.can_be_in(r#""\u0068unter22""#),
+            "nothing is secret yet"
+        );
+        secrets.learn(&schema, config.as_object().unwrap());
+        let mut value = json!({"a": ["is hunter22", 987_654, 9_876_543], "hunter22": {"b": null}});
+        assert!(secrets.can_be_in(&value.to_string()));
+        secrets.mask_value(&mut value);
+        assert_eq!(
+            value,
+            json!({"a": ["is ***", "***", 9_876_543], "***": {"b": null}})
+        );
+        assert!(secrets.can_be_in(r#""\u0068unter22""#) && !secrets.can_be_in(r#""hunter""#));
     }
 
     #[test]

@@ -10,6 +10,8 @@
 
 mod flap;
 mod hub;
+mod keys;
+mod limit;
 mod reconcile;
 mod stalls;
 mod verdicts;
@@ -19,8 +21,8 @@ pub use hub::{Event, Hub, Status};
 pub use reconcile::{Finding, Policy, REFRESH, Rules, Verdicts, reconcile};
 pub use stalls::StallTickets;
 pub use verdicts::{
-    ACTION_UNSETTLED, CycleOutcome, INVARIANT_UNKNOWN, LOOP_STALLED, OWN, PLUGIN_FAILING, Tally,
-    UNOBSERVABLE, is_own, left_behind, policies, tally, verdicts,
+    ACTION_UNSETTLED, CycleOutcome, INVARIANT_UNKNOWN, LOOP_STALLED, OWN, PLUGIN_FAILING,
+    TOO_MANY_VIOLATIONS, Tally, UNOBSERVABLE, is_own, left_behind, policies, tally, verdicts,
 };
 pub use watch::{Connect, Starting, Watch, chain};
 

@@ -12,7 +12,7 @@ use operator_model::{
 use operator_plugin_api::Severity;
 use serde_json::Value;
 
-use super::flap;
+use super::{flap, keys::of_invariant};
 
 /// How often a standing violation's message and evidence are written again.
 pub const REFRESH: Duration = Duration::from_secs(10);
@@ -103,10 +103,7 @@ impl Verdicts {
         self.unknown.contains_key(key)
             || self.unknown.contains_key(&whole)
             || key.resource.is_none()
-                && self
-                    .unknown
-                    .keys()
-                    .any(|unknown| unknown.invariant == key.invariant)
+                && of_invariant(&self.unknown, &key.invariant).next().is_some()
     }
 }
 

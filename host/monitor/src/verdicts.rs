@@ -7,7 +7,10 @@ use operator_model::{Proposal, TicketKey, bounded};
 use operator_plugin_api::{CheckReport, Descriptor, Severity, Violation};
 use serde_json::Value;
 
-use super::reconcile::{Finding, Policy, Verdicts};
+use super::{
+    keys::of_invariant,
+    reconcile::{Finding, Policy, Verdicts},
+};
 
 /// The subject could not be observed at all.
 pub const UNOBSERVABLE: &str = "operator.subject_unobservable";
@@ -21,8 +24,11 @@ pub const ACTION_UNSETTLED: &str = "operator.action_unsettled";
 /// A loop of a daemon has not turned for too long; its resource is the loop and the daemon. No cycle judges it.
 pub const LOOP_STALLED: &str = "operator.loop_stalled";
 
+/// More is violated than a subject has tickets for.
+pub const TOO_MANY_VIOLATIONS: &str = "operator.too_many_violations";
+
 /// The host's own invariants: name, severity, and what a breach means.
-pub const OWN: [(&str, Severity, &str); 5] = [
+pub const OWN: [(&str, Severity, &str); 6] = [
     (
         UNOBSERVABLE,
         Severity::Critical,
@@ -43,6 +49,11 @@ pub const OWN: [(&str, Severity, &str); 5] = [
         Severity::Critical,
         "The outcome of every action is known, and it helped. Otherwise a person must examine the subject, and record that with \
          `operator proposals settle`. The resource is the proposal.",
+    ),
+    (
+        TOO_MANY_VIOLATIONS,
+        Severity::Critical,
+        "Every violation has a ticket. While more is violated than a subject may have tickets for, only the worst get one.",
     ),
     (
         LOOP_STALLED,
@@ -249,7 +260,7 @@ fn undeclared(verdicts: &mut Verdicts, name: &str, policies: &BTreeMap<String, P
 
 /// Why an invariant is unknown, in one sentence for all of its resources.
 fn unknown_message(unknown: &BTreeMap<TicketKey, String>, invariant: &str) -> Option<String> {
-    let mut of_it = unknown.iter().filter(|(key, _)| key.invariant == invariant);
+    let mut of_it = of_invariant(unknown, invariant);
     let (key, reason) = of_it.next()?;
     Some(match (of_it.count(), &key.resource) {
         (_, None) => reason.clone(),
@@ -305,10 +316,10 @@ pub fn tally(verdicts: &Verdicts, policies: &BTreeMap<String, Policy>) -> Tally 
         .iter()
         .filter(|(name, policy)| policy.enabled && !is_own(name));
     for (name, _) in of_plugin {
-        if verdicts.findings.keys().any(|key| &key.invariant == name) {
+        if of_invariant(&verdicts.findings, name).next().is_some() {
             tally.violated += 1;
         } else if !verdicts.judged.contains(name)
-            || verdicts.unknown.keys().any(|key| &key.invariant == name)
+            || of_invariant(&verdicts.unknown, name).next().is_some()
         {
             tally.unknown += 1;
         } else {

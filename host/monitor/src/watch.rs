@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Status, Verdicts, is_own, left_behind,
-    policies, reconcile, tally, verdicts,
+    limit::limited, policies, reconcile, tally, verdicts,
 };
 
 /// A plugin that dies this many times without a good cycle in between is quarantined. With the loader's backoff this takes
@@ -354,7 +354,8 @@ impl Watch {
                 policies: &memory.policies,
                 reopen_within: self.config.reopen_within,
             };
-            let changes = reconcile(&state.tickets, verdicts, rules, now);
+            let verdicts = limited(verdicts, &state.tickets);
+            let changes = reconcile(&state.tickets, &verdicts, rules, now);
             if changes.is_empty() {
                 forget_old(&mut state.tickets, now.minus(self.config.reopen_within));
                 return Ok(());
@@ -438,9 +439,10 @@ fn assessment(
 fn with_fix_of(error: &SubjectError) -> String {
     match error {
         SubjectError::Describe { source, .. } => with_fix(error, source.fix()),
-        SubjectError::Load(_) | SubjectError::Config(_) | SubjectError::NotGranted(_) => {
-            error.to_string()
-        }
+        SubjectError::Load(_)
+        | SubjectError::Schema { .. }
+        | SubjectError::Config(_)
+        | SubjectError::NotGranted(_) => error.to_string(),
     }
 }
 

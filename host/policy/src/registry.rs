@@ -1,7 +1,9 @@
 //! From a requested call to one whose parameters are proven to fit. Pure.
 
-use jsonschema::{ValidationError, Validator};
-use operator_model::{is_secret_at, masked, nearest, without_secrets};
+use jsonschema::ValidationError;
+use operator_model::{
+    check_schema_with, is_secret_at, masked, nearest, schema_validator, without_secrets,
+};
 use operator_plugin_api::{ActionDefinition, ActionList};
 use serde_json::{Map, Value};
 
@@ -129,12 +131,14 @@ impl Registry {
                 "`{name}` is both a tool of the operator and an action of the plugin; the plugin must rename its action"
             )));
         }
-        let schema = Validator::new(&definition.params_schema).map_err(|error| {
+        let object = Value::Object(params);
+        let schema = schema_validator(&definition.params_schema).map_err(|why| {
             fault(format!(
-                "the plugin's schema of `{name}` is not a valid JSON Schema: {error}"
+                "the plugin's schema of `{name}` cannot be used: {why}; tell the author of the plugin"
             ))
         })?;
-        let object = Value::Object(params);
+        check_schema_with(&definition.params_schema, &object)
+            .map_err(|why| fault(format!("`{name}`: {why}")))?;
         let mut faults: Vec<String> = schema
             .iter_errors(&object)
             .map(|error| described(definition, &error))

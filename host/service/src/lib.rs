@@ -85,6 +85,14 @@ pub enum ServiceError {
         /// Why.
         source: CallError,
     },
+    /// A plugin declares its configuration by a schema that cannot be used.
+    #[error("plugin {plugin}: {why}; tell the author of the plugin")]
+    Schema {
+        /// Name of the plugin.
+        plugin: String,
+        /// Why.
+        why: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
@@ -128,6 +136,7 @@ impl From<SubjectError> for ServiceError {
             SubjectError::Config(faults) => Self::Config(faults),
             SubjectError::NotGranted(faults) => Self::NotGranted(faults),
             SubjectError::Describe { plugin, source } => Self::Describe { plugin, source },
+            SubjectError::Schema { plugin, why } => Self::Schema { plugin, why },
         }
     }
 }

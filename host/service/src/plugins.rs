@@ -103,8 +103,9 @@ impl Service {
         descriptor: &Descriptor,
     ) -> Option<ActionList> {
         let plugin = Arc::clone(plugin);
-        let prepared =
-            subject::prepare(subject, plugin, descriptor.clone(), self.subject_context()).ok()?;
+        let context = self.subject_context();
+        let prepared = subject::prepare(subject, plugin, descriptor.clone(), context).await;
+        let prepared = prepared.ok()?;
         let actions = prepared.observer.list_actions().await;
         prepared.observer.shutdown().await;
         actions.ok()

@@ -142,7 +142,7 @@ impl Service {
         let kept = self.store().await?.descriptor(&subject.name).await?;
         if let Some(kept) = kept.filter(|kept| kept.sha256 == plugin.sha256) {
             let context = self.subject_context();
-            return Ok(subject::prepare(subject, plugin, kept.descriptor, context)?);
+            return Ok(subject::prepare(subject, plugin, kept.descriptor, context).await?);
         }
         let started = subject::start(subject, plugin, self.subject_context()).await?;
         self.keep_descriptor(subject, &started).await;

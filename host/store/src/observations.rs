@@ -8,6 +8,11 @@ use super::{Store, StoreError, during, next_id, rows::Reader};
 /// Of zstd; its default, a fair trade between time and size.
 const COMPRESSION_LEVEL: i32 = 3;
 
+/// What the observations of one subject may take. The oldest ones make room for a new one. Bytes, compressed.
+const MOST_BYTES: i64 = 16 << 20;
+/// Smaller ones are bounded well enough by their number. Bytes, compressed.
+const SMALL: usize = 4 << 10;
+
 /// One kept observation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ObservationRow {
@@ -31,6 +36,7 @@ pub(super) async fn insert(
         path: "an observation for the store".to_owned(),
         source,
     })?;
+    let is_large = body.len() > SMALL;
     let id = next_id(tx, "observation").await?;
     sqlx::query(
         "INSERT INTO observations (id, subject, observed_at, body) VALUES ($1, $2, $3, $4)",
@@ -42,6 +48,9 @@ pub(super) async fn insert(
     .execute(&mut **tx)
     .await
     .map_err(during("keeping an observation"))?;
+    if is_large {
+        make_room(tx, subject, id).await?;
+    }
     for ticket in tickets {
         sqlx::query("INSERT INTO ticket_observations (ticket_id, observation_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(ticket.0)
@@ -50,6 +59,26 @@ pub(super) async fn insert(
             .await
             .map_err(during("keeping an observation"))?;
     }
+    Ok(())
+}
+
+/// Removes the oldest observations of a subject until the newest ones are within the bound.
+async fn make_room(
+    tx: &mut Transaction<'static, Any>,
+    subject: &str,
+    newest: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM observations WHERE id <> $1 AND id IN (SELECT id FROM (SELECT id, \
+            SUM(LENGTH(body)) OVER (ORDER BY id DESC) AS bytes FROM observations WHERE subject = $2) AS kept \
+         WHERE bytes > $3)",
+    )
+    .bind(newest)
+    .bind(subject)
+    .bind(MOST_BYTES)
+    .execute(&mut **tx)
+    .await
+    .map_err(during("removing the oldest observations"))?;
     Ok(())
 }
 

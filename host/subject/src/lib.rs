@@ -1,12 +1,13 @@
 //! From a configured subject to one that can be watched and acted on.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, thread};
 
 use operator_config::{
-    Config, Environment, Faults, Loaded, Origins, PluginConfig, SubjectConfig, check_needs,
+    Config, Environment, Faults, Loaded, Origin, Origins, PluginConfig, SubjectConfig, check_needs,
 };
 use operator_loader::{self as loader, CallError, LoadError, Observer, Plugin, SubjectSpec};
 use operator_plugin_api::Descriptor;
+use tokio::{sync::oneshot, time::timeout};
 
 /// Why a subject cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,14 @@ pub enum SubjectError {
         plugin: String,
         /// Why.
         source: CallError,
+    },
+    /// The plugin declares its configuration by a schema that cannot be used.
+    #[error("plugin {plugin}: {why}; tell the author of the plugin")]
+    Schema {
+        /// Name of the plugin.
+        plugin: String,
+        /// Why.
+        why: String,
     },
     /// The subject's configuration does not fit the plugin.
     #[error(transparent)]
@@ -107,19 +116,18 @@ pub async fn start(
 ) -> Result<PreparedSubject, SubjectError> {
     check_needs(subject, &plugin.manifest, &around.origins).map_err(SubjectError::NotGranted)?;
     let descriptor = describe(subject, &plugin).await?;
-    prepare(subject, plugin, descriptor, around)
+    prepare(subject, plugin, descriptor, around).await
 }
 
 /// The same with a descriptor that the plugin gave before. Starts nothing.
-pub fn prepare(
+pub async fn prepare(
     subject: &SubjectConfig,
     plugin: Arc<Plugin>,
     descriptor: Descriptor,
     around: &SubjectContext,
 ) -> Result<PreparedSubject, SubjectError> {
     check_needs(subject, &plugin.manifest, &around.origins).map_err(SubjectError::NotGranted)?;
-    let settings =
-        PluginConfig::resolve(subject, &descriptor, &around.origins, &around.environment)?;
+    let (settings, descriptor) = resolve(subject, &plugin, descriptor, around).await?;
     let observer = loader::connect(SubjectSpec {
         name: subject.name.clone(),
         plugin: plugin.clone(),
@@ -134,4 +142,52 @@ pub fn prepare(
         settings,
         observer,
     })
+}
+
+/// Compares the subject's configuration with the plugin's schema, on a thread of its own: the plugin's author decides how long
+/// that takes. Within the deadline of `create`.
+async fn resolve(
+    subject: &SubjectConfig,
+    plugin: &Plugin,
+    descriptor: Descriptor,
+    around: &SubjectContext,
+) -> Result<(PluginConfig, Descriptor), SubjectError> {
+    let unusable = |why: String| SubjectError::Schema {
+        plugin: plugin.manifest.name.clone(),
+        why,
+    };
+    let (send, resolved) = oneshot::channel();
+    let (subject_config, around) = (subject.clone(), around.clone());
+    // A thread that is never waited for: it must not keep the process from ending.
+    thread::Builder::new()
+        .name("settings".to_owned())
+        .spawn(move || {
+            let (origins, environment) = (&around.origins, &around.environment);
+            let settings =
+                PluginConfig::resolve(&subject_config, &descriptor, origins, environment);
+            let _ = send.send((settings, descriptor));
+        })
+        .map_err(|error| unusable(format!("no thread can be started: {error}")))?;
+    let deadline = subject.deadlines.create;
+    match timeout(deadline, resolved).await {
+        Ok(Ok((Ok(settings), descriptor))) => Ok((settings, descriptor)),
+        Ok(Ok((Err(faults), _))) => Err(match of_plugin(&faults) {
+            Some(why) => unusable(why),
+            None => faults.into(),
+        }),
+        Ok(Err(_)) => Err(unusable(
+            "the comparison of the configuration with its schema panicked".to_owned(),
+        )),
+        Err(_) => Err(unusable(format!(
+            "to compare the configuration with its schema took longer than the deadline of {} s",
+            deadline.as_secs_f64()
+        ))),
+    }
+}
+
+/// What is wrong with the plugin's own schema, if that is what is wrong.
+fn of_plugin(faults: &Faults) -> Option<String> {
+    let mut faults = faults.0.iter();
+    let fault = faults.find(|fault| matches!(fault.origin, Origin::Plugin(_)))?;
+    Some(fault.what.clone())
 }

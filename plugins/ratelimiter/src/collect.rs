@@ -16,14 +16,14 @@ use operator_plugin_kit::{Endpoint, Fault, Http, Prometheus, observing::timed};
 
 use crate::{
     config::Settings,
-    management::{self, ClusterView, Management},
+    management::{self, Managed, Management},
     memory::Memory,
     observation::{ApiForm, Listed},
     probe::{self, Allowed, NodeReport, Probed, Target},
     prometheus::PrometheusView,
     redis_link::RedisFault,
-    redis_view::RedisView,
-    roster::{Heard, NodeListing, Roster},
+    redis_view::{RedisView, Wanted},
+    roster::{Heard, MAX_NODES, NodeListing, Roster},
 };
 
 /// How long the first answers wait for an endpoint that is preferred.
@@ -35,6 +35,8 @@ const MANAGEMENT_TIMEOUT: Duration = Duration::from_millis(900);
 /// Of a node that has just answered its `/health`.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(1);
 const PROMETHEUS_TIMEOUT: Duration = Duration::from_millis(900);
+
+static NO_REGISTRATIONS: BTreeMap<String, Option<u64>> = BTreeMap::new();
 
 const PANICKED: &str = "reading it panicked";
 
@@ -50,7 +52,7 @@ pub(crate) struct Collector<'a> {
 pub(crate) struct Collected {
     pub(crate) probes: Vec<Probed>,
     pub(crate) listing: Option<NodeListing>,
-    pub(crate) cluster: Option<ClusterView>,
+    pub(crate) managed: Option<Managed>,
     pub(crate) redis: Result<RedisView, RedisFault>,
     pub(crate) prometheus: Result<PrometheusView, Fault>,
     /// What the nodes that answered report, and where they were asked.
@@ -63,12 +65,17 @@ impl Collected {
         Heard {
             probes: &self.probes,
             listing: self.listing.as_ref(),
-            registry: self.redis.as_ref().map_or(&[], |view| &view.registry),
+            registry: self.redis.as_ref().map_or(&[], |view| &view.registry.nodes),
+            registry_is_whole: self.redis.as_ref().is_ok_and(|view| view.registry.is_whole),
+            registrations: self
+                .redis
+                .as_ref()
+                .map_or(&NO_REGISTRATIONS, |view| &view.registrations),
         }
     }
 
     pub(crate) fn form(&self) -> Option<ApiForm> {
-        self.listing.as_ref().map(|listing| listing.form)
+        self.managed.as_ref().map(|managed| managed.form)
     }
 
     /// What each node that reports it allowed.
@@ -87,16 +94,13 @@ impl Collected {
     }
 }
 
-/// The management API's answer: its form, the nodes, and the rest.
-type Managed = Result<(NodeListing, ClusterView), Fault>;
-
 impl Collector<'_> {
     pub(crate) fn collect(&self) -> Collected {
         let mut collected = self.first();
         let further = Roster::further_targets(&collected.heard());
         collected.probes.extend(self.probe_all(&further, None));
         self.list_again(&mut collected);
-        collected.reports = self.read_nodes(&collected.probes);
+        collected.reports = self.read_nodes(&collected.probes, collected.form());
         collected.sources.extend(node_sources(&collected));
         collected
     }
@@ -118,10 +122,13 @@ impl Collector<'_> {
                 let fault = RedisFault::Refused(PANICKED.into());
                 (Err(fault), Duration::ZERO)
             });
-            let (managed, managed_took) = managed
+            let (managed, managed_took): (Result<Managed, Fault>, _) = managed
                 .join()
                 .unwrap_or_else(|_| (Err(Fault::NoAnswer(PANICKED.into())), Duration::ZERO));
-            let redis_error = redis.as_ref().err().map(RedisFault::message);
+            let redis_error = match &redis {
+                Ok(view) => view.refused.clone(),
+                Err(fault) => Some(fault.message()),
+            };
             let sources = vec![
                 Source::new("management")
                     .error(missing(&managed))
@@ -131,11 +138,17 @@ impl Collector<'_> {
                     .error(prometheus.as_ref().err())
                     .took(prometheus_took),
             ];
-            let (listing, cluster) = managed.ok().unzip();
+            let managed = managed.ok();
+            let listing = managed.as_ref().and_then(|managed| {
+                Some(NodeListing {
+                    form: managed.form,
+                    nodes: managed.nodes()?.clone(),
+                })
+            });
             Collected {
                 probes: probes.join().unwrap_or_default(),
                 listing,
-                cluster,
+                managed,
                 redis,
                 prometheus,
                 reports: BTreeMap::new(),
@@ -176,7 +189,7 @@ impl Collector<'_> {
     }
 
     /// Any live node is enough; of those that answer at once, the first in the order of the targets.
-    fn manage(&self, targets: &[Target], answers: &Receiver<usize>) -> Managed {
+    fn manage(&self, targets: &[Target], answers: &Receiver<usize>) -> Result<Managed, Fault> {
         let mut last = Fault::NotSent("no node answers".into());
         let mut waiting: Vec<usize> = Vec::new();
         for _ in 0..MANAGEMENT_TRIES {
@@ -203,38 +216,37 @@ impl Collector<'_> {
         Err(last)
     }
 
-    /// The list of nodes and the rest side by side, assuming the form of the last cycle.
-    fn ask_management(&self, endpoint: &Endpoint) -> Managed {
-        let assumed = Management {
-            endpoint: endpoint.clone(),
-            form: self.before.form.unwrap_or(ApiForm::V1),
-            nodes: Vec::new(),
+    fn ask_management(&self, endpoint: &Endpoint) -> Result<Managed, Fault> {
+        let question = Management {
+            http: self.http,
+            endpoint,
+            before: &self.before.answers,
+            assumed: self.before.form,
+            max_counters: self.settings.max_counters,
+            after: &self.before.sweep.after,
+            end: Deadline::after(self.end.at_most(MANAGEMENT_TIMEOUT)),
         };
-        let timeout = self.end.at_most(MANAGEMENT_TIMEOUT);
-        let view = |management: &Management| {
-            management.cluster_view(self.http, self.settings.max_counters, timeout)
-        };
-        thread::scope(|scope| {
-            let assumed_view = scope.spawn(|| view(&assumed));
-            let found = management::discover(self.http, endpoint, timeout)?;
-            let view = match assumed_view.join() {
-                Ok(view) if found.form == assumed.form => view,
-                _ => view(&found),
-            };
-            let listing = NodeListing {
-                form: found.form,
-                nodes: found.nodes,
-            };
-            Ok((listing, view))
-        })
+        question.ask()
     }
 
     /// As with nodes, one slow answer does not mean that Redis is down.
     fn redis(&self) -> Result<RedisView, RedisFault> {
-        let with_registry = self.before.form.is_none();
+        let before = self.before;
+        // Where no node listed the others in the last cycle, Redis is searched for them.
+        let is_listed = before.form.is_some() && before.answers.nodes.answer().is_some();
+        let is_older = before.form == Some(ApiForm::Older);
+        let wanted = Wanted {
+            registry_from: (!is_listed).then_some(before.registry_cursor),
+            nodes: before
+                .roster
+                .ids()
+                .filter(|_| is_older)
+                .take(MAX_NODES)
+                .collect(),
+        };
         let once = || {
             let deadline = Deadline::after(self.timeout());
-            RedisView::read(&self.settings.redis, with_registry, deadline)
+            RedisView::read(&self.settings.redis, &wanted, deadline)
         };
         once().or_else(|fault| {
             if matches!(fault, RedisFault::Unavailable(_)) {
@@ -265,16 +277,22 @@ impl Collector<'_> {
         let Some(alive) = collected.probes.iter().find(|probed| probed.health.is_ok()) else {
             return;
         };
-        let timeout = self.end.at_most(MANAGEMENT_TIMEOUT);
-        if let Ok(again) = management::discover(self.http, &alive.target.endpoint, timeout) {
-            collected.listing = Some(NodeListing {
-                form: again.form,
-                nodes: again.nodes,
-            });
+        // Only the newer form's list tells one from the other.
+        if collected.form() != Some(ApiForm::V1) {
+            return;
+        }
+        let end = Deadline::after(self.end.at_most(MANAGEMENT_TIMEOUT));
+        if let Ok(nodes) = management::list_nodes(self.http, &alive.target.endpoint, end) {
+            let form = ApiForm::V1;
+            collected.listing = Some(NodeListing { form, nodes });
         }
     }
 
-    fn read_nodes(&self, probes: &[Probed]) -> BTreeMap<String, (Endpoint, NodeReport)> {
+    fn read_nodes(
+        &self,
+        probes: &[Probed],
+        form: Option<ApiForm>,
+    ) -> BTreeMap<String, (Endpoint, NodeReport)> {
         let answering = probes.iter().filter_map(|probed| {
             let health = probed.health.as_ref().ok()?;
             Some((health.node_id.clone(), probed.target.endpoint.clone()))
@@ -287,7 +305,7 @@ impl Collector<'_> {
                 .into_iter()
                 .map(|(id, at)| {
                     scope.spawn(move || {
-                        let report = probe::read(self.http, &id, &at, deadline);
+                        let report = probe::read(self.http, &id, &at, form, deadline);
                         (id, (at, report))
                     })
                 })
@@ -301,9 +319,9 @@ impl Collector<'_> {
 }
 
 /// What the management API did not answer.
-fn missing(managed: &Managed) -> Option<String> {
+fn missing(managed: &Result<Managed, Fault>) -> Option<String> {
     match managed {
-        Ok((_, view)) => view.fault(),
+        Ok(managed) => managed.fault(),
         Err(fault) => Some(fault.to_string()),
     }
 }

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use operator_plugin_api::{Description, Invariant, Severity, Slo};
 
-use crate::{actions::names as actions, check::names};
+use crate::{
+    actions::names as actions,
+    check::names,
+    observe::KEY,
+    roster::{NODE, REDIS_CLIENT},
+};
 
 pub(crate) fn description() -> Description {
     Description::new(
@@ -14,6 +19,7 @@ pub(crate) fn description() -> Description {
     .invariants([
         node_down(),
         redis_disconnected(),
+        checks_failing(),
         high_latency(),
         counter_drift(),
         ghost_allowing(),
@@ -30,6 +36,7 @@ fn node_down() -> Invariant {
         "Every node answers its own /health, unless it drains or has signed off. A node that does not answer serves no checks, \
          so its clients are either not limited or not served.",
     )
+    .on(NODE)
     .runbook(
         "1. Is the machine up? Is the process there, and is it running rather than stopped?\n\
          2. Does `curl http://<address>/health` answer from another node's machine? Then the network in between is the cause.\n\
@@ -44,11 +51,29 @@ fn redis_disconnected() -> Invariant {
         "Redis answers, and every node that answers reaches it. Without Redis the nodes deny all checks or allow all, depending \
          on their configuration. With a resource, only that node has lost Redis.",
     )
+    .on(REDIS_CLIENT)
     .suggested_actions([actions::DRAIN_NODE])
     .runbook(
         "Without a resource: Redis itself is down or hangs. Check `redis-cli PING`, its log, its memory and `CLIENT LIST`.\n\n\
          With a resource: the connection between that node and Redis is broken. Drain the node, so that clients use the others, \
          and check its network and Redis's `maxclients`.",
+    )
+}
+
+fn checks_failing() -> Invariant {
+    Invariant::new(
+        names::CHECKS_FAILING,
+        Severity::Critical,
+        "Of the checks of each node, at most `failed_checks_percent` fail. They can fail although the node and Redis answer: Redis \
+         may have become a replica, have no room, be paused for writing, or have changed this user's rights.",
+    )
+    .on(NODE)
+    .grace_period(Duration::from_secs(10))
+    .suggested_actions([actions::DRAIN_NODE])
+    .runbook(
+        "Send one check: `curl -d '{\"key\":\"probe\"}' http://<address>/check`, and read the node's log. On Redis: `INFO \
+         replication` (is it a replica?), `INFO persistence` (MISCONF stops writing), `INFO memory`, `CLIENT LIST`, `ACL LOG`.\n\n\
+         Only one node: its connection or its user. Drain it, so that clients use the others.",
     )
 }
 
@@ -73,6 +98,7 @@ fn counter_drift() -> Invariant {
         "For each key, the count in Redis and the sum of what the nodes allowed within the window agree within \
          `counter_drift_percent`. Otherwise limits are enforced on wrong numbers.",
     )
+    .on(KEY)
     .grace_period(Duration::from_secs(30))
     .suggested_actions([actions::RESET_COUNTER])
     .runbook(
@@ -88,6 +114,7 @@ fn ghost_allowing() -> Invariant {
         "For each key, the nodes together allow no more than its limit within one window. If they allow more, the rate limiter \
          fails at its purpose.",
     )
+    .on(KEY)
     .suggested_actions([actions::BLOCK_KEY, actions::RESET_COUNTER])
     .runbook(
         "Was Redis unavailable while the nodes are configured to allow? Then it ends with the window. Otherwise checks are not \
@@ -117,6 +144,7 @@ fn over_limit() -> Invariant {
         "For each key, Redis counts no more than the key's limit in the window. A key at its limit is full, which is normal; \
          only checks that are not atomic, or another program, can exceed it.",
     )
+    .on(KEY)
     .suggested_actions([actions::RESET_COUNTER, actions::BLOCK_KEY])
     .runbook(
         "Is `ghost_allowing` open for the same key? Then the nodes allow too much. Otherwise another program writes the key in \

@@ -1,11 +1,14 @@
 //! The memory of keys: their last limit and count, and which of them must be read again.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
-use crate::observation::{Counter, Override};
+use crate::{
+    kept::KeptKey,
+    observation::{Counter, Override},
+};
 
 /// Keys that are remembered at most.
 const MAX_KEYS: usize = 10_000;
@@ -26,6 +29,8 @@ struct Known {
     fell: Option<Instant>,
     /// Until when it is read in any case.
     suspect_until: Option<Instant>,
+    /// Whether it was suspicious when it was last judged. It stays a suspect until it was judged again.
+    is_unresolved: bool,
     seen: Instant,
 }
 
@@ -38,6 +43,7 @@ impl Known {
             redis_high: counter.redis_high,
             fell: None,
             suspect_until: None,
+            is_unresolved: false,
             seen: now,
         }
     }
@@ -57,6 +63,10 @@ impl Known {
         self.redis_high = counter.redis_high.or(before);
     }
 
+    fn is_suspect(&self, now: Instant) -> bool {
+        self.is_unresolved || self.suspect_until.is_some_and(|until| now < until)
+    }
+
     fn changed_within(&self, window: Duration, now: Instant) -> bool {
         self.limit_changed
             .is_some_and(|at| now.duration_since(at) <= window)
@@ -68,10 +78,23 @@ impl Known {
     }
 }
 
+/// What one cycle found out about a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suspicion {
+    /// An invariant is violated.
+    Violates,
+    /// All that is known of it is as it should be.
+    Holds,
+    /// It could not be judged.
+    Unknown,
+}
+
 /// What is remembered of keys.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys {
     known: HashMap<String, Known>,
+    /// Keys that nodes reported and no list named.
+    unlisted: BTreeSet<String>,
 }
 
 impl Keys {
@@ -84,9 +107,52 @@ impl Keys {
 
     /// Keys that were suspicious a short while ago: a ticket about them must not resolve because no source lists them.
     pub(crate) fn suspects(&self, now: Instant) -> impl Iterator<Item = &str> {
-        let suspect = move |known: &Known| known.suspect_until.is_some_and(|until| now < until);
-        let suspects = self.known.iter().filter(move |(_, known)| suspect(known));
-        suspects.map(|(key, _)| key.as_str()).take(MAX_SUSPECTS)
+        let suspects = self
+            .known
+            .iter()
+            .filter(move |(_, known)| known.is_suspect(now));
+        let mut suspects: Vec<&str> = suspects.map(|(key, _)| key.as_str()).collect();
+        suspects.sort_unstable();
+        suspects.into_iter().take(MAX_SUSPECTS)
+    }
+
+    /// Whether nodes reported this key in the last cycle, and no list named it.
+    pub(crate) fn was_unlisted(&self, key: &str) -> bool {
+        self.unlisted.contains(key)
+    }
+
+    pub(crate) fn note_unlisted(&mut self, keys: BTreeSet<String>) {
+        self.unlisted = keys;
+    }
+
+    /// The suspects, for another process.
+    pub(crate) fn keep(&self) -> Vec<KeptKey> {
+        let suspects = self.known.iter().filter(|(_, known)| known.is_unresolved);
+        let kept = suspects.map(|(key, known)| KeptKey {
+            key: key.clone(),
+            limit: known.limit,
+            window_ms: known.window_ms,
+        });
+        let mut kept: Vec<KeptKey> = kept.collect();
+        kept.sort_by(|a, b| a.key.cmp(&b.key));
+        kept.truncate(MAX_SUSPECTS);
+        kept
+    }
+
+    pub(crate) fn restore(&mut self, suspects: &[KeptKey], now: Instant) {
+        for kept in suspects {
+            let known = Known {
+                limit: kept.limit,
+                window_ms: kept.window_ms,
+                limit_changed: None,
+                redis_high: None,
+                fell: None,
+                suspect_until: None,
+                is_unresolved: true,
+                seen: now,
+            };
+            self.known.insert(kept.key.clone(), known);
+        }
     }
 
     /// Remembers a counter, and fills in what only memory knows.
@@ -105,25 +171,33 @@ impl Keys {
         known.note(counter, window_ms, now);
         let is_new = |rule: &Override| is_new_for(rule, &counter.key, window_ms, now_ms);
         let changed = known.changed_within(Duration::from_millis(window_ms), now);
-        counter.limit_settled = Some(!changed && !rules.iter().any(is_new));
+        let has_changed = changed || rules.iter().any(is_new);
+        counter.limit_settled = counter.limit_settled.map(|_| !has_changed);
         counter.just_fell = Some(known.has_just_fallen(now));
     }
 
-    /// Has this key read again for a while.
-    pub(crate) fn suspect(&mut self, key: &str, now: Instant) {
-        if let Some(known) = self.known.get_mut(key) {
-            let window = Duration::from_millis(known.window_ms).min(KEEP);
-            known.suspect_until = Some(now + window + RESET_SETTLES);
+    /// Notes how this key was judged. One that is suspicious is read again for a while, and until it was judged otherwise.
+    pub(crate) fn judge(&mut self, key: &str, suspicion: Suspicion, now: Instant) {
+        let Some(known) = self.known.get_mut(key) else {
+            return;
+        };
+        match suspicion {
+            Suspicion::Violates => {
+                let window = Duration::from_millis(known.window_ms).min(KEEP);
+                known.suspect_until = Some(now + window + RESET_SETTLES);
+                known.is_unresolved = true;
+            }
+            Suspicion::Holds => known.is_unresolved = false,
+            Suspicion::Unknown => {}
         }
     }
 
     pub(crate) fn forget(&mut self, now: Instant) {
-        self.known.retain(|_, known| {
-            now.duration_since(known.seen) < KEEP
-                || known.suspect_until.is_some_and(|until| now < until)
-        });
+        self.known
+            .retain(|_, known| now.duration_since(known.seen) < KEEP || known.is_suspect(now));
         if self.known.len() > MAX_KEYS {
-            self.known.retain(|_, known| known.seen == now);
+            self.known
+                .retain(|_, known| known.seen == now || known.is_suspect(now));
         }
     }
 }
@@ -145,13 +219,15 @@ pub(crate) fn matches(pattern: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::LimitSource;
 
     fn counter(limit: u64, redis: u64) -> Counter {
         Counter {
             key: "k".into(),
             limit: Some(limit),
+            limit_source: Some(LimitSource::Service),
             window_ms: Some(60_000),
-            limit_settled: None,
+            limit_settled: Some(true),
             redis_low: Some(redis),
             redis_high: Some(redis),
             allowed_low: None,
@@ -241,12 +317,15 @@ mod tests {
     fn a_suspect_is_read_for_another_window() {
         let (mut keys, start) = (Keys::default(), Instant::now());
         learn(&mut keys, counter(100, 200), &[], start);
-        keys.suspect("k", start);
-        assert_eq!(
-            keys.suspects(start + Duration::from_secs(62))
-                .collect::<Vec<_>>(),
-            ["k"]
-        );
-        assert_eq!(keys.suspects(start + Duration::from_secs(63)).count(), 0);
+        keys.judge("k", Suspicion::Violates, start);
+        keys.judge("k", Suspicion::Unknown, start);
+        let suspects = |keys: &Keys, after| {
+            let now = start + Duration::from_secs(after);
+            keys.suspects(now).count()
+        };
+        assert_eq!(suspects(&keys, 3_600), 1, "it was not judged again");
+        keys.judge("k", Suspicion::Holds, start);
+        assert_eq!(suspects(&keys, 62), 1);
+        assert_eq!(suspects(&keys, 63), 0);
     }
 }

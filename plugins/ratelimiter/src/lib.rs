@@ -5,9 +5,13 @@
 
 mod actions;
 mod check;
+mod checks;
 mod collect;
 mod config;
 mod describe;
+mod exposition;
+mod heartbeat;
+mod kept;
 mod keys;
 mod management;
 mod memory;
@@ -15,11 +19,14 @@ mod observation;
 mod observe;
 mod probe;
 mod prometheus;
+mod rates;
+mod recurring;
 mod redis_link;
 mod redis_view;
 mod roster;
 mod sample;
 mod summary;
+mod sweep;
 mod thresholds;
 mod wire;
 
@@ -30,6 +37,7 @@ use operator_plugin_api::{
     Subject, export_subject,
 };
 use operator_plugin_kit::Http;
+use serde_json::Value;
 
 pub use config::Config;
 pub use observation::*;
@@ -62,7 +70,15 @@ impl Subject for RateLimiter {
     }
 
     fn observe(&self, deadline: Deadline) -> Result<Observation<Data>, Error> {
-        observe::observe(&self.settings, &self.http, &self.memory, deadline)
+        self.observe_again(deadline, None)
+    }
+
+    fn observe_again(
+        &self,
+        deadline: Deadline,
+        memory: Option<&Value>,
+    ) -> Result<Observation<Data>, Error> {
+        observe::observe(&self.settings, &self.http, &self.memory, deadline, memory)
     }
 
     fn check(&self, observation: &Observation<Data>) -> CheckReport {
@@ -74,18 +90,14 @@ impl Subject for RateLimiter {
     }
 
     fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
-        let (targets, form) = {
+        let targets = {
             let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            (
-                memory.roster.targets(&self.settings.management),
-                memory.form,
-            )
+            memory.roster.targets(&self.settings.management)
         };
         actions::Invoker {
             http: &self.http,
             token: self.settings.admin_token.as_deref(),
             endpoints: targets.into_iter().map(|target| target.endpoint).collect(),
-            form,
         }
         .invoke(call)
     }

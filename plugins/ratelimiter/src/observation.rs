@@ -14,6 +14,8 @@ pub struct Data {
     pub api: Option<ApiForm>,
     /// Every node that is known, by any source or from earlier cycles, ordered by id.
     pub nodes: Vec<Node>,
+    /// Whether a list of all nodes was ever read to its end; before that, some may be missing here.
+    pub nodes_listed: Option<bool>,
     /// The metrics that each node that answered reports, by node id.
     pub node_metrics: BTreeMap<String, NodeMetrics>,
     /// Whether this plugin's own PING was answered; null when Redis answered but refused this plugin.
@@ -24,6 +26,10 @@ pub struct Data {
     pub counters: Option<Vec<Counter>>,
     /// Whether these are all counters there are; null when not known.
     pub counters_complete: Option<bool>,
+    /// Whether each counter was read at least once, in this cycle or before: with many, each has its turn.
+    pub counters_swept: Option<bool>,
+    /// How many counters there are, as far as that was counted.
+    pub counters_total: Option<u64>,
     /// Checks since the nodes that answered started.
     pub totals: Totals,
     /// The default limit and the overrides.
@@ -38,6 +44,8 @@ pub struct Data {
     pub latency: Latency,
     /// The share of all checks that were blocked. Percent.
     pub block_rate_percent: Option<f64>,
+    /// Why that is unknown.
+    pub block_rate_error: Option<String>,
     /// The share of checks in the last minute that may have been blocked although their key had room, as the nodes found
     /// out themselves. Percent.
     pub false_block_rate_percent: Option<f64>,
@@ -79,14 +87,31 @@ pub struct Node {
     pub expected: bool,
     /// Whether it refuses checks because it was drained.
     pub draining: Option<bool>,
-    /// Whether it reaches Redis, as it reports itself.
+    /// Whether it reaches Redis: as it reports itself, or as its checks and heartbeats show.
     pub redis_connected: Option<bool>,
+    /// Its checks in the last seconds; null before they were counted twice.
+    pub checks: Option<Checks>,
+    /// Whether its checks work, by its own word; null where it does not say.
+    pub checks_work: Option<bool>,
+    /// Why not, in its own words.
+    pub checks_error: Option<String>,
     /// Milliseconds since the Unix epoch.
     pub registered_at_ms: Option<i64>,
     /// Milliseconds since the Unix epoch.
     pub last_heartbeat_at_ms: Option<i64>,
     /// The version it runs.
     pub version: Option<String>,
+}
+
+/// The checks of one node in the last seconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Checks {
+    /// How many it allowed or blocked.
+    pub served: Option<u64>,
+    /// How many it could do neither with; null where its metrics do not tell.
+    pub failed: Option<u64>,
+    /// Within this time. Milliseconds.
+    pub over_ms: Option<u64>,
 }
 
 /// A node in the eyes of the cluster.
@@ -147,6 +172,8 @@ pub struct Counter {
     pub key: String,
     /// How many requests its window holds at most.
     pub limit: Option<u64>,
+    /// Whose limit that is.
+    pub limit_source: Option<LimitSource>,
     /// The length of its window.
     pub window_ms: Option<u64>,
     /// Whether this limit has been in force for a whole window.
@@ -163,6 +190,16 @@ pub struct Counter {
     pub node_restarted: Option<bool>,
     /// Redis's count fell a moment ago, by expiry or by a reset of which not every node may have heard.
     pub just_fell: Option<bool>,
+}
+
+/// Where the limit of a key is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitSource {
+    /// The service names the limit by which it judges this key.
+    Service,
+    /// The older form shows the default for every key, whatever limit its clients name.
+    Default,
 }
 
 /// Checks since the nodes started.
@@ -246,6 +283,22 @@ pub struct Latency {
     pub p99_ms: Option<f64>,
     /// The p99 of each node, by its id, or by `host:port` where no node is known at that address.
     pub p99_ms_by_node: BTreeMap<String, f64>,
+    /// What was timed.
+    pub of: Option<Timed>,
+    /// The nodes that serve and are missing in this sample.
+    pub missing: Option<Vec<String>>,
+    /// Whether no node times anything, although checks are answered.
+    pub not_timed: Option<bool>,
     /// Why the p99 is unknown.
     pub error: Option<String>,
+}
+
+/// What the latency is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Timed {
+    /// Checks.
+    Checks,
+    /// All requests over HTTP, where a service does not time its checks.
+    Requests,
 }

@@ -6,7 +6,9 @@ use operator_plugin_api::Deadline;
 use operator_plugin_kit::{Answer, Endpoint, Fault, Http, endpoint::segment};
 
 use crate::{
-    observation::NodeMetrics,
+    checks::CheckTotals,
+    exposition,
+    observation::{ApiForm, NodeMetrics},
     wire::{Health, NodeMetricsV1},
 };
 
@@ -61,8 +63,8 @@ pub(crate) struct NodeReport {
     pub(crate) metrics: NodeMetrics,
     /// What it allowed per key in the key's window; none where it does not report it.
     pub(crate) allowed: Option<Allowed>,
-    /// Whether it reaches Redis, where its `/health` does not report it.
-    pub(crate) redis_connected: Option<bool>,
+    /// Its checks since it started; none where its metrics were not read.
+    pub(crate) checks: Option<CheckTotals>,
     pub(crate) fault: Option<Fault>,
 }
 
@@ -74,20 +76,28 @@ pub(crate) struct Allowed {
     pub(crate) others_at_most: u64,
 }
 
-/// Reads what the node reports, in either form.
-pub(crate) fn read(http: &Http, id: &str, endpoint: &Endpoint, end: Deadline) -> NodeReport {
-    let mut report = match metrics(http, id, endpoint, end) {
-        Ok(v1) => of_v1(v1),
-        Err(Fault::Status(404, _)) => of_older(http, endpoint, end),
-        Err(fault) => NodeReport {
+/// Reads what the node reports. One of the older form has its `/metrics` alone.
+pub(crate) fn read(
+    http: &Http,
+    id: &str,
+    endpoint: &Endpoint,
+    form: Option<ApiForm>,
+    end: Deadline,
+) -> NodeReport {
+    let reported = (form != Some(ApiForm::Older)).then(|| metrics(http, id, endpoint, end));
+    let mut report = match reported {
+        Some(Ok(v1)) => of_v1(v1),
+        None | Some(Err(Fault::Status(404, _))) => NodeReport::default(),
+        Some(Err(fault)) => NodeReport {
             fault: Some(fault),
             ..NodeReport::default()
         },
     };
-    match totals(http, endpoint, end) {
-        Ok((allowed, blocked)) => {
-            report.metrics.allowed_total = allowed;
-            report.metrics.blocked_total = blocked;
+    match read_metrics(http, endpoint, end) {
+        Ok(text) => {
+            report.metrics.allowed_total = exposition::checked(&text, "allowed");
+            report.metrics.blocked_total = exposition::checked(&text, "blocked");
+            report.checks = Some(exposition::checks(&text));
         }
         Err(fault) => report.fault = report.fault.or(Some(fault)),
     }
@@ -144,64 +154,14 @@ fn allowed(v1: NodeMetricsV1) -> Option<Allowed> {
     })
 }
 
-/// The older form's `/health` reports healthy without Redis, while its counters answer 500.
-fn of_older(http: &Http, endpoint: &Endpoint, end: Deadline) -> NodeReport {
-    let counters = http.get(endpoint, "/api/counters", end.remaining());
-    let redis_connected = match &counters {
-        Ok(answer) if answer.status == 200 => Some(true),
-        Ok(answer) if answer.status == 500 || answer.status == 503 => Some(false),
-        _ => None,
-    };
-    NodeReport {
-        redis_connected,
-        ..NodeReport::default()
-    }
-}
-
-/// Checks allowed and blocked since the node started; none where it has not counted any.
-fn totals(
-    http: &Http,
-    endpoint: &Endpoint,
-    end: Deadline,
-) -> Result<(Option<u64>, Option<u64>), Fault> {
+fn read_metrics(http: &Http, endpoint: &Endpoint, end: Deadline) -> Result<String, Fault> {
     let answer = http.get(endpoint, "/metrics", end.remaining())?;
-    let text = answer.text()?;
-    Ok((total(text, "allowed"), total(text, "blocked")))
-}
-
-/// Sums the lines `ratelimiter_requests_checked_total{...result="allowed"...} 17` of a Prometheus text.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a counter is a natural number, written as a float"
-)]
-fn total(text: &str, result: &str) -> Option<u64> {
-    let label = format!("result=\"{result}\"");
-    let counts = text.lines().filter_map(|line| {
-        let series = line.strip_prefix("ratelimiter_requests_checked_total{")?;
-        let (labels, value) = series.rsplit_once('}')?;
-        let value: f64 = value.split_whitespace().next()?.parse().ok()?;
-        (labels.contains(&label) && value >= 0.0).then_some(value as u64)
-    });
-    counts.reduce(u64::saturating_add)
+    answer.text().map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn totals_are_read_from_both_forms_of_the_metrics() {
-        let ours =
-            "# HELP x\nratelimiter_requests_checked_total{node_id=\"n\",result=\"allowed\"} 17\n";
-        let older = "ratelimiter_requests_checked_total{result=\"allowed\"} 1.7e1 1700000000\n";
-        for text in [ours, older] {
-            assert_eq!(
-                (total(text, "allowed"), total(text, "blocked")),
-                (Some(17), None)
-            );
-        }
-    }
 
     #[test]
     fn a_key_that_is_not_named_may_have_as_much_as_the_least_that_is() {

@@ -160,10 +160,24 @@ fn served(answer: Value) -> Result<Value, RedisFault> {
         return Ok(answer);
     };
     let code = error.code().to_owned();
-    let why = format!("answered {code}");
-    match code.as_str() {
-        "NOAUTH" | "WRONGPASS" | "NOPERM" | "ERR" => Err(RedisFault::Refused(why)),
-        _ => Err(RedisFault::Unavailable(why)),
+    Err(match code.as_str() {
+        "NOAUTH" => RedisFault::Refused(format!("answered {code}: it asks for a password")),
+        "WRONGPASS" => RedisFault::Refused(format!(
+            "answered {code}: it does not accept the user and the password"
+        )),
+        "NOPERM" => RedisFault::Refused(format!(
+            "answered {code}: the user lacks a right that the plugin needs"
+        )),
+        "ERR" => RedisFault::Refused(format!("answered {code}")),
+        _ => RedisFault::Unavailable(format!("answered {code}")),
+    })
+}
+
+/// In a pipeline, an error of one key stays in its place; a right that is missing fails all of it.
+pub(crate) fn allowed(answer: Value) -> Result<Value, RedisFault> {
+    match &answer {
+        Value::ServerError(error) if ["NOPERM", "NOAUTH"].contains(&error.code()) => served(answer),
+        _ => Ok(answer),
     }
 }
 

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use operator_plugin_api::Resource;
 use operator_plugin_kit::Endpoint;
 
 use crate::{
+    heartbeat::Heartbeat,
+    kept::{Clocks, KeptNode},
     observation::{ApiForm, Listed, Node},
     probe::{Probed, Target},
     redis_view::Registered,
@@ -17,6 +20,14 @@ use crate::{
 
 /// Nodes beyond this many are not asked: a registry full of rubbish must not start a thousand threads.
 pub(crate) const MAX_NODES: usize = 64;
+
+/// What the observation calls a node among its resources.
+pub(crate) const NODE: &str = "node";
+/// The same for a node as a client of Redis, which is known only of nodes that answer.
+pub(crate) const REDIS_CLIENT: &str = "redis_client";
+
+/// How long a forgotten node is named as gone, so that the tickets about it resolve.
+const TELL_GONE: Duration = Duration::from_mins(10);
 
 /// A node that stops may answer no more for this long before it signs off.
 const SIGN_OFF: Duration = Duration::from_secs(30);
@@ -38,6 +49,8 @@ struct Known {
     seen: Instant,
     /// When it last reported what it had allowed.
     reported: Option<Instant>,
+    /// In the older form, which renews a registration that expires.
+    heartbeat: Heartbeat,
 }
 
 impl Known {
@@ -53,6 +66,7 @@ impl Known {
             left: false,
             seen: now,
             reported: None,
+            heartbeat: Heartbeat::default(),
         }
     }
 }
@@ -61,6 +75,10 @@ impl Known {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roster {
     nodes: BTreeMap<String, Known>,
+    /// Whether a list of nodes was ever read to its end. Before that, nodes may be missing of which nothing is known.
+    is_whole: bool,
+    /// Nodes that were forgotten a short while ago.
+    forgotten: BTreeMap<String, Instant>,
 }
 
 /// The list of nodes as the management API gave it.
@@ -75,6 +93,10 @@ pub(crate) struct Heard<'a> {
     pub(crate) probes: &'a [Probed],
     pub(crate) listing: Option<&'a NodeListing>,
     pub(crate) registry: &'a [Registered],
+    /// Whether the registry was now read to its end.
+    pub(crate) registry_is_whole: bool,
+    /// For how long the registration of a node of the older form still holds, in ms; none where it is gone.
+    pub(crate) registrations: &'a BTreeMap<String, Option<u64>>,
 }
 
 impl Roster {
@@ -83,7 +105,7 @@ impl Roster {
         let at = |endpoint: &Endpoint| {
             self.nodes
                 .iter()
-                .find(|(_, node)| node.answers_at.as_ref() == Some(endpoint))
+                .find(|(_, node)| node.answers_at_authority(&endpoint.authority()))
         };
         let mut targets: Vec<Target> = configured
             .iter()
@@ -149,9 +171,104 @@ impl Roster {
         }
         for (id, known) in &mut self.nodes {
             known.note_absence(id, heard, now);
+            if let Some(left_ms) = heard.registrations.get(id) {
+                known.heartbeat.note(*left_ms, now);
+            }
         }
-        self.nodes
-            .retain(|_, known| now.duration_since(known.seen) < forget);
+        self.is_whole |= heard.listing.is_some() || heard.registry_is_whole;
+        self.forget(now, forget);
+    }
+
+    fn forget(&mut self, now: Instant, forget: Duration) {
+        let is_old = |known: &Known| now.duration_since(known.seen) >= forget;
+        let old = self.nodes.iter().filter(|(_, known)| is_old(known));
+        let old: Vec<String> = old.map(|(id, _)| id.clone()).collect();
+        for id in old {
+            self.nodes.remove(&id);
+            self.forgotten.insert(id, now);
+        }
+        self.forgotten
+            .retain(|id, at| now.duration_since(*at) < TELL_GONE && !self.nodes.contains_key(id));
+    }
+
+    /// Whether a list of nodes was ever read to its end.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Whether the node reaches Redis, by its heartbeats of the older form.
+    pub(crate) fn reaches_redis(&self, id: &str, now: Instant) -> Option<bool> {
+        self.nodes.get(id)?.heartbeat.reaches_redis(now)
+    }
+
+    /// Every node that is known, and those that are gone.
+    pub(crate) fn resources(&self, nodes: &[Node]) -> Vec<Resource> {
+        let of_node = |node: &Node| {
+            let resource = |kind| Resource::new(kind, &node.id);
+            if node.left {
+                let gone = "it signed off";
+                return vec![resource(NODE).gone(gone), resource(REDIS_CLIENT).gone(gone)];
+            }
+            let mut resources = vec![resource(NODE)];
+            if node.answered == Some(true) && node.redis_connected.is_some() {
+                resources.push(resource(REDIS_CLIENT));
+            }
+            resources
+        };
+        let forgotten = self.forgotten.keys().flat_map(|id| {
+            let gone = "it neither answered nor was listed for `forget_node_s`";
+            [NODE, REDIS_CLIENT].map(|kind| Resource::new(kind, id).gone(gone))
+        });
+        nodes.iter().flat_map(of_node).chain(forgotten).collect()
+    }
+
+    /// What is kept over a restart, the nodes that were seen last first.
+    pub(crate) fn keep(&self, clocks: Clocks) -> Vec<KeptNode> {
+        let mut nodes: Vec<(&String, &Known)> = self.nodes.iter().collect();
+        nodes.sort_by_key(|(_, known)| std::cmp::Reverse((known.answers_at.is_some(), known.seen)));
+        nodes
+            .into_iter()
+            .map(|(id, known)| KeptNode {
+                id: id.clone(),
+                address: known.address.clone(),
+                answers_at: known.answers_at.as_ref().map(Endpoint::authority),
+                registered_at_ms: known.registered_at_ms,
+                last_heartbeat_at_ms: known.last_heartbeat_at_ms,
+                draining: known.draining,
+                left: known.left,
+                down_since_ms: known.down_since.map(|since| clocks.ms_of(since)),
+                seen_ms: clocks.ms_of(known.seen),
+                ttl_ms: known.heartbeat.ttl_ms(),
+            })
+            .collect()
+    }
+
+    /// The roster of an earlier process. Moments that lie in the future count as now.
+    pub(crate) fn restore(nodes: Vec<KeptNode>, is_whole: bool, clocks: Clocks) -> Self {
+        let known = |kept: &KeptNode| Known {
+            address: kept.address.clone(),
+            registered_at_ms: kept.registered_at_ms,
+            last_heartbeat_at_ms: kept.last_heartbeat_at_ms,
+            version: None,
+            answers_at: kept
+                .answers_at
+                .as_deref()
+                .and_then(Endpoint::parse_reported_address),
+            draining: kept.draining,
+            down_since: kept.down_since_ms.map(|ms| clocks.instant_of(ms)),
+            left: kept.left,
+            seen: clocks.instant_of(kept.seen_ms),
+            reported: None,
+            heartbeat: Heartbeat::of_ttl(kept.ttl_ms),
+        };
+        Self {
+            nodes: nodes
+                .into_iter()
+                .map(|kept| (kept.id.clone(), known(&kept)))
+                .collect(),
+            is_whole,
+            forgotten: BTreeMap::new(),
+        }
     }
 
     fn known(&mut self, id: &str, now: Instant) -> &mut Known {
@@ -276,6 +393,9 @@ impl Roster {
             expected,
             draining: health.map_or(listed_draining, |health| health.draining.or(Some(false))),
             redis_connected: health.and_then(|health| health.redis_connected),
+            checks: None,
+            checks_work: health.and_then(Health::checks_work),
+            checks_error: health.and_then(Health::checks_error),
             registered_at_ms: known.and_then(|known| known.registered_at_ms),
             last_heartbeat_at_ms: known.and_then(|known| known.last_heartbeat_at_ms),
             version: known.and_then(|known| known.version.clone()),
@@ -284,12 +404,9 @@ impl Roster {
 
     /// The node that answered at, or registered, this `host:port`.
     pub(crate) fn id_at(&self, authority: &str) -> Option<String> {
-        let answers = |node: &Known| {
-            node.answers_at
-                .as_ref()
-                .is_some_and(|at| at.authority() == authority)
+        let at = |node: &Known| {
+            node.address.as_deref() == Some(authority) || node.answers_at_authority(authority)
         };
-        let at = |node: &Known| node.address.as_deref() == Some(authority) || answers(node);
         self.nodes
             .iter()
             .find(|(_, node)| at(node))
@@ -298,6 +415,11 @@ impl Roster {
 }
 
 impl Known {
+    fn answers_at_authority(&self, authority: &str) -> bool {
+        let at = self.answers_at.as_ref();
+        at.is_some_and(|at| at.authority() == authority)
+    }
+
     /// A node that is gone from a v1 list signed off, unless it was down for a while before. The older form's list
     /// loses dead nodes too, so its absence from the list means nothing.
     fn note_absence(&mut self, id: &str, heard: &Heard<'_>, now: Instant) {

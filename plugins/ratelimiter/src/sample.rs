@@ -2,7 +2,7 @@
 //! moves on is not mistaken for a fault.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     thread,
     time::{Duration, Instant},
 };
@@ -11,12 +11,13 @@ use operator_plugin_api::Deadline;
 use operator_plugin_kit::{Endpoint, Http};
 
 use crate::{
-    keys::{Keys, matches},
+    keys::Keys,
     management::CounterList,
-    observation::{Counter, Limits},
+    observation::{ApiForm, Counter, LimitSource, Limits},
     probe::{self, Allowed},
-    redis_link::RedisLink,
+    redis_link::{RedisFault, RedisLink},
     redis_view::young_counts,
+    wire::ListedCounter,
 };
 
 /// Between the two readings: longer than a burst at the start of a window takes to reach every source.
@@ -28,23 +29,38 @@ pub(crate) struct Chosen {
     pub(crate) key: String,
     pub(crate) limit: Option<u64>,
     pub(crate) window_ms: Option<u64>,
+    pub(crate) limit_source: Option<LimitSource>,
+    /// Whether a source has named this limit just now.
+    pub(crate) is_current: bool,
 }
 
-/// What is known of limits, from the best source to the worst.
+/// What is known of limits.
 pub(crate) struct LimitSources<'a> {
+    pub(crate) form: Option<ApiForm>,
     pub(crate) listed: Option<&'a CounterList>,
+    /// Whether the list is of this cycle.
+    pub(crate) is_fresh: bool,
     pub(crate) remembered: &'a Keys,
     pub(crate) limits: Option<&'a Limits>,
 }
 
+/// The keys to read, and those that nodes report although no source names their limits.
+pub(crate) struct Choice {
+    pub(crate) chosen: Vec<Chosen>,
+    pub(crate) unlisted: BTreeSet<String>,
+}
+
 impl LimitSources<'_> {
-    /// The keys to read: those that are listed, those that only nodes know, and suspects.
+    /// The keys to read: those that were suspicious, those that nodes are busiest with, and a slice of all.
+    ///
+    /// A client can name a limit of its own with each check, so the limit of a key is known only where the service has
+    /// named it. A key that nodes report and no list names is read once it was missing twice: it may be newer than the list.
     pub(crate) fn choose(
         &self,
         allowed: &BTreeMap<String, Allowed>,
         max: usize,
         now: Instant,
-    ) -> Vec<Chosen> {
+    ) -> Choice {
         let mut chosen: BTreeMap<String, Chosen> = BTreeMap::new();
         for counter in self
             .listed
@@ -52,62 +68,76 @@ impl LimitSources<'_> {
             .flat_map(|list| &list.counters)
             .take(max)
         {
-            let window_ms = counter.window_ms().or(self.default_window());
-            let choice = Chosen {
-                key: counter.key.clone(),
-                limit: counter.limit,
-                window_ms,
-            };
+            let choice = self.of_listed(counter);
             chosen.insert(counter.key.clone(), choice);
-        }
-        // Where the list broke off, a key that is missing in it may have an override that no source reported.
-        if self.listed.is_none_or(|list| list.complete) {
-            for key in busiest(allowed, max) {
-                self.add(&mut chosen, key);
-            }
         }
         for key in self.remembered.suspects(now) {
             self.add(&mut chosen, key);
         }
-        chosen.into_values().collect()
-    }
-
-    fn add(&self, chosen: &mut BTreeMap<String, Chosen>, key: &str) {
-        if !chosen.contains_key(key) {
-            let (limit, window_ms) = self.limit_of(key);
-            chosen.insert(
-                key.to_owned(),
-                Chosen {
-                    key: key.to_owned(),
-                    limit,
-                    window_ms,
-                },
-            );
+        let can_miss = self.is_fresh && self.listed.is_some_and(|list| list.complete);
+        let mut unlisted = BTreeSet::new();
+        for key in busiest(allowed, max) {
+            if chosen.contains_key(key) || self.add(&mut chosen, key) {
+                continue;
+            }
+            if can_miss && self.remembered.was_unlisted(key) {
+                chosen.insert(key.to_owned(), nothing_known(key));
+            }
+            if can_miss || self.remembered.was_unlisted(key) {
+                unlisted.insert(key.to_owned());
+            }
+        }
+        Choice {
+            chosen: chosen.into_values().collect(),
+            unlisted,
         }
     }
 
-    fn limit_of(&self, key: &str) -> (Option<u64>, Option<u64>) {
-        if let Some((limit, window_ms)) = self.remembered.limit_of(key) {
-            return (limit, Some(window_ms));
+    fn of_listed(&self, counter: &ListedCounter) -> Chosen {
+        Chosen {
+            key: counter.key.clone(),
+            limit: counter.limit,
+            window_ms: counter.window_ms().or(self.default_window()),
+            limit_source: Some(self.source()),
+            is_current: self.is_fresh,
         }
-        let rules = self
-            .limits
-            .and_then(|limits| limits.overrides.as_deref())
-            .unwrap_or_default();
-        let rules = rules.iter().filter(|rule| matches(&rule.key_pattern, key));
-        // The exact key wins over a prefix of the same length.
-        let longest = rules.max_by_key(|rule| (rule.key_pattern.len(), rule.key_pattern == key));
-        match longest {
-            Some(rule) => (Some(rule.max_requests), Some(rule.window_ms)),
-            None => (
-                self.limits.and_then(|limits| limits.default_limit),
-                self.default_window(),
-            ),
+    }
+
+    /// Adds a key whose limit is remembered, and says whether it is.
+    fn add(&self, chosen: &mut BTreeMap<String, Chosen>, key: &str) -> bool {
+        let Some((limit, window_ms)) = self.remembered.limit_of(key) else {
+            return false;
+        };
+        let remembered = || Chosen {
+            key: key.to_owned(),
+            limit,
+            window_ms: Some(window_ms),
+            limit_source: Some(self.source()),
+            is_current: false,
+        };
+        chosen.entry(key.to_owned()).or_insert_with(remembered);
+        true
+    }
+
+    fn source(&self) -> LimitSource {
+        match self.form {
+            Some(ApiForm::V1) => LimitSource::Service,
+            _ => LimitSource::Default,
         }
     }
 
     fn default_window(&self) -> Option<u64> {
         self.limits.and_then(|limits| limits.default_window_ms)
+    }
+}
+
+fn nothing_known(key: &str) -> Chosen {
+    Chosen {
+        key: key.to_owned(),
+        limit: None,
+        window_ms: None,
+        limit_source: None,
+        is_current: false,
     }
 }
 
@@ -126,6 +156,8 @@ pub(crate) struct Readings {
     /// For each reading, and in it for each chosen key.
     redis: Vec<Vec<Option<u64>>>,
     nodes: [BTreeMap<String, Allowed>; 2],
+    /// What Redis did not allow.
+    pub(crate) refused: Option<String>,
 }
 
 /// The nodes that report what they allow, and their endpoints.
@@ -148,7 +180,15 @@ pub(crate) fn read_twice(
     if let Some(link) = link.as_deref_mut() {
         link.extend(end);
     }
-    let mut count = || young_counts(link.as_deref_mut()?, &windows).ok();
+    let mut refused = None;
+    let mut count = || match young_counts(link.as_deref_mut()?, &windows) {
+        Ok(counts) => Some(counts),
+        Err(RedisFault::Refused(why)) => {
+            refused = Some(format!("ZCOUNT: {why}"));
+            None
+        }
+        Err(RedisFault::Unavailable(_)) => None,
+    };
     let before = count();
     thread::sleep(end.at_most(APART));
     let second = ask_all(http, reporting, end);
@@ -160,6 +200,7 @@ pub(crate) fn read_twice(
     Readings {
         redis,
         nodes: [first, second],
+        refused,
     }
 }
 
@@ -199,8 +240,9 @@ impl Readings {
                 node_restarted: window.and_then(&restarted),
                 key: chosen.key,
                 limit: chosen.limit,
+                limit_source: chosen.limit_source,
                 window_ms: chosen.window_ms,
-                limit_settled: None,
+                limit_settled: chosen.is_current.then_some(true),
                 just_fell: None,
             }
         };

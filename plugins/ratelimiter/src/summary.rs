@@ -4,44 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use operator_plugin_kit::text::{grouped, share_percent};
 
-use crate::observation::{Data, Node, NodeMetrics};
-
-/// Rates that the nodes measured themselves.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct OwnRates {
-    pub(crate) requests_per_second: Option<f64>,
-    pub(crate) block_rate_percent: Option<f64>,
-}
-
-/// Used where Prometheus has no rates. Unknown unless every serving node reports its part.
-pub(crate) fn own_rates(nodes: &[Node], metrics: &BTreeMap<String, NodeMetrics>) -> OwnRates {
-    let (mut all, mut blocked) = (0.0, 0.0);
-    for node in nodes.iter().filter(|node| node.answered == Some(true)) {
-        let reported = metrics.get(&node.id);
-        let Some(rate) = reported.and_then(|reported| reported.requests_per_second) else {
-            return OwnRates::default();
-        };
-        all += rate;
-        match reported.and_then(|reported| reported.blocked_rate) {
-            Some(percent) => blocked += rate * percent / 100.0,
-            // A node without checks has no share.
-            None if rate > 0.0 => {
-                return OwnRates {
-                    requests_per_second: None,
-                    block_rate_percent: None,
-                };
-            }
-            None => {}
-        }
-    }
-    OwnRates {
-        requests_per_second: nodes
-            .iter()
-            .any(|node| node.answered == Some(true))
-            .then_some(all),
-        block_rate_percent: (all > 0.0).then(|| 100.0 * blocked / all),
-    }
-}
+use crate::observation::{Data, Node};
 
 /// `3 of 3 nodes healthy, Redis connected, 1,004 checks/s, 60,240 checked, 12 keys`
 pub(crate) fn line(data: &Data) -> String {
@@ -50,10 +13,15 @@ pub(crate) fn line(data: &Data) -> String {
         .iter()
         .filter(|node| node.answered == Some(true))
         .count();
-    let mut line = format!("{healthy} of {} nodes healthy", expected.len());
+    let least = match data.nodes_listed {
+        Some(true) => "",
+        _ => "at least ",
+    };
+    let mut line = format!("{healthy} of {least}{} nodes healthy", expected.len());
     line.push_str(match data.redis_connected {
         Some(true) => ", Redis connected",
         Some(false) => ", Redis disconnected",
+        None if data.redis.refused == Some(true) => ", Redis refuses this plugin",
         None => ", Redis unknown",
     });
     if let Some(rate) = data.requests_per_second {
@@ -67,16 +35,22 @@ pub(crate) fn line(data: &Data) -> String {
         let _ = write!(line, ", {} checked", grouped(&checked.to_string()));
     }
     if let Some(counters) = &data.counters {
-        let more = if data.counters_complete == Some(false) {
-            "+"
-        } else {
-            ""
-        };
-        let _ = write!(
-            line,
-            ", {}{more} keys",
-            grouped(&counters.len().to_string())
-        );
+        let read = grouped(&counters.len().to_string());
+        let total = data
+            .counters_total
+            .filter(|total| *total > counters.len() as u64);
+        match total {
+            Some(total) => {
+                let total = grouped(&total.to_string());
+                let _ = write!(line, ", {read} of {total} keys");
+            }
+            None if data.counters_complete == Some(false) => {
+                let _ = write!(line, ", {read}+ keys");
+            }
+            None => {
+                let _ = write!(line, ", {read} keys");
+            }
+        }
     }
     line
 }
@@ -155,25 +129,5 @@ mod tests {
         assert_eq!(slis(&data)["node_availability_percent"], None);
         data.nodes.clear();
         assert_eq!(slis(&data)["node_availability_percent"], None);
-    }
-
-    #[test]
-    fn own_rates_need_every_serving_node() {
-        let reported = |rate, blocked| NodeMetrics {
-            requests_per_second: Some(rate),
-            blocked_rate: blocked,
-            ..NodeMetrics::default()
-        };
-        let nodes = [node("a"), node("b")];
-        let mut metrics = BTreeMap::from([("a".to_owned(), reported(30.0, Some(10.0)))]);
-        assert_eq!(own_rates(&nodes, &metrics), OwnRates::default());
-        metrics.insert("b".into(), reported(10.0, Some(50.0)));
-        let rates = own_rates(&nodes, &metrics);
-        assert_eq!(
-            (rates.requests_per_second, rates.block_rate_percent),
-            (Some(40.0), Some(20.0))
-        );
-        metrics.insert("b".into(), reported(0.0, None));
-        assert_eq!(own_rates(&nodes, &metrics).block_rate_percent, Some(10.0));
     }
 }

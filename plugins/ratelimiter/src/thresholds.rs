@@ -20,6 +20,9 @@ pub struct Thresholds {
     /// `counter_drift`: a smaller difference than this never counts, so that 1 against 2 is not a drift of 50 %.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub counter_drift_floor: u64,
+    /// `checks_failing`: of the checks of one node, at most this share may fail. Percent.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub failed_checks_percent: f64,
 }
 
 impl Default for Thresholds {
@@ -29,6 +32,7 @@ impl Default for Thresholds {
             block_rate_percent: 50.0,
             counter_drift_percent: 10.0,
             counter_drift_floor: 10,
+            failed_checks_percent: 5.0,
         }
     }
 }
@@ -55,6 +59,11 @@ impl Thresholds {
             self.counter_drift_floor,
             1..=1_000_000,
         );
+        faults.within(
+            "thresholds.failed_checks_percent",
+            self.failed_checks_percent,
+            0.0..=100.0,
+        );
     }
 }
 
@@ -70,6 +79,8 @@ pub struct ObservedThresholds {
     pub counter_drift_percent: Option<f64>,
     /// See [`Thresholds::counter_drift_floor`].
     pub counter_drift_floor: Option<u64>,
+    /// See [`Thresholds::failed_checks_percent`].
+    pub failed_checks_percent: Option<f64>,
 }
 
 impl From<Thresholds> for ObservedThresholds {
@@ -79,6 +90,7 @@ impl From<Thresholds> for ObservedThresholds {
             block_rate_percent: Some(thresholds.block_rate_percent),
             counter_drift_percent: Some(thresholds.counter_drift_percent),
             counter_drift_floor: Some(thresholds.counter_drift_floor),
+            failed_checks_percent: Some(thresholds.failed_checks_percent),
         }
     }
 }

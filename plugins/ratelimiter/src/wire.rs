@@ -14,6 +14,33 @@ pub(crate) struct Health {
     pub(crate) redis_connected: Option<bool>,
     pub(crate) draining: Option<bool>,
     pub(crate) version: Option<String>,
+    /// `working` or `failing`, or another word where the node cannot tell.
+    checks: Option<String>,
+    checks_failing: Option<Failing>,
+}
+
+/// Why checks fail.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Failing {
+    message: Option<String>,
+    reason: Option<String>,
+}
+
+impl Health {
+    /// Whether its checks work, where it tells.
+    pub(crate) fn checks_work(&self) -> Option<bool> {
+        match self.checks.as_deref() {
+            Some("working") => Some(true),
+            Some("failing") => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Why its checks fail, in its own words.
+    pub(crate) fn checks_error(&self) -> Option<String> {
+        let failing = self.checks_failing.as_ref()?;
+        failing.message.clone().or_else(|| failing.reason.clone())
+    }
 }
 
 /// `GET /api/v1/nodes` and `GET /api/nodes`.

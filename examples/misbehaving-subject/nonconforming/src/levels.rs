@@ -12,7 +12,7 @@ use std::{
 use operator_plugin_api::{
     ActionDefinition, ActionResult, Call, CheckReport, Deadline, Description, Error, ErrorKind,
     Invariant, Inverse, InverseParam, Observation, Outcome, Risk, Severity, Source, Subject,
-    Unknown, Violation, now_ms,
+    Unknown, Violation,
     schemars::{self, JsonSchema, schema_for},
     serde::{Deserialize, Serialize},
     serde_json::{self, Value, json},

@@ -2,6 +2,7 @@
 
 mod evasions;
 mod faults;
+mod hostile;
 mod http;
 mod levels;
 mod shell;

@@ -15,7 +15,7 @@ use operator_plugin_api::{
     serde_json::{self, Value, json},
 };
 
-use crate::{faults, levels::Levels, switch::is_on};
+use crate::{faults, hostile, levels::Levels, switch::is_on};
 
 /// A configured subject, with state that it must not have.
 struct Shell {
@@ -49,6 +49,9 @@ pub extern "C" fn describe() -> Reply {
         if is_on("describe.invariants-complete") {
             document["invariants"][0]["description"] = json!("");
         }
+        if is_on("bounds.descriptor") {
+            document["invariants"][0]["runbook"] = json!("x".repeat(64 << 10));
+        }
         let keys = &mut document["config_schema"]["properties"];
         if is_on("config.schema-valid") {
             keys["max_level"]["description"].take();
@@ -59,6 +62,7 @@ pub extern "C" fn describe() -> Reply {
         if is_on("config.secret-marked") {
             keys["token"]["x-secret"] = json!(false);
         }
+        hostile::describe(document);
     })
 }
 
@@ -147,6 +151,9 @@ impl SubjectObject for Shell {
             if is_on("observe.json-object") {
                 document["summary"] = json!("two\nlines");
             }
+            if is_on("bounds.observation") {
+                document["memory"] = json!("x".repeat(128 << 10));
+            }
             if is_on("observe.schema") {
                 document["data"]["max_level"] = json!("a text");
             }
@@ -155,6 +162,7 @@ impl SubjectObject for Shell {
             {
                 document["observed_at_ms"] = json!(at - 60_000);
             }
+            hostile::observe(document);
         })
     }
 
@@ -162,6 +170,9 @@ impl SubjectObject for Shell {
         let text = observation.as_str();
         if let Some(reply) = breakdown(text) {
             return reply;
+        }
+        if let Some(report) = hostile::report() {
+            return RResult::ROk(report.into());
         }
         if is_on("check.pure-io") {
             let _ = std::fs::read("/proc/self/status");
@@ -190,9 +201,13 @@ impl SubjectObject for Shell {
             if is_on("actions.risk-declared") {
                 actions[0]["description"] = json!("");
             }
+            if is_on("bounds.actions") {
+                actions[0]["description"] = json!("x".repeat(8 << 10));
+            }
             if is_on("actions.inverse-exists") {
                 actions[0]["inverse"]["action"] = json!("nowhere");
             }
+            hostile::list_actions(actions);
             if is_on("invoke.all-listed-callable") {
                 let mut phantom = actions[1].clone();
                 phantom["name"] = json!("phantom");
@@ -218,7 +233,12 @@ impl SubjectObject for Shell {
         if name == "set_level" {
             lenient(&mut document["params"]);
         }
-        self.inner.invoke(document.to_string().as_str().into())
+        let reply = self.inner.invoke(document.to_string().as_str().into());
+        edited(reply, |result| {
+            if is_on("bounds.result") {
+                result["details"]["deep"] = deep();
+            }
+        })
     }
 
     fn extension(&self, id: RStr<'_>, payload: RStr<'_>) -> Reply {
@@ -253,6 +273,9 @@ impl Shell {
             && HAS_SEEN.swap(true, Ordering::Relaxed)
         {
             add(report, "it is not the first one".into());
+        }
+        if is_on("bounds.report") && is_violated {
+            report["violations"][0]["evidence"] = deep();
         }
         if is_on("check.violation-shape") {
             add(report, String::new());
@@ -329,6 +352,11 @@ fn edited(reply: Reply, edit: impl FnOnce(&mut Value)) -> Reply {
         edit(&mut document);
         RString::from(document.to_string())
     })
+}
+
+/// Nested deeper than a document may be.
+fn deep() -> Value {
+    (0..80).fold(Value::Null, |inner, _| json!([inner]))
 }
 
 fn answer(document: &Value) -> Reply {

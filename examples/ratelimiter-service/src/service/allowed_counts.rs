@@ -32,7 +32,14 @@ impl Entry {
             .sum()
     }
 
+    /// After Redis's clock went back, what lies in the future counts as now.
     fn drop_old(&mut self, now_ms: u64) {
+        for part in self.parts.iter_mut().rev() {
+            if part.since_ms <= now_ms {
+                break;
+            }
+            part.since_ms = now_ms;
+        }
         while (self.parts.front()).is_some_and(|part| part.since_ms + self.window_ms <= now_ms) {
             self.parts.pop_front();
         }
@@ -115,6 +122,18 @@ impl AllowedCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_the_clock_went_back_a_count_ends_with_its_window() {
+        let mut counts = AllowedCounts::default();
+        counts.record("k", 1_000, 3, 3_600_000, 0);
+        counts.record("k", 1_000, 1, 5_000, 0);
+        assert_eq!(counts.allowed("k", 5_999, 0), 4);
+        assert_eq!(counts.allowed("k", 6_000, 0), 0);
+        counts.record("idle", 1_000, 3, 3_600_000, 0);
+        counts.sweep(7_000);
+        assert_eq!(counts.allowed("idle", 8_000, 0), 0);
+    }
 
     #[test]
     fn requests_outside_the_window_are_not_counted() {

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::node::Node;
 use super::policy::keys;
+use super::reason::Reason;
 use super::redis_client::RedisFailure;
 use super::registry::{self, REGISTRY, Roster};
 
@@ -27,16 +28,27 @@ pub(crate) async fn heartbeat(node: Arc<Node>) {
             _ = tick.tick() => {}
             () = node.heartbeat_now.notified() => {}
         }
-        if let Err(error) = heartbeat_once(&node).await {
-            tracing::debug!(%error, "heartbeat failed");
+        let outcome = registry::heartbeat(&node.redis, &node.record()).await;
+        match outcome {
+            Ok(()) => node.heartbeats.worked(),
+            Err(error) => {
+                let reason = error.reason().unwrap_or(Reason::Connection);
+                let error = anyhow::Error::new(error);
+                node.heartbeats
+                    .failed(reason, 1, &format_args!("{error:#}"));
+                continue;
+            }
+        }
+        if let Err(error) = after_heartbeat(&node).await {
+            tracing::debug!(%error, "the registry was not tidied; the next heartbeat tries again");
         }
     }
 }
 
-async fn heartbeat_once(node: &Node) -> Result<(), RedisFailure> {
-    registry::heartbeat(&node.redis, &node.record()).await?;
+async fn after_heartbeat(node: &Node) -> Result<(), RedisFailure> {
     node.save_drain().await;
     let forget_ms = node.settings.forget_node_seconds * 1_000;
+    registry::settle(&node.redis).await?;
     let expired = registry::forgotten(&node.roster(), node.clock.now_ms(), forget_ms);
     if !expired.is_empty() {
         tracing::info!(nodes = ?expired, "removing nodes that have been dead for long");

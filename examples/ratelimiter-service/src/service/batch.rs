@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::limit::Limit;
 use super::node::{Node, WorkerState};
 use super::policy::Policy;
+use super::reason::Reason;
 use super::redis_client::{Conn, Operation, RedisClient, RedisFailure};
 use super::script::{Check, Item, ScriptCall, ScriptReply, Verdict, group};
 
@@ -32,12 +33,12 @@ pub(crate) struct Pending {
     pub(crate) reply: oneshot::Sender<Outcome>,
 }
 
-/// A decision, or an error if Redis could not decide.
+/// A decision, or the reason why Redis did not decide.
 pub(crate) type Outcome = Result<Decision, NotDecided>;
 
 /// Redis is unavailable, or failed to decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotDecided;
+pub(crate) struct NotDecided(pub(crate) Reason);
 
 /// The decision about one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +107,14 @@ impl Batcher {
         let outcomes = match self.try_decide(&batch).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                tracing::debug!(%error, checks = batch.len(), "checks not decided");
-                vec![Err(NotDecided); batch.len()]
+                let last = || self.node.checks.reason().unwrap_or(Reason::Connection);
+                let reason = error.reason().unwrap_or_else(last);
+                let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+                let error = anyhow::Error::new(error);
+                self.node
+                    .checks
+                    .failed(reason, count, &format_args!("{error:#}"));
+                vec![Err(NotDecided(reason)); batch.len()]
             }
         };
         for (pending, outcome) in batch.into_iter().zip(outcomes) {
@@ -143,6 +150,10 @@ impl Batcher {
                 ScriptReply::Decided { now_ms, verdicts } => {
                     self.node.clock.learn(now_ms);
                     self.record_allowed(&items, &verdicts, now_ms);
+                    // A refusal writes nothing, so it proves only that Redis can be read.
+                    if verdicts.iter().any(|verdict| verdict.allowed > Some(0)) {
+                        self.node.checks.worked();
+                    }
                     let when = (sent_at, Instant::now());
                     let mut refused = self.worker_state.refusal_cache();
                     let doubtful = refused.learn(&policy.version, when, &items, &verdicts);
@@ -168,6 +179,7 @@ impl Batcher {
             ignore_limits: faults.ignore_limits,
             member_prefix: &prefix,
             counters: self.node.counter_keys(),
+            leave_no_trace: false,
         };
         let operation = BatchOperation {
             run,
@@ -180,9 +192,15 @@ impl Batcher {
     fn record_allowed(&self, items: &[Item], verdicts: &[Verdict], now_ms: u64) {
         let mut allowed_counts = self.worker_state.allowed_counts();
         for (item, verdict) in items.iter().zip(verdicts) {
-            let allowed = verdict.allowed.unwrap_or_default();
+            let key = &item.check.key;
+            let Some(allowed) = verdict.allowed else {
+                let odd = format_args!("redis has no counter under `{}`", key.escape_debug());
+                self.node
+                    .odd_keys
+                    .failed(Reason::WrongType, item.wanted, &odd);
+                continue;
+            };
             if allowed > 0 {
-                let key = &item.check.key;
                 allowed_counts.record(key, item.limit.window_ms, allowed, now_ms, item.reset);
             }
         }
@@ -197,10 +215,11 @@ impl Batcher {
     }
 }
 
-struct BatchOperation<'a> {
-    run: ScriptCall<'a>,
-    items: &'a [Item],
-    non_atomic: bool,
+/// One call of the script for these items.
+pub(crate) struct BatchOperation<'a> {
+    pub(crate) run: ScriptCall<'a>,
+    pub(crate) items: &'a [Item],
+    pub(crate) non_atomic: bool,
 }
 
 impl Operation for BatchOperation<'_> {
@@ -219,8 +238,9 @@ impl Operation for BatchOperation<'_> {
 fn split_verdicts(items: &[Item], verdicts: &[Verdict], indices: &[usize]) -> Vec<Outcome> {
     let mut given = vec![0; items.len()];
     let decide = |&index: &usize| {
-        let (item, verdict) = (&items[index], verdicts.get(index).ok_or(NotDecided)?);
-        let allowed = verdict.allowed.ok_or(NotDecided)?;
+        let verdict = verdicts.get(index).ok_or(NotDecided(Reason::Refused))?;
+        let item = &items[index];
+        let allowed = verdict.allowed.ok_or(NotDecided(Reason::WrongType))?;
         given[index] += 1;
         let fits = given[index] <= allowed;
         Ok(Decision {
@@ -283,7 +303,7 @@ mod tests {
             wait_ms: 0,
         };
         let outcomes = split_verdicts(&[item(1), item(1)], &[bad, good], &[0, 1]);
-        assert_eq!(outcomes[0], Err(NotDecided));
+        assert_eq!(outcomes[0], Err(NotDecided(Reason::WrongType)));
         assert!(outcomes[1].is_ok());
     }
 }

@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::limit::{Limit, MAX_KEY_BYTES, MAX_LIMIT, MAX_WINDOW_MS};
 use super::node::{Node, WorkerState};
 use super::policy::RequestedLimit;
+use super::reason::Reason;
 use super::script::Check;
 use super::settings::OnRedisError;
 
@@ -77,6 +78,7 @@ impl Checker {
             return Err(ApiError::draining());
         }
         let check = parse(&body)?;
+        self.node.metrics.checks.inc();
         let faults = self.node.chaos.now();
         if let Some(latency) = faults.added_latency() {
             tokio::time::sleep(latency).await;
@@ -88,11 +90,17 @@ impl Checker {
                 .refusal_cache()
                 .get(&check, Instant::now())
         {
+            self.worker_state.recent().record_outcome(false);
             return Ok((refusal, false));
         }
-        match self.submit(check.clone()).await {
+        let outcome = self.submit(check.clone()).await;
+        self.worker_state.recent().record_outcome(outcome.is_err());
+        match outcome {
             Ok(decision) => Ok((decision, false)),
-            Err(NotDecided) => self.without_redis(&check),
+            Err(NotDecided(reason)) => {
+                self.node.metrics.check_failed(reason);
+                self.without_redis(&check, reason)
+            }
         }
     }
 
@@ -104,15 +112,19 @@ impl Checker {
             since,
             reply,
         };
-        self.checks.send(pending).map_err(|_| NotDecided)?;
-        outcome.await.map_err(|_| NotDecided)?
+        // Only while the node stops is there nobody to decide.
+        let stopping = NotDecided(Reason::Connection);
+        self.checks.send(pending).map_err(|_| stopping)?;
+        outcome.await.map_err(|_| stopping)?
     }
 
     /// The configured reply without Redis. A block that the node knows of applies even then.
-    fn without_redis(&self, check: &Check) -> Result<(Decision, bool), ApiError> {
+    fn without_redis(&self, check: &Check, why: Reason) -> Result<(Decision, bool), ApiError> {
         if self.node.settings.on_redis_error == OnRedisError::Deny {
-            let message =
-                "redis does not answer, and this node is configured to deny checks without it";
+            let message = format!(
+                "{}, and this node is configured to deny checks without it",
+                why.text()
+            );
             return Err(ApiError::unavailable("redis_unavailable", message));
         }
         let (policy, now_ms) = (self.node.policy(), self.node.clock.now_ms());

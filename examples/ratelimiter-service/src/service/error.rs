@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::reason::Reason;
 use super::redis_client::RedisFailure;
 
 /// An error response.
@@ -49,9 +50,10 @@ impl ApiError {
 impl From<RedisFailure> for ApiError {
     fn from(error: RedisFailure) -> Self {
         // Redis's own message is only logged, because it can contain host names.
+        let reason = error.reason().unwrap_or(Reason::Connection);
         let chain = anyhow::Error::new(error);
         tracing::warn!(error = format!("{chain:#}"), "a management call failed");
-        Self::unavailable("redis_unavailable", "redis does not answer")
+        Self::unavailable("redis_unavailable", reason.text())
     }
 }
 

@@ -9,6 +9,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::reason::Reason;
 use super::recent::{RecentTotals, RecentWindow};
 use super::registry::NodeState;
 
@@ -24,6 +25,9 @@ pub(crate) struct Metrics {
     pub(crate) allowed: IntCounter,
     pub(crate) blocked: IntCounter,
     pub(crate) false_blocks: IntCounter,
+    /// Checks that arrived and were valid, whatever became of them.
+    pub(crate) checks: IntCounter,
+    checks_failed: IntCounterVec,
     pub(crate) check_duration: Histogram,
     redis_latency: Histogram,
     redis_operations: IntCounterVec,
@@ -59,6 +63,17 @@ impl Metrics {
                 "ratelimiter_false_blocks_total",
                 "Checks refused from memory that Redis, asked again, may have had room for.",
             ))?,
+            checks: IntCounter::with_opts(opts(
+                "ratelimiter_checks_total",
+                "Valid checks, those that Redis did not decide included.",
+            ))?,
+            checks_failed: IntCounterVec::new(
+                opts(
+                    "ratelimiter_checks_failed_total",
+                    "Checks that Redis did not decide, denied or allowed without it.",
+                ),
+                &["reason"],
+            )?,
             check_duration: Histogram::with_opts(buckets(check))?,
             redis_latency: Histogram::with_opts(buckets(redis))?,
             redis_operations: IntCounterVec::new(
@@ -79,12 +94,18 @@ impl Metrics {
             redis_recent: Mutex::new(RecentWindow::new()),
             registry,
         };
+        // All series exist from the start, so that the first failures are an increase too.
+        for reason in Reason::ALL {
+            let _series = metrics.checks_failed.with_label_values(&[reason.name()]);
+        }
         metrics.register([Box::new(checked), Box::new(up)])?;
         Ok(metrics)
     }
 
     fn register(&self, others: [Box<dyn Collector>; 2]) -> prometheus::Result<()> {
-        let own: [Box<dyn Collector>; 6] = [
+        let own: [Box<dyn Collector>; 8] = [
+            Box::new(self.checks.clone()),
+            Box::new(self.checks_failed.clone()),
             Box::new(self.false_blocks.clone()),
             Box::new(self.check_duration.clone()),
             Box::new(self.redis_latency.clone()),
@@ -95,6 +116,11 @@ impl Metrics {
         own.into_iter()
             .chain(others)
             .try_for_each(|metric| self.registry.register(metric))
+    }
+
+    pub(crate) fn check_failed(&self, reason: Reason) {
+        let failed = self.checks_failed.with_label_values(&[reason.name()]);
+        failed.inc();
     }
 
     pub(crate) fn redis_operation(&self, operation: &str, took: Duration) {
@@ -145,11 +171,16 @@ mod tests {
         metrics.allowed.inc();
         metrics.check_duration.observe(0.002);
         metrics.redis_operation("check", Duration::from_micros(80));
+        metrics.checks.inc();
+        metrics.check_failed(Reason::ReadOnly);
         let text = metrics.render(3.0, NodeState::Draining).unwrap();
         for line in [
             r#"ratelimiter_requests_checked_total{node_id="n7",result="allowed"} 1"#,
             r#"ratelimiter_requests_checked_total{node_id="n7",result="blocked"} 0"#,
             r#"ratelimiter_false_blocks_total{node_id="n7"} 0"#,
+            r#"ratelimiter_checks_total{node_id="n7"} 1"#,
+            r#"ratelimiter_checks_failed_total{node_id="n7",reason="read_only"} 1"#,
+            r#"ratelimiter_checks_failed_total{node_id="n7",reason="timeout"} 0"#,
             r#"ratelimiter_check_duration_seconds_bucket{node_id="n7",le="0.0025"} 1"#,
             r#"ratelimiter_redis_latency_seconds_count{node_id="n7"} 1"#,
             r#"ratelimiter_redis_operations_total{node_id="n7",operation="check"} 1"#,

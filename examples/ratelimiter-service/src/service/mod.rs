@@ -15,6 +15,8 @@ mod node;
 mod non_atomic;
 mod peers;
 mod policy;
+mod probe;
+mod reason;
 mod recent;
 mod redis_client;
 mod refusal_cache;
@@ -24,6 +26,7 @@ mod script;
 mod settings;
 mod store;
 mod worker;
+mod working;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,6 +64,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(background::heartbeat(node.clone()));
     tasks.spawn(background::poll_redis(node.clone()));
+    tasks.spawn(probe::probe_idle(node.clone()));
     tasks.spawn(background::sweep(node.clone()));
 
     let closing = accept_until_signal(listener, &workers).await?;

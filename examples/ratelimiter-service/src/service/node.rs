@@ -17,6 +17,7 @@ use super::refusal_cache::RefusalCache;
 use super::registry::{NodeRecord, NodeState, Roster};
 use super::settings::Settings;
 use super::store::{CounterKeys, Store};
+use super::working::Working;
 
 /// The version that every node reports.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -33,6 +34,11 @@ pub(crate) struct Node {
     pub(crate) redis: Arc<RedisClient>,
     pub(crate) store: Store,
     pub(crate) worker_states: Vec<Arc<WorkerState>>,
+    /// Whether Redis decides checks; with a trial when there are none.
+    pub(crate) checks: Working,
+    pub(crate) heartbeats: Working,
+    /// Keys that hold something else than a counter; for the log alone, since other keys work.
+    pub(crate) odd_keys: Working,
     /// Requests an early heartbeat.
     pub(crate) heartbeat_now: Notify,
     policy: RwLock<Arc<Policy>>,
@@ -97,6 +103,9 @@ impl Node {
             clock,
             redis,
             settings,
+            checks: Working::new("checks"),
+            heartbeats: Working::new("heartbeats"),
+            odd_keys: Working::new("the check of a key"),
             heartbeat_now: Notify::new(),
             policy: RwLock::default(),
             roster: Mutex::default(),

@@ -7,8 +7,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
+
+use super::node::Node;
+use super::working::{Failing, State};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// Large enough for a thousand of the longest keys.
@@ -31,6 +34,35 @@ pub(crate) struct Health {
     pub(crate) node_id: String,
     pub(crate) redis_connected: bool,
     pub(crate) draining: bool,
+    /// A node of an earlier version does not say it.
+    #[serde(default, flatten)]
+    pub(crate) works: Works,
+}
+
+/// What a node says of its own work on Redis, in `/health` and in the list of nodes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Works {
+    #[serde(default)]
+    pub(crate) checks: State,
+    #[serde(default)]
+    pub(crate) checks_failing: Option<Failing>,
+    #[serde(default)]
+    pub(crate) heartbeats: State,
+    #[serde(default)]
+    pub(crate) heartbeats_failing: Option<Failing>,
+}
+
+impl Works {
+    pub(crate) fn of(node: &Node) -> Self {
+        let (checks, checks_failing) = node.checks.state();
+        let (heartbeats, heartbeats_failing) = node.heartbeats.state();
+        Self {
+            checks,
+            checks_failing,
+            heartbeats,
+            heartbeats_failing,
+        }
+    }
 }
 
 /// The health of the node; `None` if it does not reply, or if another node replies in its place.

@@ -13,6 +13,8 @@ struct Slot {
     second: u64,
     allowed: u64,
     blocked: u64,
+    decided: u64,
+    failed: u64,
     micros: Histogram<u32>,
 }
 
@@ -26,6 +28,8 @@ pub(crate) struct RecentWindow {
 pub(crate) struct RecentTotals {
     pub(crate) allowed: u64,
     pub(crate) blocked: u64,
+    decided: u64,
+    failed: u64,
     micros: Histogram<u32>,
     span: Duration,
 }
@@ -41,6 +45,8 @@ impl RecentWindow {
             second: 0,
             allowed: 0,
             blocked: 0,
+            decided: 0,
+            failed: 0,
             micros: empty_histogram(),
         };
         let slots = (0..SLOTS).map(|_| slot.clone()).collect();
@@ -60,6 +66,16 @@ impl RecentWindow {
         slot.micros.saturating_record(micros(took));
     }
 
+    /// Whether Redis decided a check. One that it did not decide can have been allowed without it.
+    pub(crate) fn record_outcome(&mut self, failed: bool) {
+        let slot = self.slot_at(self.started.elapsed().as_secs());
+        if failed {
+            slot.failed += 1;
+        } else {
+            slot.decided += 1;
+        }
+    }
+
     fn slot_at(&mut self, second: u64) -> &mut Slot {
         let index = usize::try_from(second % SLOTS).unwrap_or_default();
         let slot = &mut self.slots[index];
@@ -67,6 +83,8 @@ impl RecentWindow {
             slot.second = second;
             slot.allowed = 0;
             slot.blocked = 0;
+            slot.decided = 0;
+            slot.failed = 0;
             slot.micros.reset();
         }
         slot
@@ -78,6 +96,8 @@ impl RecentWindow {
         for slot in self.slots.iter().filter(|slot| slot.second >= first) {
             recent.allowed += slot.allowed;
             recent.blocked += slot.blocked;
+            recent.decided += slot.decided;
+            recent.failed += slot.failed;
             // Fails only if a value is out of bounds, and all histograms have the same bounds.
             let _fits = recent.micros.add(&slot.micros);
         }
@@ -91,6 +111,8 @@ impl RecentTotals {
         Self {
             allowed: 0,
             blocked: 0,
+            decided: 0,
+            failed: 0,
             micros: empty_histogram(),
             span: Duration::ZERO,
         }
@@ -105,6 +127,12 @@ impl RecentTotals {
     pub(crate) fn percent(&self, part: u64) -> Option<f64> {
         let all = self.allowed + self.blocked;
         (all > 0).then(|| 100.0 * count(part) / count(all))
+    }
+
+    /// The checks that Redis did not decide, as a percentage of all; `None` if there were none.
+    pub(crate) fn failed_percent(&self) -> Option<f64> {
+        let all = self.decided + self.failed;
+        (all > 0).then(|| 100.0 * count(self.failed) / count(all))
     }
 
     /// A latency quantile in ms; `None` if nothing was recorded.
@@ -140,6 +168,20 @@ mod tests {
         let recent = recent(&RecentWindow::new());
         assert_eq!(recent.quantile_ms(0.99), None);
         assert_eq!(recent.percent(recent.allowed), None);
+        assert_eq!(recent.failed_percent(), None);
+    }
+
+    #[test]
+    fn a_failed_check_counts_as_such_whether_it_was_answered_or_not() {
+        let mut rolling = RecentWindow::new();
+        rolling.record_outcome(true);
+        for _ in 0..3 {
+            rolling.record_outcome(false);
+            rolling.record(true, Duration::from_millis(1));
+        }
+        let recent = recent(&rolling);
+        assert_eq!(recent.failed_percent(), Some(25.0));
+        assert_eq!(recent.percent(recent.allowed), Some(100.0));
     }
 
     #[test]

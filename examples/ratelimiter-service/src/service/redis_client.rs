@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::chaos::Chaos;
 use super::metrics::Metrics;
+use super::reason::Reason;
 use super::scan::Step;
 use super::settings::Settings;
 
@@ -36,6 +37,19 @@ pub(crate) enum RedisFailure {
     },
     #[error("redis has been unavailable and did not yet come back")]
     Down,
+}
+
+impl RedisFailure {
+    /// `None` if the reason is the one of the failure before.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::TimedOut { .. } => Some(Reason::Timeout),
+            Self::Unavailable { source, .. } | Self::Rejected { source, .. } => {
+                Some(Reason::of(source))
+            }
+            Self::Down => None,
+        }
+    }
 }
 
 /// A connection to one Redis, or to a cluster of them.

@@ -18,6 +18,12 @@ redis.call('HSET', KEYS[1], ARGV[1], '{"last_heartbeat_ms":' .. now .. ',' .. st
 return now
 "#;
 
+/// Replaces a record, unless it has changed meanwhile.
+const REPLACE: &str = r"
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+return 1
+";
+
 /// What a node reports about itself with every heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeRecord {
@@ -128,6 +134,35 @@ pub(crate) async fn heartbeat(
     redis.pipe::<()>("heartbeat", pipe).await
 }
 
+/// Heartbeats that lie in the future, because Redis's clock went back, count as now: otherwise a node that is dead would
+/// be listed as healthy until the clock has caught up.
+pub(crate) async fn settle(redis: &RedisClient) -> Result<(), RedisFailure> {
+    let stored: HashMap<String, String> = redis.cmd("heartbeat", Cmd::hgetall(REGISTRY)).await?;
+    let (seconds, micros): (u64, u64) = redis.cmd("heartbeat", redis::cmd("TIME")).await?;
+    let now_ms = seconds * 1_000 + micros / 1_000;
+    for (id, json) in stored {
+        let Some(settled) = settled(&json, now_ms) else {
+            continue;
+        };
+        let mut replace = redis::cmd("EVAL");
+        replace.arg(REPLACE).arg(1).arg(REGISTRY);
+        replace.arg(id).arg(json).arg(settled);
+        redis.cmd::<()>("heartbeat", replace).await?;
+    }
+    Ok(())
+}
+
+/// The record with the heartbeat at `now_ms`, if it lies after it.
+fn settled(json: &str, now_ms: u64) -> Option<String> {
+    let mut record: serde_json::Value = serde_json::from_str(json).ok()?;
+    let last = record.get("last_heartbeat_ms")?.as_u64()?;
+    if last <= now_ms {
+        return None;
+    }
+    record["last_heartbeat_ms"] = now_ms.into();
+    Some(record.to_string())
+}
+
 /// Removes nodes from the registry: those that shut down, and those that are forgotten.
 pub(crate) async fn remove(redis: &RedisClient, ids: &[String]) -> Result<(), RedisFailure> {
     redis
@@ -177,6 +212,16 @@ mod tests {
         assert_eq!(node(10_000, false).state(13_000), NodeState::Healthy);
         assert_eq!(node(10_000, true).state(13_000), NodeState::Draining);
         assert_eq!(node(10_000, true).state(13_001), NodeState::Unhealthy);
+    }
+
+    #[test]
+    fn a_heartbeat_in_the_future_becomes_one_of_now() {
+        let record = r#"{"id":"n","last_heartbeat_ms":9000,"of_a_later_version":1}"#;
+        assert_eq!(settled(record, 9_000), None);
+        let earlier = settled(record, 8_999).unwrap();
+        assert!(earlier.contains(r#""last_heartbeat_ms":8999"#), "{earlier}");
+        assert!(earlier.contains("of_a_later_version"), "{earlier}");
+        assert_eq!(settled("no record", 1), None);
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub(crate) struct ScriptCall<'a> {
     pub(crate) ignore_limits: bool,
     pub(crate) member_prefix: &'a str,
     pub(crate) counters: CounterKeys,
+    /// Deletes the counters in the same step: for a trial, of which no reader may see anything.
+    pub(crate) leave_no_trace: bool,
 }
 
 /// The result for one item.
@@ -197,6 +199,9 @@ impl ScriptCall<'_> {
                 .arg(item.limit.window_ms)
                 .arg(item.blocked_until)
                 .arg(item.member_suffix(place));
+        }
+        if self.leave_no_trace {
+            cmd.arg("leave no trace");
         }
         cmd
     }

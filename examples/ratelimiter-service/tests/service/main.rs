@@ -11,10 +11,12 @@
 
 mod api;
 mod chaos;
+mod clock;
 mod cluster;
 mod concurrency;
 mod load;
 mod nodes;
 mod outage;
+mod refusals;
 mod sharing;
 mod support;

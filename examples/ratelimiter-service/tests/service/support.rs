@@ -1,8 +1,10 @@
 //! A Redis and nodes for one test, all stopped when it ends.
 
-use std::net::TcpListener;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -153,12 +155,56 @@ impl Drop for Redis {
     }
 }
 
+/// A path to a Redis that can begin to swallow bytes in both directions, without closing a connection.
+pub(crate) struct Path {
+    pub(crate) port: u16,
+    swallows: Arc<AtomicBool>,
+}
+
+impl Path {
+    pub(crate) fn to(redis: &Redis) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let path = Self {
+            port: listener.local_addr().unwrap().port(),
+            swallows: Arc::default(),
+        };
+        let (to, swallows) = (redis.port, path.swallows.clone());
+        // Ends with the process of the test.
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let ends = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let swallows = swallows.clone();
+                    std::thread::spawn(move || carry(ends, &swallows));
+                }
+            }
+        });
+        path
+    }
+
+    pub(crate) fn swallow(&self, swallows: bool) {
+        self.swallows.store(swallows, Ordering::SeqCst);
+    }
+}
+
+fn carry((mut from, mut to): (TcpStream, TcpStream), swallows: &AtomicBool) {
+    let mut bytes = vec![0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if !swallows.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
+            return;
+        }
+    }
+    // Either end may have closed it already.
+    let _closed = to.shutdown(Shutdown::Both);
+}
+
 pub(crate) struct Node {
     pub(crate) id: String,
     pub(crate) port: u16,
     child: Child,
     agent: ureq::Agent,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A reply: status, headers and body.
@@ -205,15 +251,21 @@ impl Node {
 
     /// A node that replies, with or without Redis.
     pub(crate) fn start_without_waiting(id: &str, redis: &Redis, args: &[&str]) -> Self {
+        Self::start_at(id, &redis.url(), args)
+    }
+
+    /// A node that replies and uses the Redis at this URL.
+    pub(crate) fn start_at(id: &str, redis_url: &str, args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port_file = dir.path().join("port");
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_ratelimiter-service"))
             .args(["--port", "0", "--node-host", "127.0.0.1", "--node-id", id])
             .args(["--node-ttl-seconds", "3", "--node-heartbeat-seconds", "1"])
-            .args(["--redis-url", &redis.url()])
+            .args(["--redis-url", redis_url])
             .args(["--port-file", port_file.to_str().unwrap()])
             .args(args)
-            .env("RUST_LOG", "error")
+            .stderr(log)
             .spawn()
             .unwrap();
         let port = eventually("the node listens", || read_port(&port_file));
@@ -224,8 +276,12 @@ impl Node {
             port,
             child,
             agent: config.into(),
-            _dir: dir,
+            dir,
         }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -315,7 +371,7 @@ impl Drop for Node {
     }
 }
 
-fn read_port(file: &Path) -> Option<u16> {
+fn read_port(file: &std::path::Path) -> Option<u16> {
     std::fs::read_to_string(file).ok()?.parse().ok()
 }
 

@@ -1,7 +1,7 @@
 //! Whether what is given fits the schema that the plugin declares.
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
-use operator_model::{Property, masked, suggestion};
+use operator_model::{Property, check_schema_with, masked, schema_validator, suggestion};
 use operator_plugin_api::Descriptor;
 use serde_json::{Map, Value, json};
 
@@ -11,21 +11,21 @@ use crate::{Fault, KeyPath, Origin};
 impl Resolving<'_> {
     pub(super) fn check_fit(&mut self, descriptor: &Descriptor) {
         let schema = closed(&descriptor.config_schema);
-        let validator = match jsonschema::draft202012::new(&schema) {
-            Ok(validator) => validator,
-            Err(error) => {
-                self.faults.push(Fault {
-                    origin: Origin::Plugin(descriptor.subject.clone()),
-                    key: None,
-                    what: format!("the schema of its configuration cannot be used: {error}"),
-                    fix: "tell the author of the plugin".to_owned(),
-                });
-                return;
-            }
-        };
         let given = Value::Object(self.values.clone());
-        for error in validator.iter_errors(&given) {
-            self.misfit(&error);
+        let validator = schema_validator(&schema)
+            .and_then(|validator| check_schema_with(&schema, &given).map(|()| validator));
+        match validator {
+            Ok(validator) => {
+                for error in validator.iter_errors(&given) {
+                    self.misfit(&error);
+                }
+            }
+            Err(why) => self.faults.push(Fault {
+                origin: Origin::Plugin(descriptor.subject.clone()),
+                key: None,
+                what: format!("the schema of its configuration cannot be used: {why}"),
+                fix: "tell the author of the plugin".to_owned(),
+            }),
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) const CASES: [Case; 4] = [
 ];
 
 /// The list as the plugin returned it.
-fn listed(context: &CaseContext) -> Result<String, Stop> {
+pub(super) fn listed(context: &CaseContext) -> Result<String, Stop> {
     let mut setup = context.set_up(Mode::Closed)?;
     match setup
         .worker

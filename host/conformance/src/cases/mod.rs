@@ -1,6 +1,7 @@
 //! The cases: one file for each group, and what groups share.
 
 mod actions;
+mod bounds;
 mod check;
 mod check_report;
 mod concurrency;
@@ -22,7 +23,7 @@ mod smoke_run;
 use super::case::Case;
 
 /// Every group, in the order of reports.
-const GROUPS: [&[Case]; 13] = [
+const GROUPS: [&[Case]; 14] = [
     &load::CASES,
     &describe::CASES,
     &config::CASES,
@@ -30,6 +31,7 @@ const GROUPS: [&[Case]; 13] = [
     &check::CASES,
     &actions::CASES,
     &invoke::CASES,
+    &bounds::CASES,
     &robustness::CASES,
     &sandbox::CASES,
     &secrets::CASES,

@@ -94,7 +94,7 @@ const GARBAGE: [Manner; 7] = [
 ];
 
 /// An observation, with the first answers of the backends that give one.
-fn some_observation(context: &CaseContext) -> Result<(Setup, String), Stop> {
+pub(super) fn some_observation(context: &CaseContext) -> Result<(Setup, String), Stop> {
     let mut setup = context.set_up(Mode::As(Manner::Agree(Reads::EmptyObject)))?;
     let mut manners: Vec<_> = READS.map(Manner::Agree).into();
     manners.extend([Manner::Error500, Manner::Html]);

@@ -1,5 +1,6 @@
 //! Calls that only the conformance suite makes, and what a plugin attempts while it is called.
 
+pub(crate) mod bounds;
 pub(crate) mod client;
 #[cfg(target_os = "linux")]
 pub(crate) mod listener;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use operator_model::Secrets;
+use operator_model::{Secrets, visible};
 use tokio::{io::AsyncReadExt, net::unix::pipe, task::JoinHandle, time::timeout};
 
 /// Follows the message of every panic. It is not taken for the last line.
@@ -144,7 +144,8 @@ impl Sink {
         if line.is_empty() {
             return;
         }
-        let mut line = self.secrets.mask(&printable(line));
+        let line = String::from_utf8_lossy(line);
+        let mut line = visible(&self.secrets.mask(line.trim_end()));
         line.truncate(line.floor_char_boundary(MAX_LINE));
         if self.is_below_limit() {
             tracing::info!(target: "plugin", subject = %self.subject, "{line}");
@@ -174,19 +175,4 @@ impl Sink {
             tracing::warn!(target: "plugin", subject = %self.subject, "{lines} more lines of output were dropped: more than {LINES_PER_SECOND} in a second");
         }
     }
-}
-
-/// The line without characters that control a terminal.
-fn printable(line: &[u8]) -> String {
-    String::from_utf8_lossy(line)
-        .trim_end()
-        .chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
 }

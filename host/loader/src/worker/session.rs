@@ -6,9 +6,12 @@ use serde_json::value::RawValue;
 
 #[cfg(feature = "probe")]
 use crate::probe::server::ProbeServer;
-use crate::worker::{
-    library,
-    protocol::{Call, LoadRequest, MAX_DOCUMENT, Reply},
+use crate::{
+    bounds,
+    worker::{
+        library,
+        protocol::{Call, LoadRequest, MAX_DOCUMENT, Reply},
+    },
 };
 
 /// The longest error message of a plugin that is passed on. Bytes.
@@ -34,12 +37,12 @@ impl Session {
             }
             #[cfg(feature = "probe")]
             (Call::Probe, _, _) => self.probe.handle(body),
-            (Call::Describe, Some(module), _) => reply(module.describe()()),
+            (Call::Describe, Some(module), _) => reply(call, module.describe()()),
             (Call::Create, Some(module), _) => self.create(module, body),
-            (Call::Observe, _, Some(subject)) => reply(subject.observe(body.into())),
-            (Call::Check, _, Some(subject)) => reply(subject.check(body.into())),
-            (Call::ListActions, _, Some(subject)) => reply(subject.list_actions()),
-            (Call::Invoke, _, Some(subject)) => reply(subject.invoke(body.into())),
+            (Call::Observe, _, Some(subject)) => reply(call, subject.observe(body.into())),
+            (Call::Check, _, Some(subject)) => reply(call, subject.check(body.into())),
+            (Call::ListActions, _, Some(subject)) => reply(call, subject.list_actions()),
+            (Call::Invoke, _, Some(subject)) => reply(call, subject.invoke(body.into())),
             _ => Reply::Invalid(format!(
                 "{} was called before the plugin was loaded and configured",
                 call.as_str()
@@ -76,14 +79,15 @@ fn null() -> Reply {
     Reply::Document(RawValue::NULL.to_owned())
 }
 
-fn reply(result: AbiReply) -> Reply {
+fn reply(call: Call, result: AbiReply) -> Reply {
     match result {
-        RResult::ROk(text) => document(text),
+        RResult::ROk(text) => document(call, text),
         RResult::RErr(error) => plugin_error(error),
     }
 }
 
-fn document(text: RString) -> Reply {
+/// The plugin's document, if it keeps to the bounds: in a worker, nothing else reaches the operator.
+fn document(call: Call, text: RString) -> Reply {
     if text.len() > MAX_DOCUMENT {
         return Reply::Invalid(format!(
             "answered with {} bytes, the limit is {MAX_DOCUMENT}",
@@ -91,7 +95,10 @@ fn document(text: RString) -> Reply {
         ));
     }
     match RawValue::from_string(text.into_string()) {
-        Ok(document) => Reply::Document(document),
+        Ok(document) => match bounds::check(call, document.get()) {
+            Ok(()) => Reply::Document(document),
+            Err(why) => Reply::Invalid(why),
+        },
         Err(error) => Reply::Invalid(format!("answered with something that is not JSON: {error}")),
     }
 }

@@ -22,8 +22,6 @@ pub(crate) struct Invoker<'a> {
     pub(crate) token: Option<&'a str>,
     /// Nodes to try, best first.
     pub(crate) endpoints: Vec<Endpoint>,
-    /// The form of the last cycle, for a dry run.
-    pub(crate) form: Option<ApiForm>,
 }
 
 /// A node that answers management requests.
@@ -34,12 +32,9 @@ struct Available {
 }
 
 impl Invoker<'_> {
+    /// A dry run asks what the call would ask, and ends before the change is sent.
     pub(crate) fn invoke(&self, call: &Call) -> Result<ActionResult, Error> {
         let action = Action::parse(call)?;
-        if call.dry_run {
-            let change = supported(call, action.request(self.form.unwrap_or(ApiForm::V1)))?;
-            return Ok(change.dry_run(self.endpoints.first()));
-        }
         let mut last = Fault::NotSent("no node is known".into());
         for endpoint in &self.endpoints {
             if call.deadline.remaining().is_zero() {
@@ -54,15 +49,31 @@ impl Invoker<'_> {
                 }
             };
             let change = supported(call, action.request(available.form))?;
+            let stays = stays_behind(&action, available.form);
+            if call.dry_run {
+                return Ok(told(change.dry_run(Some(endpoint)), "would leave", stays));
+            }
             let before = self.before(&action, &available, endpoint, call.deadline);
             match self.send(endpoint, &change, call.deadline) {
                 // Nothing was sent, so another node may be asked.
                 Err(Fault::NotSent(why)) => last = Fault::NotSent(why),
-                answer => return Ok(result(call, endpoint, answer, before)),
+                answer => {
+                    let result = result(call, endpoint, answer, before);
+                    return Ok(match result.outcome {
+                        Outcome::Failed => result,
+                        Outcome::Done => told(result, "leaves", stays),
+                        Outcome::Unknown => told(result, "may have left", stays),
+                    });
+                }
             }
         }
+        let verb = if call.dry_run {
+            "could not be"
+        } else {
+            "was not"
+        };
         let message = format!(
-            "`{}` was not sent: no node is available ({last})",
+            "`{}` {verb} sent: no node is available ({last})",
             call.action
         );
         let code = Fault::NotSent(String::new()).code();
@@ -137,6 +148,33 @@ impl Invoker<'_> {
         let options = options.bearer_token(self.token);
         self.http.send(endpoint, change, options)
     }
+}
+
+/// What a change leaves behind that no action can take back: the name in Redis of an override of the older form.
+fn stays_behind(action: &Action, form: ApiForm) -> Option<String> {
+    let key = match (form, action) {
+        (ApiForm::Older, Action::UpdateLimit(to)) => &to.key,
+        (ApiForm::Older, Action::RestoreLimit(to)) => &to.key,
+        _ => return None,
+    };
+    Some(format!("ratelimit:limit:{key}"))
+}
+
+/// Says what stays behind, since whoever undoes the action must know it.
+fn told(mut result: ActionResult, verb: &str, stays: Option<String>) -> ActionResult {
+    let Some(name) = stays else {
+        return result;
+    };
+    result.message = format!(
+        "{}. It {verb} the hash `{name}` in Redis: services of the older form store a limit without enforcing it, answer \
+         /api/blocks with 500 while there is one, and cannot delete it; to take it back, delete that hash in Redis",
+        result.message
+    );
+    if let Value::Object(details) = &mut result.details {
+        details.insert("left_in_redis".into(), name.into());
+        details.insert("can_be_taken_back".into(), false.into());
+    }
+    result
 }
 
 fn supported(call: &Call, change: Option<Change>) -> Result<Change, Error> {

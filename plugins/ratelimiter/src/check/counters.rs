@@ -1,6 +1,6 @@
 //! `counter_drift`, `ghost_allowing` and `over_limit`: one verdict per key.
 
-use operator_plugin_api::{Unknown, Violation};
+use operator_plugin_api::{Unknown, UnknownKind, Violation};
 use operator_plugin_kit::Findings;
 use serde_json::json;
 
@@ -9,7 +9,8 @@ use super::{
     nodes::redis_gone,
 };
 use crate::{
-    observation::{Counter, Data},
+    keys::Suspicion,
+    observation::{Counter, Data, LimitSource},
     thresholds::ObservedThresholds,
 };
 
@@ -22,7 +23,14 @@ enum Verdict {
     Holds,
     Violated(String),
     Unknown(&'static str),
+    NotSupported(&'static str),
 }
+
+const LIMIT_UNKNOWN: &str =
+    "its limit is unknown: no list names it, and a client may name its own limit with each check";
+const OLDER_ALLOWED: &str = "services of the older form do not report what each node allowed";
+const OLDER_LIMITS: &str = "services of the older form show the default limit for every key, whatever limit its clients name, and \
+     do not enforce the limits that are set";
 
 type Judge = fn(&Counter, &Data) -> Verdict;
 
@@ -43,15 +51,21 @@ pub(super) fn check(data: &Data, findings: &mut Findings) {
             (_, None) => "no source reports any counter",
             (None, _) => "it is unknown whether Redis is available",
         };
-        findings.unknown(Unknown::new(invariant, reason));
+        findings.unknown(Unknown::new(invariant, with_refusal(reason, data)));
     }
 }
 
-/// Whether a key is read again, even if no source lists it any more.
-pub(crate) fn is_suspicious(counter: &Counter, data: &Data) -> bool {
-    JUDGES
-        .iter()
-        .any(|(_, judge)| matches!(judge(counter, data), Verdict::Violated(_)))
+/// What one cycle found out about a key: one that violates anything is read again, even if no source lists it any more.
+pub(crate) fn suspicion(counter: &Counter, data: &Data) -> Suspicion {
+    let mut found = Suspicion::Holds;
+    for (_, judge) in JUDGES {
+        match judge(counter, data) {
+            Verdict::Violated(_) => return Suspicion::Violates,
+            Verdict::Unknown(_) => found = Suspicion::Unknown,
+            Verdict::Holds | Verdict::NotSupported(_) => {}
+        }
+    }
+    found
 }
 
 fn judge_all(
@@ -61,11 +75,12 @@ fn judge_all(
     data: &Data,
     findings: &mut Findings,
 ) {
-    let mut unclear: Vec<(&Counter, &str)> = Vec::new();
+    let mut unclear: Vec<(&Counter, &str, UnknownKind)> = Vec::new();
     for counter in counters {
         match judge(counter, data) {
             Verdict::Holds => {}
-            Verdict::Unknown(why) => unclear.push((counter, why)),
+            Verdict::Unknown(why) => unclear.push((counter, why, UnknownKind::Missing)),
+            Verdict::NotSupported(why) => unclear.push((counter, why, UnknownKind::NotSupported)),
             Verdict::Violated(message) => {
                 let violation = Violation::new(invariant, message)
                     .resource(&counter.key)
@@ -74,17 +89,57 @@ fn judge_all(
             }
         }
     }
-    if let (true, [(_, why), ..]) = (unclear.len() == counters.len(), unclear.as_slice()) {
-        return findings.unknown(Unknown::new(invariant, *why));
+    let is_all = unclear.len() == counters.len();
+    if let (true, [(_, why, kind), ..]) = (is_all, unclear.as_slice()) {
+        return findings.unknown(Unknown {
+            kind: *kind,
+            ..Unknown::new(invariant, with_refusal(why, data))
+        });
     }
-    for (counter, why) in unclear {
-        let reason = format!("`{}`: {why}", counter.key);
-        findings.unknown(Unknown::new(invariant, reason).resource(&counter.key));
+    if let Some(why) = not_looked_at(counters, data) {
+        findings.unknown(Unknown::new(invariant, why));
+    }
+    for (counter, why, kind) in unclear {
+        let reason = format!("`{}`: {}", counter.key, with_refusal(why, data));
+        findings.unknown(Unknown {
+            kind,
+            ..Unknown::new(invariant, reason).resource(&counter.key)
+        });
+    }
+}
+
+/// Until each key had its turn, those that did not are unknown.
+fn not_looked_at(counters: &[Counter], data: &Data) -> Option<String> {
+    let of_older = |counter: &Counter| counter.limit_source == Some(LimitSource::Default);
+    if data.counters_complete == Some(true)
+        || data.counters_swept == Some(true)
+        || (!counters.is_empty() && counters.iter().all(of_older))
+    {
+        return None;
+    }
+    let total = data.counters_total.map(|total| total.to_string());
+    Some(format!(
+        "{} of {} keys are looked at in this cycle, and not all of the others have had their turn yet",
+        counters.len(),
+        total.as_deref().unwrap_or("more"),
+    ))
+}
+
+/// What Redis refuses is the reason of whatever is not counted.
+fn with_refusal(why: &str, data: &Data) -> String {
+    match (&data.redis.error, data.redis.refused) {
+        (Some(error), Some(_)) if data.redis_connected != Some(false) => {
+            format!("{why}; Redis refuses this plugin: {error}")
+        }
+        _ => why.to_owned(),
     }
 }
 
 /// Redis and the nodes agree, within the tolerance of the thresholds.
 fn drift(counter: &Counter, data: &Data) -> Verdict {
+    if counter.limit_source == Some(LimitSource::Default) {
+        return Verdict::NotSupported(OLDER_ALLOWED);
+    }
     let (Some(redis_low), Some(redis_high)) = (counter.redis_low, counter.redis_high) else {
         return Verdict::Unknown("the count in Redis is unknown");
     };
@@ -167,8 +222,11 @@ fn float(number: u64) -> f64 {
 
 /// The nodes together allowed no more than the limit within one window.
 fn ghost(counter: &Counter, _: &Data) -> Verdict {
-    let Some(limit) = counter.limit else {
-        return Verdict::Unknown("its limit is unknown");
+    if counter.limit_source == Some(LimitSource::Default) {
+        return Verdict::NotSupported(OLDER_ALLOWED);
+    }
+    let Some(limit) = limit(counter) else {
+        return Verdict::Unknown(LIMIT_UNKNOWN);
     };
     let (Some(allowed_low), Some(window_ms)) = (counter.allowed_low, counter.window_ms) else {
         return Verdict::Unknown("what the nodes allowed is unknown");
@@ -213,8 +271,11 @@ fn slack(limit: u64, window_ms: u64) -> u64 {
 
 /// Redis counts no more than the limit. A key at its limit is full, which is normal.
 fn over_limit(counter: &Counter, _: &Data) -> Verdict {
-    let Some(limit) = counter.limit else {
-        return Verdict::Unknown("its limit is unknown");
+    if counter.limit_source == Some(LimitSource::Default) {
+        return Verdict::NotSupported(OLDER_LIMITS);
+    }
+    let Some(limit) = limit(counter) else {
+        return Verdict::Unknown(LIMIT_UNKNOWN);
     };
     match counter.redis_low {
         None => Verdict::Unknown("the count in Redis is unknown"),
@@ -228,13 +289,20 @@ fn over_limit(counter: &Counter, _: &Data) -> Verdict {
     }
 }
 
+/// The limit by which the service judges the key.
+fn limit(counter: &Counter) -> Option<u64> {
+    counter
+        .limit
+        .filter(|_| counter.limit_source == Some(LimitSource::Service))
+}
+
 /// A limit that was lowered leaves what was allowed before in the window.
 fn settled(counter: &Counter) -> Option<Verdict> {
     match counter.limit_settled {
         Some(true) => None,
         Some(false) => Some(Verdict::Unknown("its limit changed less than a window ago")),
         None => Some(Verdict::Unknown(
-            "it is unknown how long its limit has been in force",
+            "its limit was not read in this cycle, and may have changed",
         )),
     }
 }

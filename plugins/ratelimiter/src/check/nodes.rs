@@ -18,6 +18,9 @@ enum NodeState {
 pub(super) fn node_down(data: &Data, findings: &mut Findings) {
     if data.nodes.is_empty() {
         findings.unknown(Unknown::new(NODE_DOWN, "no source names any node"));
+    } else if data.nodes_listed != Some(true) {
+        let reason = "no list of the nodes was read to its end yet: some may be missing of which nothing is known";
+        findings.unknown(Unknown::new(NODE_DOWN, reason));
     }
     for node in &data.nodes {
         match state(node, data.redis_connected) {
@@ -105,7 +108,10 @@ pub(super) fn redis_disconnected(data: &Data, findings: &mut Findings) {
         Some(true) => findings.violation(disconnected_everywhere(data)),
         Some(false) => each_node(data, findings),
         None => {
-            let reason = "no node reports that it reaches Redis, and this plugin's own connection does not decide";
+            let mut reason = "no node reports that it reaches Redis, and this plugin's own connection does not decide".to_owned();
+            if let Some(error) = &data.redis.error {
+                reason = format!("{reason} ({error})");
+            }
             findings.unknown(Unknown::new(REDIS_DISCONNECTED, reason));
         }
     }

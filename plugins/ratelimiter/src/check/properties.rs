@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{check, samples};
 use crate::{
     Config, RateLimiter, Thresholds,
-    observation::{Counter, Data, Listed, Node},
+    observation::{Checks, Counter, Data, LimitSource, Listed, Node},
 };
 
 prop_compose! {
@@ -23,8 +23,19 @@ prop_compose! {
         expected: bool,
         draining in known(vec![true, false]),
         redis_connected in known(vec![true, false]),
+        checks_work in known(vec![true, false]),
+        checks in known(vec![(0, 0), (10, 0), (10, 10)]),
+        fails_are_counted: bool,
     ) -> Node {
-        Node { answered, reached_before, listed, left, expected, draining, redis_connected, ..samples::node(&id) }
+        let checks = checks.map(|(served, failed)| Checks {
+            served: Some(served),
+            failed: fails_are_counted.then_some(failed),
+            over_ms: Some(5_000),
+        });
+        Node {
+            answered, reached_before, listed, left, expected, draining, redis_connected, checks, checks_work,
+            ..samples::node(&id)
+        }
     }
 }
 
@@ -32,6 +43,7 @@ prop_compose! {
     fn any_counter()(
         key in "[a-c]",
         limit in known(vec![0, 1, 100]),
+        limit_source in known(vec![LimitSource::Service, LimitSource::Default]),
         window_ms in known(vec![1, 1_000, 60_000]),
         limit_settled in known(vec![true, false]),
         redis in known(vec![(0, 0), (90, 110), (100, 100), (200, 200)]),
@@ -42,7 +54,7 @@ prop_compose! {
     ) -> Counter {
         let (redis_low, redis_high) = (redis.map(|(low, _)| low), redis.map(|(_, high)| high));
         Counter {
-            key, limit, window_ms, limit_settled, redis_low, redis_high, allowed_low, allowed_high, node_restarted,
+            key, limit, limit_source, window_ms, limit_settled, redis_low, redis_high, allowed_low, allowed_high, node_restarted,
             just_fell,
         }
     }
@@ -53,6 +65,10 @@ prop_compose! {
         mut nodes in prop::collection::vec(any_node(), 0..4),
         redis_connected in known(vec![true, true, false]),
         counters in prop::option::weighted(0.9, prop::collection::vec(any_counter(), 0..4)),
+        nodes_listed in known(vec![true, false]),
+        coverage in known(vec![(true, true), (false, true), (false, false)]),
+        missing in known(vec![vec![], vec!["node-1".to_owned()]]),
+        requests_per_second in known(vec![0.0, 100.0]),
         p99_ms in known(vec![1.0, 50.0, 51.0]),
         block_rate_percent in known(vec![0.0, 50.0, 51.0]),
         uptime_s in known(vec![1, 3_600]),
@@ -66,6 +82,11 @@ prop_compose! {
             counters.sort_by(|a, b| a.key.cmp(&b.key));
             counters.dedup_by(|a, b| a.key == b.key);
         }
+        data.nodes_listed = nodes_listed;
+        data.counters_complete = coverage.map(|(complete, _)| complete);
+        data.counters_swept = coverage.map(|(_, swept)| swept);
+        data.requests_per_second = requests_per_second;
+        data.latency.missing = missing;
         data.latency.p99_ms = p99_ms;
         data.redis.uptime_s = uptime_s;
         // One that answers its PING did not refuse.
@@ -81,12 +102,14 @@ fn configs() -> [Config; 2] {
         block_rate_percent: 0.0,
         counter_drift_percent: 0.0,
         counter_drift_floor: 1,
+        failed_checks_percent: 0.0,
     };
     let tolerant = Thresholds {
         latency_p99_ms: 60_000.0,
         block_rate_percent: 100.0,
         counter_drift_percent: 100.0,
         counter_drift_floor: 1_000_000,
+        failed_checks_percent: 100.0,
     };
     [strict, tolerant].map(|thresholds| Config {
         thresholds,
@@ -99,7 +122,8 @@ proptest! {
 
     #[test]
     fn hidden_data_are_never_healthy(data in any_data()) {
-        assert_hidden_data_is_never_healthy(&data, check, |_| false);
+        // Where a node does not say whether its checks work, they are judged by their number.
+        assert_hidden_data_is_never_healthy(&data, check, |path| path.ends_with("/checks_work"));
     }
 
     #[test]

@@ -5,34 +5,60 @@ use operator_plugin_kit::Findings;
 use serde_json::json;
 
 use super::names::{HIGH_BLOCK_RATE, HIGH_LATENCY};
-use crate::observation::Data;
+use crate::observation::{Data, Timed};
 
 pub(super) fn high_latency(data: &Data, findings: &mut Findings) {
     let Some(most) = data.thresholds.latency_p99_ms else {
         let reason = "the observation does not contain `thresholds.latency_p99_ms`";
         return findings.unknown(Unknown::new(HIGH_LATENCY, reason));
     };
-    match data.latency.p99_ms {
-        Some(p99) if p99 > most => {
-            let message = format!("the p99 of checks is {p99:.1} ms, {most} ms are allowed");
+    let timed = &data.latency;
+    let of = match timed.of {
+        Some(Timed::Requests) => "all requests over HTTP, since checks are not timed,",
+        _ => "checks",
+    };
+    match (timed.p99_ms, timed.missing.as_deref()) {
+        (Some(p99), Some([])) if p99 > most => {
+            let message = format!("the p99 of {of} is {p99:.1} ms, {most} ms are allowed");
             let violation = Violation::new(HIGH_LATENCY, message).evidence(json!({
                 "p99_ms": p99,
-                "p50_ms": data.latency.p50_ms,
+                "p50_ms": timed.p50_ms,
                 "threshold_ms": most,
-                "p99_ms_by_node": data.latency.p99_ms_by_node,
+                "of": timed.of,
+                "p99_ms_by_node": timed.p99_ms_by_node,
             }));
             findings.violation(violation);
         }
-        Some(p99) if p99.is_nan() => {
-            findings.unknown(Unknown::new(HIGH_LATENCY, "the p99 is not a number"));
+        (Some(p99), Some([])) if !p99.is_nan() => {}
+        _ => findings.unknown(unknown_latency(data)),
+    }
+}
+
+fn unknown_latency(data: &Data) -> Unknown {
+    let timed = &data.latency;
+    let unknown = |why: &str| Unknown::new(HIGH_LATENCY, format!("the p99 is unknown: {why}"));
+    if let Some(error) = &timed.error {
+        return unknown(error);
+    }
+    match timed.missing.as_deref() {
+        Some([]) => {}
+        Some(missing) => {
+            let missing = missing.join(", ");
+            return unknown(&format!(
+                "Prometheus has no times of the last minute of {missing}"
+            ));
         }
-        Some(_) => {}
-        None => {
-            let why = data.latency.error.as_deref();
-            let why = why.unwrap_or("no check was measured in the last minute");
-            let reason = format!("the p99 is unknown: {why}");
-            findings.unknown(Unknown::new(HIGH_LATENCY, reason));
+        None => return unknown("it is unknown which nodes it stands for"),
+    }
+    match timed.p99_ms {
+        Some(_) => unknown("it is not a number"),
+        None if data.requests_per_second == Some(0.0) => {
+            unknown("there are no checks").not_applicable()
         }
+        None if timed.not_timed == Some(true) => {
+            unknown("this service does not time its checks").not_supported()
+        }
+        None => unknown("no check was measured in the last minute"),
     }
 }
 
@@ -58,16 +84,24 @@ pub(super) fn high_block_rate(data: &Data, findings: &mut Findings) {
         }
         Some(_) => {}
         None => {
-            let reason = "the block rate is unknown: no source reports checks of the last minute";
-            findings.unknown(Unknown::new(HIGH_BLOCK_RATE, reason));
+            let why = data.block_rate_error.as_deref();
+            let why = why.unwrap_or("no source reports checks of the last minute");
+            let reason = format!("the block rate is unknown: {why}");
+            let unknown = Unknown::new(HIGH_BLOCK_RATE, reason);
+            findings.unknown(match data.requests_per_second {
+                Some(0.0) => unknown.not_applicable(),
+                _ => unknown,
+            });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use operator_plugin_api::UnknownKind;
+
     use super::*;
-    use crate::{check::samples::healthy, thresholds::ObservedThresholds};
+    use crate::{check::samples::healthy, observation::Latency, thresholds::ObservedThresholds};
 
     fn verdict(check: fn(&Data, &mut Findings), change: impl FnOnce(&mut Data)) -> &'static str {
         let mut data = healthy();
@@ -91,6 +125,43 @@ mod tests {
         assert_eq!(judge(Some(f64::INFINITY)), "violated");
         assert_eq!(judge(None), "unknown");
         assert_eq!(judge(Some(f64::NAN)), "unknown");
+    }
+
+    #[test]
+    fn latency_without_a_node_that_serves_is_unknown_and_that_of_an_idle_or_untimed_service_is_no_warning()
+     {
+        let kind = |change: &dyn Fn(&mut Data)| {
+            let mut data = healthy();
+            change(&mut data);
+            unknown_latency(&data).kind
+        };
+        for missing in [None, Some(vec!["node-2".to_owned()])] {
+            for p99 in [Some(2.0), Some(100.0)] {
+                let change = |data: &mut Data| {
+                    data.latency.missing.clone_from(&missing);
+                    data.latency.p99_ms = p99;
+                };
+                assert_eq!(verdict(high_latency, change), "unknown");
+            }
+        }
+        let idle = kind(&|data| {
+            data.latency.p99_ms = None;
+            data.requests_per_second = Some(0.0);
+        });
+        assert_eq!(idle, UnknownKind::NotApplicable);
+        let not_timed = kind(&|data| {
+            data.latency.p99_ms = None;
+            data.latency.not_timed = Some(true);
+        });
+        assert_eq!(not_timed, UnknownKind::NotSupported);
+        let away = kind(&|data| {
+            data.latency = Latency {
+                error: Some("Prometheus: no connection".into()),
+                ..Latency::default()
+            };
+            data.requests_per_second = Some(0.0);
+        });
+        assert_eq!(away, UnknownKind::Missing);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    observation::{ApiForm, Counter, Data, Latency, Listed, Node, NodeMetrics, Redis, Totals},
+    observation::{
+        ApiForm, Checks, Counter, Data, Latency, LimitSource, Listed, Node, NodeMetrics, Redis,
+        Timed, Totals,
+    },
     thresholds::Thresholds,
 };
 
@@ -19,6 +22,13 @@ pub(crate) fn node(id: &str) -> Node {
         expected: false,
         draining: Some(false),
         redis_connected: Some(true),
+        checks: Some(Checks {
+            served: Some(1_000),
+            failed: Some(0),
+            over_ms: Some(5_000),
+        }),
+        checks_work: None,
+        checks_error: None,
         registered_at_ms: Some(0),
         last_heartbeat_at_ms: Some(0),
         version: None,
@@ -29,6 +39,7 @@ pub(crate) fn counter(key: &str) -> Counter {
     Counter {
         key: key.into(),
         limit: Some(100),
+        limit_source: Some(LimitSource::Service),
         window_ms: Some(60_000),
         limit_settled: Some(true),
         redis_low: Some(50),
@@ -44,6 +55,7 @@ pub(crate) fn healthy() -> Data {
     Data {
         api: Some(ApiForm::V1),
         nodes: vec![node("node-1"), node("node-2"), node("node-3")],
+        nodes_listed: Some(true),
         node_metrics: BTreeMap::from([("node-1".into(), NodeMetrics::default())]),
         redis_connected: Some(true),
         redis: Redis {
@@ -54,6 +66,8 @@ pub(crate) fn healthy() -> Data {
         },
         counters: Some(vec![counter("a"), counter("b")]),
         counters_complete: Some(true),
+        counters_swept: Some(true),
+        counters_total: Some(2),
         totals: Totals {
             allowed: Some(10),
             blocked: Some(1),
@@ -65,9 +79,13 @@ pub(crate) fn healthy() -> Data {
         latency: Latency {
             p50_ms: Some(0.5),
             p99_ms: Some(2.0),
+            of: Some(Timed::Checks),
+            missing: Some(Vec::new()),
+            not_timed: Some(false),
             ..Latency::default()
         },
         block_rate_percent: Some(10.0),
+        block_rate_error: None,
         false_block_rate_percent: Some(0.0),
         requests_per_second: Some(1_000.0),
         thresholds: Thresholds::default().into(),

@@ -109,7 +109,8 @@ fn a_refusal_is_a_failure_in_the_services_own_words() {
 
 #[test]
 fn a_dry_run_and_an_invalid_parameter_send_nothing() {
-    let fake = Fake::always(Reply::Body(200, "{}".into()));
+    let limits = r#"{"default":{"max_requests":1,"window_seconds":1},"limits":[]}"#;
+    let fake = Fake::always(Reply::Body(200, limits.into()));
     let config = Config {
         management_url: fake.url(),
         ..Config::default()
@@ -135,7 +136,7 @@ fn a_dry_run_and_an_invalid_parameter_send_nothing() {
     )
     .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
-    assert_eq!(fake.requests(), [""; 0]);
+    assert_eq!(fake.changes(), [""; 0]);
 }
 
 #[test]
@@ -222,13 +223,14 @@ fn the_older_form_resets_and_limits_and_rejects_the_rest() {
     );
     let last = fake.requests().last().cloned().unwrap();
     assert_eq!(last, r#"PUT /api/limits/k {"limit":5,"window_ms":1000}"#);
-    let error = invoke(
-        &subject,
-        "block_key",
-        json!({"key": "k", "duration_seconds": 5}),
-        false,
-    )
-    .unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unsupported);
+    // A preview refuses what the call refuses.
+    let prefix = json!({"key": "user:*", "limit": 5, "window_ms": 1_000});
+    let block = json!({"key": "k", "duration_seconds": 5});
+    for (action, params) in [("block_key", block), ("update_limit", prefix)] {
+        for dry_run in [true, false] {
+            let error = invoke(&subject, action, params.clone(), dry_run).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unsupported, "{action} {dry_run}");
+        }
+    }
     assert_eq!(http("GET", &format!("{}/x", fake.url()), None).0, 404);
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use operator_plugin_api::UnknownKind;
 use operator_plugin_kit::testing::process::Process;
 use ratelimiter::Listed;
 use serde_json::json;
@@ -27,7 +28,9 @@ fn a_healthy_cluster_is_seen_whole_and_nothing_is_wrong() {
             .filter(|v| v.invariant != "high_block_rate")
             .collect();
         assert!(broken.is_empty(), "{broken:?}");
-        let waits = |invariant: &str| ["high_latency", "high_block_rate"].contains(&invariant);
+        let waits = |invariant: &str| {
+            ["high_latency", "high_block_rate", "checks_failing"].contains(&invariant)
+        };
         let unknown: Vec<_> = report
             .unknown
             .iter()
@@ -35,7 +38,9 @@ fn a_healthy_cluster_is_seen_whole_and_nothing_is_wrong() {
             .collect();
         assert!(unknown.is_empty(), "{unknown:?} {:?}", observation.sources);
         let all_scraped = observation.data.latency.p99_ms_by_node.len() == 3;
-        (report.unknown.is_empty() && all_scraped).then_some(observation)
+        let missing = report.unknown.iter();
+        let missing = missing.filter(|u| u.kind == UnknownKind::Missing).count();
+        (missing == 0 && all_scraped).then_some(observation)
     });
     let data = &seen.data;
     assert!(
@@ -87,7 +92,8 @@ fn a_killed_node_is_down_and_nothing_else_is_wrong() {
         observation.summary
     );
     assert!(report.unknown.iter().all(|u| {
-        ["counter_drift", "high_latency", "high_block_rate"].contains(&u.invariant.as_str())
+        let waits = ["counter_drift", "high_latency", "high_block_rate"];
+        waits.contains(&u.invariant.as_str()) || u.invariant == "checks_failing"
     }));
 }
 
@@ -301,10 +307,10 @@ fn without_prometheus_latency_is_unknown_and_nothing_is_broken() {
     let cluster = Cluster::start(1, &[]);
     let watch = cluster.watch();
     cluster.check_many("k", 5);
+    watch.cycle();
     let (observation, report) = watch.cycle();
     assert_eq!(report.violations, []);
-    assert_eq!(report.unknown.len(), 1, "{:?}", report.unknown);
-    assert_eq!(report.unknown[0].invariant, WITHOUT_PROMETHEUS);
+    assert_eq!(watch.unknowns(), [WITHOUT_PROMETHEUS]);
     assert!(
         observation
             .sources
@@ -403,4 +409,47 @@ fn latency_that_is_added_is_high_latency_and_nothing_else() {
     assert_eq!(watch.violations(), ["high_latency"]);
     let (observation, _) = watch.cycle();
     assert_eq!(observation.slis["false_block_rate_percent"], Some(0.0));
+}
+
+#[test]
+fn an_aggregate_without_a_node_that_serves_is_unknown() {
+    let mut cluster = Cluster::start(2, &[]);
+    // Prometheus does not know the second node.
+    cluster.scrape(&[cluster.nodes[0].port]);
+    let watch = cluster.watch();
+    let missing = |unknown: &operator_plugin_api::Unknown| {
+        unknown.invariant == "high_latency" && unknown.reason.ends_with("of node-2")
+    };
+    wait_for("Prometheus to have the first node", || {
+        cluster.check_many("k", 4);
+        let (observation, report) = watch.cycle();
+        assert!(
+            report.unknown.iter().any(|u| u.invariant == "high_latency"),
+            "{report:?}"
+        );
+        let has_first = observation.data.latency.p99_ms.is_some();
+        (has_first && report.unknown.iter().any(missing)).then_some(())
+    });
+}
+
+#[test]
+fn a_redis_that_takes_no_writes_fails_checks_and_is_not_away() {
+    let cluster = Cluster::start(2, &[]);
+    let watch = cluster.watch();
+    cluster.check_many("k", 4);
+    assert_eq!(watch.violations(), [""; 0]);
+    cluster.redis_command("REPLICAOF 127.0.0.1 1");
+    let failing = wait_for("the failing checks", || {
+        cluster.check_many("k", 4);
+        let (_, report) = watch.cycle();
+        let only = |v: &operator_plugin_api::Violation| v.invariant == "checks_failing";
+        assert!(report.violations.iter().all(only), "{report:?}");
+        (report.violations.len() == 2).then_some(report.violations)
+    });
+    assert_eq!(failing[0].resource.as_deref(), Some("node-1"));
+    cluster.redis_command("REPLICAOF NO ONE");
+    wait_for("the end of it", || {
+        cluster.check_many("k", 4);
+        watch.violations().is_empty().then_some(())
+    });
 }

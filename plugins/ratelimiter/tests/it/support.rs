@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use operator_plugin_api::{CheckReport, Deadline, Error, Observation, Subject};
+use operator_plugin_api::{CheckReport, Deadline, Error, Observation, Subject, UnknownKind};
 use operator_plugin_kit::testing::process::{self, Process, free_port};
 use ratelimiter::{Config, Data, RateLimiter};
 use serde_json::{Value, json};
@@ -110,11 +110,14 @@ impl Cluster {
     }
 
     pub(crate) fn start_prometheus(&mut self) {
-        let targets: Vec<String> = self
-            .nodes
-            .iter()
-            .map(|node| format!("'localhost:{}'", node.port))
-            .collect();
+        let ports: Vec<u16> = self.nodes.iter().map(|node| node.port).collect();
+        self.scrape(&ports);
+    }
+
+    /// Starts a Prometheus that scrapes these ports each second.
+    pub(crate) fn scrape(&mut self, ports: &[u16]) {
+        let targets = ports.iter().map(|port| format!("'localhost:{port}'"));
+        let targets: Vec<String> = targets.collect();
         let config = format!(
             "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: nodes, static_configs: [{{targets: [{}]}}]}}]\n",
             targets.join(", ")
@@ -191,7 +194,16 @@ impl Watch {
     }
 
     pub(crate) fn cycle(&self) -> (Observation<Data>, CheckReport) {
-        let observation = self.observe().unwrap();
+        self.judged(self.observe().unwrap())
+    }
+
+    /// A cycle with what the host has kept of an earlier process.
+    pub(crate) fn cycle_with(&self, kept: Option<&Value>) -> (Observation<Data>, CheckReport) {
+        let deadline = Deadline::after(Duration::from_secs(5));
+        self.judged(self.0.observe_again(deadline, kept).unwrap())
+    }
+
+    fn judged(&self, observation: Observation<Data>) -> (Observation<Data>, CheckReport) {
         // Over the boundary and back, as the host does it.
         let json = serde_json::to_string(&observation).unwrap();
         let report = self.0.check(&serde_json::from_str(&json).unwrap());
@@ -209,14 +221,11 @@ impl Watch {
         )
     }
 
+    /// What should be known and is not.
     pub(crate) fn unknowns(&self) -> Vec<String> {
-        names(
-            self.cycle()
-                .1
-                .unknown
-                .into_iter()
-                .map(|u| (u.invariant, u.resource)),
-        )
+        let unknown = self.cycle().1.unknown.into_iter();
+        let unknown = unknown.filter(|u| u.kind == UnknownKind::Missing);
+        names(unknown.map(|u| (u.invariant, u.resource)))
     }
 }
 

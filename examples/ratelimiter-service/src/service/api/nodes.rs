@@ -16,7 +16,7 @@ use crate::service::background;
 use crate::service::clock::rfc3339;
 use crate::service::error::ApiError;
 use crate::service::node::Node;
-use crate::service::peers::{self, FORWARDED, Health};
+use crate::service::peers::{self, FORWARDED, Health, Works};
 use crate::service::registry::{NodeRecord, NodeState};
 
 /// Maximum number of keys in `allowed_in_window`.
@@ -28,6 +28,9 @@ pub(crate) struct NodeView {
     pub(crate) address: String,
     pub(crate) state: NodeState,
     redis_connected: bool,
+    /// Unknown for a node that does not answer.
+    #[serde(flatten)]
+    works: Works,
     registered_at: String,
     last_heartbeat_at: String,
     version: String,
@@ -87,6 +90,7 @@ async fn query_health(node: &Node, record: &NodeRecord) -> Option<Health> {
             node_id: record.id.clone(),
             redis_connected: node.redis_connected(),
             draining: node.is_draining(),
+            works: Works::of(node),
         });
     }
     peers::health(&record.id, &record.address).await
@@ -109,6 +113,9 @@ fn view(node: &Node, record: NodeRecord, health: Option<&Health>) -> NodeView {
     let heard = node.redis_connected() && by_heartbeat != NodeState::Unhealthy;
     NodeView {
         redis_connected: health.map_or(heard, |health| health.redis_connected),
+        works: health
+            .map(|health| health.works.clone())
+            .unwrap_or_default(),
         state,
         registered_at: rfc3339(record.registered_at_ms),
         last_heartbeat_at: rfc3339(record.last_heartbeat_ms),
@@ -147,6 +154,7 @@ fn own_metrics(node: &Node) -> Value {
         "requests_per_second": recent.per_second(),
         "allowed_rate": recent.percent(recent.allowed),
         "blocked_rate": recent.percent(recent.blocked),
+        "failed_rate": recent.failed_percent(),
         "latency_p50_ms": recent.quantile_ms(0.50),
         "latency_p99_ms": recent.quantile_ms(0.99),
         "redis_latency_ms": node.metrics.redis_latency_ms(),

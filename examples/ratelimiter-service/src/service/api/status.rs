@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::service::error::ApiError;
 use crate::service::node::{Node, VERSION};
+use crate::service::peers::Works;
 
 pub(crate) async fn health(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
     let draining = node.is_draining();
@@ -18,11 +19,16 @@ pub(crate) async fn health(State(node): State<Arc<Node>>) -> (StatusCode, Json<V
     } else {
         (StatusCode::OK, "healthy")
     };
+    let works = Works::of(&node);
     let health = json!({
         "status": status_text,
         "node_id": node.id(),
         "redis_connected": node.redis_connected(),
         "draining": draining,
+        "checks": works.checks,
+        "checks_failing": works.checks_failing,
+        "heartbeats": works.heartbeats,
+        "heartbeats_failing": works.heartbeats_failing,
         "version": VERSION,
     });
     (status, Json(health))

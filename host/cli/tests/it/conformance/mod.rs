@@ -1,4 +1,4 @@
 //! The conformance suite as a command.
 
 mod cli;
-mod table;
+pub(crate) mod table;

@@ -30,7 +30,7 @@ const JOBS: &str = "24";
 /// A plugin in an endless loop gets less time, so that the others get enough.
 const HANGS: [&str; 2] = ["robustness.spin", "robustness.lock"];
 
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     common::built("examples/misbehaving-subject", "nonconforming-subject")
 }
 
@@ -73,7 +73,7 @@ fn variant(case: &str, bytes: Vec<u8>) -> Vec<u8> {
     }
 }
 
-fn switched(switch: &str, bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn switched(switch: &str, bytes: Vec<u8>) -> Vec<u8> {
     let filled = |word: &str| {
         let mut filled = [MARK, word.as_bytes()].concat();
         filled.resize(SWITCH_LENGTH, b' ');
@@ -82,7 +82,7 @@ fn switched(switch: &str, bytes: Vec<u8>) -> Vec<u8> {
     replaced(bytes, &filled("none"), &filled(switch))
 }
 
-fn written(folder: &Path, case: &str, bytes: &[u8]) -> PathBuf {
+pub(crate) fn written(folder: &Path, case: &str, bytes: &[u8]) -> PathBuf {
     let file = folder.join(format!("{case}.so"));
     fs::write(&file, bytes).expect("a variant");
     fs::set_permissions(&file, Permissions::from_mode(0o700)).expect("its mode");

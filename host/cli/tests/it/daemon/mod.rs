@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod hostile;
 mod input;
 mod many;
 mod people;

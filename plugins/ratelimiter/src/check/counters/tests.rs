@@ -21,6 +21,7 @@ fn name(verdict: &Verdict) -> &'static str {
         Verdict::Holds => "holds",
         Verdict::Violated(_) => "violated",
         Verdict::Unknown(_) => "unknown",
+        Verdict::NotSupported(_) => "not supported",
     }
 }
 
@@ -194,6 +195,68 @@ fn what_was_allowed_before_a_limit_was_lowered_or_a_counter_reset_is_not_a_ghost
         ),
         "unknown"
     );
+}
+
+#[test]
+fn a_limit_that_is_not_the_keys_own_judges_nothing() {
+    let ghostly = counted((200, 200), (200, 200));
+    let of = |limit_source| Counter {
+        limit_source,
+        ..ghostly.clone()
+    };
+    for (name, judged) in JUDGES {
+        let expected = if name == COUNTER_DRIFT {
+            "holds"
+        } else {
+            "unknown"
+        };
+        assert_eq!(judge(judged, &of(None)), expected, "{name}");
+        let older = of(Some(LimitSource::Default));
+        assert_eq!(judge(judged, &older), "not supported", "{name}");
+    }
+    let remembered = Counter {
+        limit_settled: None,
+        ..ghostly
+    };
+    assert_eq!(judge(over_limit, &remembered), "unknown");
+    assert_eq!(judge(ghost, &remembered), "unknown");
+}
+
+#[test]
+fn what_was_not_looked_at_is_said_until_each_key_had_its_turn() {
+    let sliced = |swept| {
+        report(|data| {
+            data.counters_complete = Some(false);
+            data.counters_swept = swept;
+            data.counters_total = Some(20_000);
+        })
+    };
+    assert_eq!(sliced(Some(true)), CheckReport::default());
+    for swept in [None, Some(false)] {
+        let unknown = sliced(swept).unknown;
+        assert_eq!(unknown.len(), 3);
+        assert!(
+            unknown[0].reason.starts_with("2 of 20000 keys"),
+            "{unknown:?}"
+        );
+    }
+}
+
+#[test]
+fn what_redis_refuses_is_the_reason() {
+    let refused = report(|data| {
+        data.redis.error = Some("ZCOUNT: answered NOPERM".into());
+        for counter in data.counters.iter_mut().flatten() {
+            (counter.redis_low, counter.redis_high) = (None, None);
+        }
+    });
+    for unknown in refused
+        .unknown
+        .iter()
+        .filter(|u| u.invariant != GHOST_ALLOWING)
+    {
+        assert!(unknown.reason.contains("NOPERM"), "{unknown:?}");
+    }
 }
 
 #[test]
