@@ -22,8 +22,8 @@ pub struct Config {
     pub fault_file: Option<PathBuf>,
     /// This many of those calls succeed first, in each process.
     pub fault_after: u32,
-    /// What `check` reports: a JSON file with `violations`, `unknown`, `summary`, `slis` and `sources`, each optional and
-    /// in the format of the API's documents. It is read at every `observe`. A missing file means that everything holds.
+    /// What `observe` and `check` report: a JSON file with `violations`, `unknown`, `summary`, `slis`, `sources`, `resources`
+    /// and `memory`, each optional and in the format of the API's documents, or `memory_bytes` for a memory of that length. It is read at every `observe`. A missing file means that everything holds.
     #[schemars(extend("x-path" = "write"))]
     pub observation_file: Option<PathBuf>,
     /// This many additional violations of `second`, each on a different resource.
@@ -32,7 +32,8 @@ pub struct Config {
     pub padding: usize,
     /// Duration of `observe` and `invoke`. Milliseconds.
     pub latency_ms: u64,
-    /// Every effect adds a line here: `ACTION PARAMS IDEMPOTENCY_KEY`, `child PID`, or `dropped` at a graceful end.
+    /// Every effect adds a line here: `ACTION PARAMS IDEMPOTENCY_KEY`, `child PID`, `remembers MEMORY`
+    /// where the first `observe` of an instance is given a memory, or `dropped` at a graceful end.
     #[schemars(extend("x-path" = "write"))]
     pub effects_file: Option<PathBuf>,
     /// A secret, which the fault `leak` discloses.

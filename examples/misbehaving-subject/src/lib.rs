@@ -10,15 +10,15 @@ mod shared;
 use std::{
     fs,
     io::Write,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     thread,
     time::Duration,
 };
 
 use operator_plugin_api::{
     ActionDefinition, ActionResult, Call, CheckReport, Deadline, Description, Error, ErrorKind,
-    Invariant, Objective, Observation, Outcome, Severity, Slo, Source, Subject, Unknown, Violation,
-    export_subject, now_ms,
+    Invariant, Objective, Observation, Outcome, Resource, Severity, Slo, Source, Subject, Unknown,
+    Violation, export_subject,
     schemars::{self, JsonSchema},
     serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct},
     serde_json::{self, Value, from_value, json},
@@ -33,6 +33,7 @@ pub struct Misbehaving {
     calls: AtomicU32,
     checks: AtomicU64,
     level: AtomicU32,
+    has_observed: AtomicBool,
 }
 
 /// The content of the observation file, from which `check` builds its report.
@@ -44,6 +45,11 @@ pub struct FileContent {
     summary: String,
     slis: std::collections::BTreeMap<String, Option<f64>>,
     sources: Vec<Source>,
+    resources: Vec<Resource>,
+    /// What the next `observe` is given.
+    memory: Option<Value>,
+    /// A memory of this many bytes instead.
+    memory_bytes: Option<usize>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -105,6 +111,7 @@ impl Subject for Misbehaving {
                 invariant("first", Severity::Critical),
                 invariant("second", Severity::Warning),
                 invariant("third", Severity::Info),
+                invariant("listed", Severity::Warning).on("node"),
             ],
             slos: vec![Slo {
                 name: "latency".into(),
@@ -123,12 +130,22 @@ impl Subject for Misbehaving {
             calls: AtomicU32::new(0),
             checks: AtomicU64::new(0),
             level: AtomicU32::new(0),
+            has_observed: AtomicBool::new(false),
         };
         subject.apply_fault(Place::Create)?;
         Ok(subject)
     }
 
-    fn observe(&self, _deadline: Deadline) -> Result<Observation<Data>, Error> {
+    fn observe(&self, deadline: Deadline) -> Result<Observation<Data>, Error> {
+        self.observe_again(deadline, None)
+    }
+
+    fn observe_again(
+        &self,
+        _deadline: Deadline,
+        memory: Option<&Value>,
+    ) -> Result<Observation<Data>, Error> {
+        self.record_memory(memory);
         let fault = self.apply_fault(Place::Observe)?;
         thread::sleep(Duration::from_millis(self.config.latency_ms));
         let (file, error) = self.read_file();
@@ -145,6 +162,8 @@ impl Subject for Misbehaving {
         );
         let summary = content.map(|content| content.summary.clone());
         let slis = content.map(|content| content.slis.clone());
+        let resources = content.map(|content| content.resources.clone());
+        let memory = content.map(FileContent::memory);
         let data = Data {
             file,
             padding: "x".repeat(self.config.padding),
@@ -153,6 +172,8 @@ impl Subject for Misbehaving {
         let mut observation = Observation::new(data).summary(summary.unwrap_or_default());
         observation.slis = slis.unwrap_or_default();
         observation.sources = sources;
+        observation.resources = resources.unwrap_or_default();
+        observation.memory = memory.flatten();
         Ok(observation)
     }
 
@@ -213,7 +234,23 @@ impl Drop for Misbehaving {
     }
 }
 
+impl FileContent {
+    fn memory(&self) -> Option<Value> {
+        // Two of the bytes are the quotes.
+        let sized = |bytes: usize| Value::from("m".repeat(bytes.saturating_sub(2)));
+        self.memory_bytes.map(sized).or_else(|| self.memory.clone())
+    }
+}
+
 impl Misbehaving {
+    /// The first `observe` of an instance records the memory that it is given.
+    fn record_memory(&self, memory: Option<&Value>) {
+        let is_first = !self.has_observed.swap(true, Ordering::Relaxed);
+        if let Some(memory) = memory.filter(|_| is_first) {
+            self.record_effect(&format!("remembers {memory}"));
+        }
+    }
+
     /// Commits the fault if it belongs to this call. Returns the active fault, for those that the call itself implements.
     fn apply_fault(&self, place: Place) -> Result<Fault, Error> {
         let (fault, fault_in) = self.active_fault()?;
@@ -272,7 +309,7 @@ impl Misbehaving {
 }
 
 fn unreadable() -> CheckReport {
-    let unknown = ["first", "second", "third"]
+    let unknown = ["first", "second", "third", "listed"]
         .map(|name| Unknown::new(name, "the observation file could not be read"));
     CheckReport {
         violations: Vec::new(),

@@ -1,6 +1,9 @@
 //! `operator check`
 
-use operator_plugin_api::{Objective, Slo};
+use std::collections::BTreeMap;
+
+use operator_model::{Timestamp, bounded};
+use operator_plugin_api::{Objective, Slo, Unknown, UnknownKind};
 use operator_service::{Checked, Service, SloResult, SubjectHealth, no_subject};
 use owo_colors::Style;
 use serde_json::{Value, json};
@@ -12,6 +15,7 @@ use super::{
     printable::printable,
     style,
     table::{Cell, Table},
+    tickets,
 };
 
 /// Of so many violated invariants the runbook is printed.
@@ -74,7 +78,21 @@ fn draw(checked: &Checked, out: &Output) -> Result<(), Failure> {
         out.text("\n")?;
         out.table(&slos(&checked.slos))?;
     }
+    if !checked.tickets.is_empty() {
+        out.text(&format!("\n{}", about_tickets(checked)))?;
+        out.table(&tickets::table(&checked.tickets, Timestamp::now()))?;
+    }
     Ok(())
+}
+
+/// Where the tickets come from, and that the verdict does not count them.
+fn about_tickets(checked: &Checked) -> String {
+    let count = match checked.tickets.len() {
+        1 => "1 ticket of this subject is".to_owned(),
+        count => format!("{count} tickets of this subject are"),
+    };
+    let database = printable(&checked.database);
+    format!("{count} not resolved in {database}; the verdict above is of this observation alone\n")
 }
 
 fn slos(results: &[SloResult]) -> Table<5> {
@@ -117,11 +135,8 @@ fn headline(checked: &Checked) -> String {
     };
     let verdict = style::health(checked.health);
     format!(
-        "{}: {verdict}: {} hold, {} violated, {} unknown. {}\n",
+        "{}: {verdict}: {tally}. {}\n",
         printable(&checked.subject),
-        tally.holding,
-        tally.violated,
-        tally.unknown,
         printable(text),
     )
 }
@@ -138,7 +153,12 @@ fn findings(checked: &Checked) -> Table<4> {
             violation.message.as_str().into(),
         ]);
     }
-    for unknown in &checked.report.unknown {
+    let (missing, quiet): (Vec<_>, Vec<_>) = checked
+        .report
+        .unknown
+        .iter()
+        .partition(|unknown| unknown.kind.is_missing());
+    for unknown in missing {
         table.row([
             Cell::styled("unknown", Style::new().magenta()),
             unknown.invariant.as_str().into(),
@@ -146,7 +166,39 @@ fn findings(checked: &Checked) -> Table<4> {
             unknown.reason.as_str().into(),
         ]);
     }
+    for ((word, reason), of) in by_cause(quiet) {
+        table.row([
+            Cell::styled(word, Style::new().dimmed()),
+            named(of.iter().map(|unknown| unknown.invariant.as_str())).into(),
+            named(of.iter().filter_map(|unknown| unknown.resource.as_deref())).into(),
+            reason.into(),
+        ]);
+    }
     table
+}
+
+/// What nobody is to find out is listed once for each cause.
+fn by_cause(quiet: Vec<&Unknown>) -> BTreeMap<(&'static str, &str), Vec<&Unknown>> {
+    let mut causes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for unknown in quiet {
+        let word = match unknown.kind {
+            UnknownKind::Missing => "unknown",
+            UnknownKind::NotSupported => "not supported",
+            UnknownKind::NotApplicable => "not applicable",
+        };
+        let cause = (word, unknown.reason.as_str());
+        causes.entry(cause).or_default().push(unknown);
+    }
+    causes
+}
+
+/// Each name once.
+fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const LONGEST: usize = 80;
+    let mut distinct: Vec<_> = names.collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    bounded(&distinct.join(", "), LONGEST)
 }
 
 #[cfg(test)]
@@ -179,11 +231,57 @@ mod tests {
                 holding: 4,
                 violated: 1,
                 unknown: 1,
+                ..Tally::default()
             },
             health: SubjectHealth::Violated,
             guidance: std::collections::BTreeMap::new(),
             slos: Vec::new(),
+            tickets: Vec::new(),
+            database: "sqlite:/state/operator.db".to_owned(),
         }
+    }
+
+    #[test]
+    fn what_can_never_be_told_is_listed_once_and_counted_apart() {
+        let of = |invariant: &str| Unknown::new(invariant, "this version has no metrics");
+        let mut checked = checked();
+        checked.report = CheckReport {
+            violations: Vec::new(),
+            unknown: vec![
+                of("slow").not_supported().resource("node-1"),
+                of("slow").not_supported().resource("node-2"),
+                of("drift").not_supported(),
+                Unknown::new("idle", "nothing is checked").not_applicable(),
+            ],
+        };
+        checked.tally = Tally {
+            holding: 4,
+            not_supported: 2,
+            not_applicable: 1,
+            ..Tally::default()
+        };
+        checked.health = SubjectHealth::Healthy;
+        assert_eq!(
+            plain(&headline(&checked)),
+            "orders: healthy: 4 hold, 0 violated, 0 unknown, 2 not supported, 1 not applicable. \n"
+        );
+        assert_eq!(
+            plain(&findings(&checked).render(None)),
+            "SEVERITY        INVARIANT    RESOURCE        MESSAGE\n\
+             not applicable  idle         -               nothing is checked\n\
+             not supported   drift, slow  node-1, node-2  this version has no metrics\n"
+        );
+    }
+
+    #[test]
+    fn live_tickets_are_told_with_the_place_where_they_are() {
+        let mut checked = checked();
+        checked.tickets = vec![crate::ticket::tests::ticket()];
+        assert_eq!(
+            about_tickets(&checked),
+            "1 ticket of this subject is not resolved in sqlite:/state/operator.db; the verdict above is of this \
+             observation alone\n"
+        );
     }
 
     #[test]

@@ -91,6 +91,8 @@ mod tests {
             summary: String::new(),
             slis: [("lag_s".to_owned(), None), ("rate".to_owned(), Some(2.5))].into(),
             sources: vec![source("node-1", None), source("node-2", Some("refused"))],
+            resources: Vec::new(),
+            memory: None,
         };
         let plain = |text: String| anstream::adapter::strip_str(&text).to_string();
         assert_eq!(

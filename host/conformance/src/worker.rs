@@ -182,9 +182,17 @@ pub(super) fn method(instance: u32, method: Method, text: impl Into<Text>) -> Pr
 }
 
 pub(super) fn observe(instance: u32, deadline: Duration) -> ProbeRequest {
+    observe_again(instance, deadline, None)
+}
+
+pub(super) fn observe_again(
+    instance: u32,
+    deadline: Duration,
+    memory: Option<Value>,
+) -> ProbeRequest {
     let request = ObserveRequest {
         deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
-        memory: None,
+        memory,
     };
     let text = serde_json::to_string(&request).unwrap_or_default();
     method(instance, Method::Observe, text)

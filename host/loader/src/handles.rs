@@ -8,7 +8,7 @@ use std::{
 
 use operator_model::{Isolation, Sandbox};
 use operator_plugin_api::{
-    ActionResult, CheckReport, Descriptor, InvokeRequest, ObserveRequest, Source,
+    ActionResult, CheckReport, Descriptor, InvokeRequest, Resource, Source,
     bounds::MAX_CLOCK_DIFFERENCE_MS, document::ActionList, now_ms,
 };
 use operator_policy::{Acting, Approved, ValidCall};
@@ -42,6 +42,10 @@ pub struct Observed {
     pub slis: BTreeMap<String, Option<f64>>,
     /// Every source that was asked.
     pub sources: Vec<Source>,
+    /// The parts of the subject that were looked at, and those that are gone.
+    pub resources: Vec<Resource>,
+    /// What the plugin is to be given with the next `observe`; absent when that is to stay as it is.
+    pub memory: Option<Arc<RawValue>>,
 }
 
 /// The part of an observation that the host reads.
@@ -54,6 +58,18 @@ struct ObservationHead {
     slis: BTreeMap<String, Option<f64>>,
     #[serde(default)]
     sources: Vec<Source>,
+    #[serde(default)]
+    resources: Vec<Resource>,
+    #[serde(default)]
+    memory: Option<Box<RawValue>>,
+}
+
+/// [`operator_plugin_api::ObserveRequest`] with the memory as the text that is kept.
+#[derive(Serialize)]
+struct ObserveRequest<'a> {
+    deadline_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<&'a RawValue>,
 }
 
 /// Observes one subject. Cheap to clone; clones share the plugin instance.
@@ -134,18 +150,20 @@ impl Observer {
         WeakObserver(Arc::downgrade(&self.0))
     }
 
-    /// Observes the subject.
+    /// Observes the subject with a plugin that is given no memory of earlier observations.
     pub async fn observe(&self) -> Result<Observed, CallError> {
-        let deadline = self.0.spec.deadlines.observe;
+        self.observe_again(None).await
+    }
+
+    /// Observes the subject. `memory` is the last [`Observed::memory`] of the subject, from whichever instance.
+    pub async fn observe_again(&self, memory: Option<&RawValue>) -> Result<Observed, CallError> {
         let request = ObserveRequest {
-            deadline_ms: plugin_deadline_ms(deadline),
-            memory: None,
+            deadline_ms: plugin_deadline_ms(self.0.spec.deadlines.observe),
+            memory,
         };
+        let request = body(Call::Observe, &request)?;
         let begun = now_ms();
-        let document = self
-            .0
-            .call(Call::Observe, body(Call::Observe, &request)?)
-            .await?;
+        let document = self.0.call(Call::Observe, request).await?;
         let received = received::read(
             Call::Observe,
             document,
@@ -168,6 +186,8 @@ impl Observer {
             summary: head.summary,
             slis: head.slis,
             sources: head.sources,
+            resources: head.resources,
+            memory: head.memory.map(Arc::from),
         })
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use operator_model::{Isolation, Sandbox, Secrets};
 use operator_plugin_api::ErrorKind;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -150,7 +150,10 @@ impl Link {
 }
 
 /// Parses a document of the plugin.
-pub(crate) fn parse<T: DeserializeOwned>(call: Call, document: &RawValue) -> Result<T, CallError> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(
+    call: Call,
+    document: &'a RawValue,
+) -> Result<T, CallError> {
     serde_json::from_str(document.get()).map_err(|error| CallError::BadAnswer {
         call: call.as_str(),
         why: bounds::malformed(&error),

@@ -1,6 +1,6 @@
 //! The result of one cycle, for those who must know whether an invariant holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{TicketKey, Timestamp};
 
@@ -21,6 +21,8 @@ pub struct Assessment {
     pub unknown: BTreeSet<TicketKey>,
     /// Names of the invariants that were judged.
     pub judged: BTreeSet<String>,
+    /// The resources that were looked at, or that are known to be gone, by the invariants that are declared on their kind.
+    pub listed: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Assessment {
@@ -35,5 +37,33 @@ impl Assessment {
             && !self.unknown.contains(key)
             && !self.unknown.contains(&whole)
             && !self.unknown.iter().any(in_part)
+            && self.is_listed(key)
+    }
+
+    /// Nothing is known of a resource that nobody looked at.
+    fn is_listed(&self, key: &TicketKey) -> bool {
+        match (self.listed.get(&key.invariant), &key.resource) {
+            (Some(listed), Some(resource)) => listed.contains(resource),
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_that_nobody_looked_at_proves_nothing() {
+        let assessment = Assessment {
+            judged: ["node_down", "slow"].map(str::to_owned).into(),
+            listed: [("node_down".to_owned(), ["a".to_owned()].into())].into(),
+            ..Assessment::default()
+        };
+        let holds = |invariant, resource| assessment.holds(&TicketKey::new(invariant, resource));
+        assert!(holds("node_down", Some("a")));
+        assert!(!holds("node_down", Some("b")));
+        assert!(holds("node_down", None));
+        assert!(holds("slow", Some("b")));
     }
 }

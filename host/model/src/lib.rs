@@ -2,6 +2,7 @@
 
 mod assessment;
 pub mod audit;
+mod clock;
 mod control;
 mod execution;
 mod isolation;
@@ -23,6 +24,7 @@ mod window;
 
 pub use assessment::Assessment;
 pub use audit::{AuditBreak, AuditEntry, AuditEvent, AuditHead, ChainCheck, Record, hex};
+pub use clock::{MachineClock, TOLERANCE_MS, slept_ms};
 pub use control::{ALL_SUBJECTS, Control, GateView, Mode};
 pub use execution::{Execution, ExecutionEnd};
 pub use isolation::{Deadlines, Isolation};

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The wall clock.
+    /// Now, by the clock of this process, which never steps by itself; see [`MachineClock`](crate::MachineClock).
     pub fn now() -> Self {
-        Self(jiff::Timestamp::now().as_millisecond())
+        Self(crate::clock::now_ms())
     }
 
     /// How long before `later` this was; zero when the clock has gone back.

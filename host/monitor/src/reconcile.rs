@@ -9,10 +9,14 @@ use operator_model::{
     EventKind, OPERATOR, Ticket, TicketChange, TicketEvent, TicketId, TicketKey, TicketState,
     Timestamp,
 };
-use operator_plugin_api::Severity;
+use operator_plugin_api::{Severity, UnknownKind};
 use serde_json::Value;
 
-use super::{flap, keys::of_invariant};
+use super::{
+    flap,
+    keys::of_invariant,
+    listed::{Listed, Listing},
+};
 
 /// How often a standing violation's message and evidence are written again.
 pub const REFRESH: Duration = Duration::from_secs(10);
@@ -31,6 +35,8 @@ pub struct Policy {
     pub grace_period: Duration,
     /// How long the invariant must hold again before its ticket resolves.
     pub keep_firing_for: Duration,
+    /// The kind of the resources that it is judged on, where an observation lists them.
+    pub on: Option<String>,
     /// Whether it is judged at all.
     pub enabled: bool,
 }
@@ -46,15 +52,36 @@ pub struct Finding {
     pub evidence: Value,
 }
 
+/// Why something is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// In a sentence.
+    pub text: String,
+    /// Whether it should be known.
+    pub kind: UnknownKind,
+}
+
+impl Reason {
+    /// It should be known.
+    pub fn missing(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            kind: UnknownKind::Missing,
+        }
+    }
+}
+
 /// The verdicts of one cycle. What it did not judge is unknown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdicts {
     /// What is broken.
     pub findings: BTreeMap<TicketKey, Finding>,
     /// What could not be evaluated, and why. A key without a resource stands for all resources.
-    pub unknown: BTreeMap<TicketKey, String>,
+    pub unknown: BTreeMap<TicketKey, Reason>,
     /// What nothing judges any more, and why: its ticket is resolved.
-    pub retired: BTreeMap<TicketKey, &'static str>,
+    pub retired: BTreeMap<TicketKey, String>,
+    /// The resources that were looked at, for invariants that are declared on their kind.
+    pub listed: Listed,
     /// Names of the invariants that were judged in this cycle.
     pub judged: BTreeSet<String>,
     /// Whether these are all the invariants that there are.
@@ -67,7 +94,7 @@ enum Verdict<'a> {
     Holds,
     Unknown,
     /// Nothing judges it any more, for this reason.
-    Retired(&'static str),
+    Retired(&'a str),
     /// An invariant of the operator's own that this version does not know: a newer daemon on the same database judges it.
     Foreign,
 }
@@ -90,11 +117,19 @@ impl Verdicts {
         if let Some(finding) = self.findings.get(key) {
             return Verdict::Violated(finding);
         }
-        if self.is_unknown(key) || !self.judged.contains(&key.invariant) {
+        let is_unknown = self.is_unknown(key) || !self.judged.contains(&key.invariant);
+        let on = policies.get(&key.invariant).and_then(|p| p.on.as_deref());
+        if is_unknown || on.is_some_and(|kind| self.is_unlisted(kind, key)) {
             Verdict::Unknown
         } else {
             Verdict::Holds
         }
+    }
+
+    /// Whether nobody looked at the resource, or it is gone: nothing is known to hold on it.
+    fn is_unlisted(&self, kind: &str, key: &TicketKey) -> bool {
+        let resource = key.resource.as_deref();
+        resource.is_some_and(|name| self.listed.find(kind, name) != Listing::Present)
     }
 
     /// What is unknown of the whole is unknown of each resource, and the other way round.

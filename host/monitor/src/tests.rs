@@ -8,10 +8,13 @@ use std::{
 use operator_model::{
     EventKind, Mark, Ticket, TicketChange, TicketId, TicketKey, TicketState, Timestamp,
 };
-use operator_plugin_api::{CheckReport, Severity, Unknown, Violation};
+use operator_plugin_api::{CheckReport, Resource, Severity, Unknown, Violation};
 use proptest::prelude::*;
 
 use super::*;
+
+mod clock;
+mod resources;
 
 const REOPEN: Duration = Duration::from_mins(15);
 
@@ -19,6 +22,8 @@ const REOPEN: Duration = Duration::from_mins(15);
 struct World {
     tickets: Vec<Ticket>,
     policies: BTreeMap<String, Policy>,
+    /// What each observation lists.
+    resources: Vec<Resource>,
     now: Timestamp,
     events: Vec<EventKind>,
 }
@@ -30,6 +35,7 @@ impl World {
             severity_overridden: false,
             grace_period: Duration::from_secs(grace_s),
             keep_firing_for: Duration::from_secs(keep_s),
+            on: None,
             enabled: true,
         };
         let own = OWN.map(|(name, severity, _)| {
@@ -47,6 +53,7 @@ impl World {
                 .into_iter()
                 .chain([("node_down".to_owned(), policy)])
                 .collect(),
+            resources: Vec::new(),
             now: Timestamp(1_000_000_000),
             events: Vec::new(),
         }
@@ -58,8 +65,16 @@ impl World {
             policies: &self.policies,
             reopen_within: REOPEN,
         };
-        let verdicts = verdicts(outcome, &self.policies);
+        let verdicts = self.verdicts(outcome);
         reconcile(&self.tickets, &verdicts, rules, self.now)
+    }
+
+    fn verdicts(&self, outcome: &CycleOutcome) -> Verdicts {
+        let seen = Seen {
+            resources: &self.resources,
+            tickets: &self.tickets,
+        };
+        verdicts(outcome, seen, &self.policies)
     }
 
     /// One cycle, this many seconds after the last one.
@@ -506,7 +521,7 @@ fn a_flapping_ticket_is_quiet() {
 fn a_tally_counts_every_invariant_once() {
     let world = World::new(0, 0);
     let count = |outcome: &CycleOutcome| {
-        let tally = tally(&verdicts(outcome, &world.policies), &world.policies);
+        let tally = tally(&world.verdicts(outcome), &world.policies);
         (tally.holding, tally.violated, tally.unknown)
     };
     assert_eq!(count(&whole()), (1, 0, 0));

@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use operator_config::{InvariantOverride, SubjectConfig};
-use operator_model::{Proposal, TicketKey, bounded};
-use operator_plugin_api::{CheckReport, Descriptor, Severity, Violation};
+use operator_model::{Proposal, Ticket, TicketKey, bounded};
+use operator_plugin_api::{
+    CheckReport, Descriptor, Resource, Severity, Unknown, UnknownKind, Violation,
+};
 use serde_json::Value;
 
 use super::{
     keys::of_invariant,
-    reconcile::{Finding, Policy, Verdicts},
+    listed::{Listed, Listing},
+    reconcile::{Finding, Policy, Reason, Verdicts},
 };
 
 /// The subject could not be observed at all.
@@ -27,8 +30,11 @@ pub const LOOP_STALLED: &str = "operator.loop_stalled";
 /// More is violated than a subject has tickets for.
 pub const TOO_MANY_VIOLATIONS: &str = "operator.too_many_violations";
 
+/// The store was lost, and another one took its place. No cycle judges it.
+pub const STORE_LOST: &str = "operator.store_lost";
+
 /// The host's own invariants: name, severity, and what a breach means.
-pub const OWN: [(&str, Severity, &str); 6] = [
+pub const OWN: [(&str, Severity, &str); 7] = [
     (
         UNOBSERVABLE,
         Severity::Critical,
@@ -61,6 +67,12 @@ pub const OWN: [(&str, Severity, &str); 6] = [
         "Every loop of the daemon turns; `operator status` lists them. The resource is the loop and its daemon. For loops that \
          serve all subjects, the subject is `operator`.",
     ),
+    (
+        STORE_LOST,
+        Severity::Critical,
+        "The database is the one that the daemon opened. When it is lost, a new one takes its place, without the audit and the \
+         approvals, and with the kill switch engaged. Resolve the ticket once you know why.",
+    ),
 ];
 
 /// How one cycle went.
@@ -88,6 +100,7 @@ pub fn policies(
                 severity_overridden: false,
                 grace_period: Duration::from_millis(invariant.grace_period_ms),
                 keep_firing_for: Duration::from_millis(invariant.keep_firing_for_ms),
+                on: invariant.on.clone(),
                 enabled: true,
             };
             (invariant.name.clone(), policy)
@@ -103,6 +116,7 @@ pub fn policies(
             severity_overridden: false,
             grace_period,
             keep_firing_for: Duration::ZERO,
+            on: None,
             enabled: true,
         };
         (name.to_owned(), policy)
@@ -125,14 +139,28 @@ fn overridden(policy: &Policy, change: &InvariantOverride) -> Policy {
         severity_overridden: change.severity.is_some(),
         grace_period: change.grace_period.unwrap_or(policy.grace_period),
         keep_firing_for: change.keep_firing_for.unwrap_or(policy.keep_firing_for),
+        on: policy.on.clone(),
         enabled: change.enabled.unwrap_or(policy.enabled),
     }
 }
 
+/// Which parts of the subject there are, as far as the observation and the tickets say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen<'a> {
+    /// What the observation lists.
+    pub resources: &'a [Resource],
+    /// The subject's tickets; those that are over do not matter.
+    pub tickets: &'a [Ticket],
+}
+
 /// The verdict of a cycle's outcome on every invariant.
-pub fn verdicts(outcome: &CycleOutcome, policies: &BTreeMap<String, Policy>) -> Verdicts {
+pub fn verdicts(
+    outcome: &CycleOutcome,
+    seen: Seen<'_>,
+    policies: &BTreeMap<String, Policy>,
+) -> Verdicts {
     match outcome {
-        CycleOutcome::Judged(report) => judged(report, policies),
+        CycleOutcome::Judged(report) => judged(report, seen, policies),
         CycleOutcome::Unobservable(why) => {
             let mut verdicts = Verdicts::default();
             verdicts
@@ -190,13 +218,14 @@ impl Verdicts {
     }
 }
 
-fn judged(report: &CheckReport, policies: &BTreeMap<String, Policy>) -> Verdicts {
+fn judged(report: &CheckReport, seen: Seen<'_>, policies: &BTreeMap<String, Policy>) -> Verdicts {
     let mut verdicts = Verdicts {
         judged: policies
             .keys()
             .filter(|name| *name != LOOP_STALLED)
             .cloned()
             .collect(),
+        listed: Listed::new(seen.resources, |name| bounded(name, LONGEST_RESOURCE)),
         is_whole: true,
         ..Verdicts::default()
     };
@@ -209,15 +238,11 @@ fn judged(report: &CheckReport, policies: &BTreeMap<String, Policy>) -> Verdicts
     }
     for unknown in &report.unknown {
         match declared(&unknown.invariant) {
-            Some(_) => {
-                let key = key(&unknown.invariant, unknown.resource.as_deref());
-                verdicts
-                    .unknown
-                    .insert(key, bounded(&unknown.reason, LONGEST_MESSAGE));
-            }
+            Some(_) => not_known(&mut verdicts, unknown),
             None => undeclared(&mut verdicts, &unknown.invariant, policies),
         }
     }
+    unlisted(&mut verdicts, seen.tickets, policies);
     for (name, _) in policies.iter().filter(|(_, policy)| policy.enabled) {
         if let Some(message) = unknown_message(&verdicts.unknown, name) {
             let own = TicketKey::new(INVARIANT_UNKNOWN, Some(name));
@@ -244,6 +269,47 @@ fn violated(verdicts: &mut Verdicts, violation: &Violation, policy: &Policy) {
     }
 }
 
+/// Of two reasons for one key the one that should warn somebody counts.
+fn not_known(verdicts: &mut Verdicts, unknown: &Unknown) {
+    let key = key(&unknown.invariant, unknown.resource.as_deref());
+    let known = verdicts.unknown.get(&key);
+    if known.is_none_or(|known| !known.kind.is_missing()) {
+        let reason = Reason {
+            text: bounded(&unknown.reason, LONGEST_MESSAGE),
+            kind: unknown.kind,
+        };
+        verdicts.unknown.insert(key, reason);
+    }
+}
+
+/// Live tickets on resources that the observation does not mention: of these nothing is known. Those on resources that are gone
+/// are over, unless the plugin reports on them all the same.
+fn unlisted(verdicts: &mut Verdicts, tickets: &[Ticket], policies: &BTreeMap<String, Policy>) {
+    for ticket in tickets.iter().filter(|ticket| ticket.is_live()) {
+        let key = &ticket.key;
+        let on = policies.get(&key.invariant).and_then(|p| p.on.as_deref());
+        let (Some(kind), Some(name)) = (on, key.resource.as_deref()) else {
+            continue;
+        };
+        if verdicts.findings.contains_key(key) || verdicts.unknown.contains_key(key) {
+            continue;
+        }
+        match verdicts.listed.find(kind, name) {
+            Listing::Present => {}
+            Listing::Gone(why) => {
+                let why = format!("the {kind} is gone: {}", bounded(why, LONGEST_MESSAGE));
+                verdicts.retired.insert(key.clone(), why);
+            }
+            Listing::Missing => {
+                let why = format!(
+                    "the {kind} has a ticket, and the observation does not mention it: nobody looked"
+                );
+                verdicts.unknown.insert(key.clone(), Reason::missing(why));
+            }
+        }
+    }
+}
+
 /// The plugin breaks its contract. What else it reported counts all the same.
 fn undeclared(verdicts: &mut Verdicts, name: &str, policies: &BTreeMap<String, Policy>) {
     let message = format!(
@@ -258,10 +324,11 @@ fn undeclared(verdicts: &mut Verdicts, name: &str, policies: &BTreeMap<String, P
     );
 }
 
-/// Why an invariant is unknown, in one sentence for all of its resources.
-fn unknown_message(unknown: &BTreeMap<TicketKey, String>, invariant: &str) -> Option<String> {
-    let mut of_it = of_invariant(unknown, invariant);
+/// Why an invariant is unknown that should be known, in one sentence for all of its resources.
+fn unknown_message(unknown: &BTreeMap<TicketKey, Reason>, invariant: &str) -> Option<String> {
+    let mut of_it = of_invariant(unknown, invariant).filter(|(_, reason)| reason.kind.is_missing());
     let (key, reason) = of_it.next()?;
+    let reason = &reason.text;
     Some(match (of_it.count(), &key.resource) {
         (_, None) => reason.clone(),
         (0, Some(resource)) => format!("{resource}: {reason}"),
@@ -298,7 +365,7 @@ fn own_finding(
     verdicts.findings.insert(key, finding);
 }
 
-/// How many of the plugin's enabled invariants hold, are broken, and are unknown.
+/// How many of the plugin's enabled invariants hold, are broken, and are unknown; and of how many nothing is to be known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Tally {
     /// Neither broken nor unknown.
@@ -307,6 +374,39 @@ pub struct Tally {
     pub violated: usize,
     /// Not broken as far as is known, and unknown at least in part.
     pub unknown: usize,
+    /// Nothing is missing, and this subject can never tell of at least a part.
+    pub not_supported: usize,
+    /// The same, and there is nothing to judge at present.
+    pub not_applicable: usize,
+}
+
+impl Tally {
+    /// Whether nothing is violated or missing, and something is known to hold where there is anything that could.
+    pub fn is_healthy(&self) -> bool {
+        let is_quiet = self.not_supported + self.not_applicable > 0;
+        self.violated == 0 && self.unknown == 0 && (self.holding > 0 || !is_quiet)
+    }
+}
+
+impl std::fmt::Display for Tally {
+    /// `7 hold, 0 violated, 1 unknown, 2 not supported`; what nobody is to find out is left out where there is none of it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            holding,
+            violated,
+            unknown,
+            not_supported,
+            not_applicable,
+        } = self;
+        write!(f, "{holding} hold, {violated} violated, {unknown} unknown")?;
+        if *not_supported > 0 {
+            write!(f, ", {not_supported} not supported")?;
+        }
+        if *not_applicable > 0 {
+            write!(f, ", {not_applicable} not applicable")?;
+        }
+        Ok(())
+    }
 }
 
 /// Counts invariants by what is known of them.
@@ -316,17 +416,32 @@ pub fn tally(verdicts: &Verdicts, policies: &BTreeMap<String, Policy>) -> Tally 
         .iter()
         .filter(|(name, policy)| policy.enabled && !is_own(name));
     for (name, _) in of_plugin {
-        if of_invariant(&verdicts.findings, name).next().is_some() {
-            tally.violated += 1;
-        } else if !verdicts.judged.contains(name)
-            || of_invariant(&verdicts.unknown, name).next().is_some()
-        {
-            tally.unknown += 1;
+        let count = if of_invariant(&verdicts.findings, name).next().is_some() {
+            &mut tally.violated
+        } else if !verdicts.judged.contains(name) {
+            &mut tally.unknown
         } else {
-            tally.holding += 1;
-        }
+            match worst_unknown(verdicts, name) {
+                Some(UnknownKind::Missing) => &mut tally.unknown,
+                Some(UnknownKind::NotSupported) => &mut tally.not_supported,
+                Some(UnknownKind::NotApplicable) => &mut tally.not_applicable,
+                None => &mut tally.holding,
+            }
+        };
+        *count += 1;
     }
     tally
+}
+
+/// Of all that is unknown of an invariant, the kind that matters most to people.
+fn worst_unknown(verdicts: &Verdicts, invariant: &str) -> Option<UnknownKind> {
+    of_invariant(&verdicts.unknown, invariant)
+        .map(|(_, reason)| reason.kind)
+        .min_by_key(|kind| match kind {
+            UnknownKind::Missing => 0,
+            UnknownKind::NotSupported => 1,
+            UnknownKind::NotApplicable => 2,
+        })
 }
 
 /// Whether an invariant is one of the host's own.

@@ -1,7 +1,7 @@
 //! One subject's loop: observe, check, reconcile, write, publish.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -10,11 +10,9 @@ use std::{
 
 use operator_config::SubjectConfig;
 use operator_loader::{CallError, LoadError, Observed, Observer, Plugin};
-use operator_model::{
-    Assessment, OPERATOR, Ticket, TicketChange, TicketKey, TicketState, Timestamp,
-};
+use operator_model::{Assessment, OPERATOR, TOLERANCE_MS, TicketKey, Timestamp, slept_ms};
 use operator_plugin_api::Descriptor;
-use operator_store::{Applied, Quarantined, Store, StoreError, SubjectState};
+use operator_store::{Evidence, Quarantined, Store, StoreError};
 use operator_subject::SubjectError;
 use operator_supervisor::Turns;
 use tokio::{
@@ -23,8 +21,15 @@ use tokio::{
 };
 
 use super::{
-    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Status, Verdicts, is_own, left_behind,
-    limit::limited, policies, reconcile, tally, verdicts,
+    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Seen, SharedLedger, Status, Verdicts,
+    is_own,
+    ledger::{Ledger, stop_clocks},
+    left_behind,
+    limit::limited,
+    plugin_memory::PluginMemory,
+    policies, reconcile,
+    settle::{Settle, Settled},
+    tally, verdicts,
 };
 
 /// A plugin that dies this many times without a good cycle in between is quarantined. With the loader's backoff this takes
@@ -60,6 +65,8 @@ pub struct Watch {
     pub store: Store,
     /// Where it reports.
     pub hub: Hub,
+    /// Its tickets as this process knows them; the loop's next start goes on with it.
+    pub ledger: SharedLedger,
     /// Requests a cycle at once.
     pub nudge: Arc<Notify>,
 }
@@ -70,7 +77,9 @@ struct Memory {
     plugin: Option<Arc<Plugin>>,
     observer: Option<Observer>,
     policies: BTreeMap<String, Policy>,
-    state: Option<SubjectState>,
+    ledger: Arc<Ledger>,
+    /// Absent until it was read from the store: what a plugin returns that was given nothing must not replace it.
+    of_plugin: Option<PluginMemory>,
     quarantined: Option<Quarantined>,
     /// In a row.
     deaths: u32,
@@ -79,6 +88,8 @@ struct Memory {
     late: u64,
     /// Whether a cycle has run since the loop started.
     is_warm: bool,
+    /// How long the machine had slept when the last cycle began. Milliseconds.
+    slept_ms: i64,
     /// The trouble last reported, and when.
     trouble: Option<(String, Instant)>,
 }
@@ -90,6 +101,30 @@ impl Memory {
             policies: policies(None, config),
             ..Self::default()
         }
+    }
+
+    fn verdicts(&self, outcome: &CycleOutcome, observed: Option<&Observed>) -> Verdicts {
+        let seen = Seen {
+            resources: observed.map_or(&[], |observed| &observed.resources),
+            tickets: self.ledger.tickets(),
+        };
+        verdicts(outcome, seen, &self.policies)
+    }
+
+    /// The store has what the plugin is to know again.
+    fn mark_written(&mut self) {
+        if let Some(of_plugin) = &mut self.of_plugin {
+            of_plugin.mark_written();
+        }
+    }
+
+    /// What was looked at, by invariant.
+    fn listed(&self, verdicts: &Verdicts) -> BTreeMap<String, BTreeSet<String>> {
+        let on_a_kind = self.policies.iter().filter_map(|(name, policy)| {
+            let kind = policy.on.as_deref()?;
+            Some((name.clone(), verdicts.listed.names(kind)))
+        });
+        on_a_kind.collect()
     }
 }
 
@@ -131,6 +166,12 @@ impl Watch {
             // A failed cycle has been published as trouble.
             turns.turn(self.cycle(&mut memory)).await;
         }
+        if let Err(error) = self
+            .keep_plugin_memory(&mut memory, PluginMemory::unwritten)
+            .await
+        {
+            self.trouble(&mut memory, &error);
+        }
         if let Some(observer) = memory.observer {
             observer.shutdown().await;
         }
@@ -143,6 +184,7 @@ impl Watch {
         Memory {
             cycles: last.map_or(0, |status| status.cycles),
             late: last.map_or(0, |status| status.late),
+            ledger: Arc::new(self.ledger.get().after_a_pause()),
             ..Memory::new(&self.config)
         }
     }
@@ -152,20 +194,17 @@ impl Watch {
         let from = Timestamp::now();
         let refreshed = self.refresh(memory).await;
         let (outcome, observed) = self.observe(memory).await;
-        let mut verdicts = verdicts(&outcome, &memory.policies);
-        if let Some(state) = &memory.state {
-            left_behind(&mut verdicts, &state.unsettled, &memory.policies);
-        }
-        let settled = match refreshed {
-            Ok(()) => self.settle(memory, &verdicts, observed.as_ref()).await,
-            Err(error) => Err(error),
-        };
+        let mut verdicts = memory.verdicts(&outcome, observed.as_ref());
+        left_behind(&mut verdicts, memory.ledger.unsettled(), &memory.policies);
+        let settled = self
+            .settle(memory, &verdicts, observed.as_ref(), refreshed)
+            .await;
         let result = settled.map_err(|error| self.trouble(memory, &error));
         if result.is_ok() {
             memory.trouble = None;
         }
         self.hub
-            .assess(|| assessment(&self.config.name, from, &outcome, &verdicts));
+            .assess(|| assessment(memory, &self.config.name, from, &outcome, &verdicts));
         memory.is_warm = true;
         memory.cycles += 1;
         self.hub.set_status(Status {
@@ -191,13 +230,17 @@ impl Watch {
             Ok(observer) => observer,
             Err(why) => return (CycleOutcome::PluginFailing(why), None),
         };
-        let observed = match observer.observe().await {
+        let known = memory.of_plugin.as_ref().and_then(PluginMemory::latest);
+        let observed = match observer.observe_again(known.as_deref()).await {
             Ok(observed) => observed,
             Err(error) => return (self.failed(memory, &error).await, None),
         };
         match observer.check(&observed).await {
             Ok(report) => {
                 memory.deaths = 0;
+                if let Some(of_plugin) = &mut memory.of_plugin {
+                    of_plugin.learn(observed.memory.as_ref());
+                }
                 (CycleOutcome::Judged(report), Some(observed))
             }
             Err(error) => (self.failed(memory, &error).await, Some(observed)),
@@ -303,27 +346,42 @@ impl Watch {
 
     /// Reads the subject's tickets again when another process changed them. Those of stalled loops are not a cycle's to judge.
     async fn refresh(&self, memory: &mut Memory) -> Result<(), StoreError> {
-        let revision = self.store.revision(&self.config.name).await?;
-        if memory
-            .state
-            .as_ref()
-            .is_none_or(|state| state.revision != revision)
-        {
-            let since = Timestamp::now().minus(self.config.reopen_within);
-            let mut state = self.store.subject_state(&self.config.name, since).await?;
-            state
-                .tickets
-                .retain(|ticket| ticket.key.invariant != LOOP_STALLED);
-            if !memory.is_warm {
-                stop_clocks(&mut state.tickets);
-            }
-            memory.state = Some(state);
-            if memory.quarantined.take().is_some() {
-                memory.pause = None;
-            }
-            self.read_quarantine(memory).await?;
+        let slept_ms = slept_ms();
+        if slept_ms - memory.slept_ms > TOLERANCE_MS {
+            self.change(memory, |ledger| *ledger = ledger.after_a_pause());
         }
+        memory.slept_ms = slept_ms;
+        if memory.of_plugin.is_none() {
+            let kept = self.store.memory(&self.config.name).await?;
+            memory.of_plugin = Some(PluginMemory::kept(kept));
+        }
+        let revision = self.store.revision(&self.config.name).await?;
+        if memory.ledger.is_of(revision) {
+            if memory.ledger.is_unsure() {
+                self.change(memory, Ledger::confirm);
+            }
+            return Ok(());
+        }
+        let since = Timestamp::now().minus(self.config.reopen_within);
+        let mut state = self.store.subject_state(&self.config.name, since).await?;
+        state
+            .tickets
+            .retain(|ticket| ticket.key.invariant != LOOP_STALLED);
+        if !memory.is_warm {
+            stop_clocks(&mut state.tickets);
+        }
+        if memory.quarantined.take().is_some() {
+            memory.pause = None;
+        }
+        self.read_quarantine(memory).await?;
+        self.change(memory, |ledger| ledger.adopt(state));
         Ok(())
+    }
+
+    fn change(&self, memory: &mut Memory, change: impl FnOnce(&mut Ledger)) {
+        let mut ledger = Ledger::clone(&memory.ledger);
+        change(&mut ledger);
+        memory.ledger = self.ledger.set(ledger);
     }
 
     async fn read_quarantine(&self, memory: &mut Memory) -> Result<(), StoreError> {
@@ -337,56 +395,76 @@ impl Watch {
         Ok(())
     }
 
-    /// Computes the changes of the tickets, writes and publishes them.
+    /// Computes the changes of the tickets, writes and publishes them. While the store cannot be read or written, they are
+    /// published all the same, and written later.
     async fn settle(
         &self,
         memory: &mut Memory,
         verdicts: &Verdicts,
         observed: Option<&Observed>,
+        mut read: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
-            let Some(state) = &mut memory.state else {
-                return Ok(());
-            };
             let rules = Rules {
                 subject: &self.config.name,
                 policies: &memory.policies,
                 reopen_within: self.config.reopen_within,
             };
-            let verdicts = limited(verdicts, &state.tickets);
-            let changes = reconcile(&state.tickets, &verdicts, rules, now);
-            if changes.is_empty() {
-                forget_old(&mut state.tickets, now.minus(self.config.reopen_within));
-                return Ok(());
-            }
-            let body = observed.map(|observed| (now, observed.document.get().as_bytes()));
-            let applied = self
-                .store
-                .apply(&self.config.name, state.revision, &changes, body)
-                .await;
-            match applied {
-                Ok(Applied::Done { revision, tickets }) => {
-                    // First, so that nothing can fail between the writing and the telling.
-                    self.hub.publish_changes(&changes, &tickets);
-                    state.revision = revision;
-                    remember(&mut state.tickets, &changes, &tickets);
-                    return Ok(());
+            let verdicts = limited(verdicts, memory.ledger.tickets());
+            let changes = reconcile(memory.ledger.tickets(), &verdicts, rules, now);
+            if changes.is_empty() && (read.is_err() || memory.ledger.is_written()) {
+                let since = now.minus(self.config.reopen_within);
+                if let Some(ledger) = memory.ledger.without_old(since) {
+                    memory.ledger = self.ledger.set(ledger);
                 }
-                Ok(Applied::Conflict) => self.refresh(memory).await?,
-                Err(error) => {
-                    // It is not known what was written.
-                    memory.state = None;
-                    return Err(error);
-                }
+                read?;
+                return self.keep_plugin_memory(memory, PluginMemory::due).await;
             }
+            let settle = Settle {
+                store: &self.store,
+                hub: &self.hub,
+                subject: &self.config.name,
+                is_readable: read.is_ok(),
+            };
+            let evidence = observed.map(|observed| Evidence {
+                at: now,
+                document: observed.document.get().as_bytes(),
+                memory: memory.of_plugin.as_ref().and_then(PluginMemory::unwritten),
+            });
+            match settle.settle(memory.ledger.with(&changes), evidence).await {
+                Settled::Told(ledger, error) => {
+                    memory.ledger = self.ledger.set(*ledger);
+                    if observed.is_some() && memory.ledger.is_written() {
+                        memory.mark_written();
+                    }
+                    return error.map_or(read, Err);
+                }
+                Settled::Conflict => read = self.refresh(memory).await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is to be written of the plugin's memory.
+    async fn keep_plugin_memory(
+        &self,
+        memory: &mut Memory,
+        what: impl Fn(&PluginMemory) -> Option<&str>,
+    ) -> Result<(), StoreError> {
+        let Some(of_plugin) = &mut memory.of_plugin else {
+            return Ok(());
+        };
+        if let Some(text) = what(of_plugin) {
+            let now = Timestamp::now();
+            self.store.keep_memory(&self.config.name, text, now).await?;
+            of_plugin.mark_written();
         }
         Ok(())
     }
 
     /// Publishes the same trouble once a minute. Its message.
     fn trouble(&self, memory: &mut Memory, error: &StoreError) -> String {
-        memory.state = None;
         let message = chain(error);
         let is_known = memory
             .trouble
@@ -406,6 +484,7 @@ impl Watch {
 
 /// A cycle's verdicts, for the proof of actions.
 fn assessment(
+    memory: &Memory,
     subject: &str,
     from: Timestamp,
     outcome: &CycleOutcome,
@@ -432,6 +511,7 @@ fn assessment(
             .collect(),
         unknown: verdicts.unknown.keys().cloned().collect(),
         judged: verdicts.judged.clone(),
+        listed: memory.listed(verdicts),
     }
 }
 
@@ -471,30 +551,6 @@ fn pause(memory: &mut Memory, why: String) -> String {
 fn missed(due: Instant, at: Instant, interval: Duration) -> u64 {
     let behind = at.saturating_duration_since(due).as_nanos();
     u64::try_from(behind / interval.as_nanos().max(1)).unwrap_or(u64::MAX)
-}
-
-/// The changed tickets take the place of what they were.
-fn remember(known: &mut Vec<Ticket>, changes: &[TicketChange], changed: &[Ticket]) {
-    known.retain(|ticket| {
-        let dropped = changes
-            .iter()
-            .any(|change| matches!(change, TicketChange::Drop(id) if *id == ticket.id));
-        !dropped && changed.iter().all(|changed| changed.id != ticket.id)
-    });
-    known.extend(changed.iter().cloned());
-}
-
-/// Nothing was observed while the operator was away: that time does not count as time in which an invariant held.
-fn stop_clocks(tickets: &mut [Ticket]) {
-    for ticket in tickets {
-        if ticket.state == TicketState::Recovering {
-            ticket.holding_since = None;
-        }
-    }
-}
-
-fn forget_old(tickets: &mut Vec<Ticket>, since: Timestamp) {
-    tickets.retain(|ticket| ticket.is_live() || ticket.resolved_at.is_some_and(|at| at >= since));
 }
 
 /// An error and its sources in one line.

@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use operator_actions::tools;
 use operator_config::{PluginConfig, SubjectConfig, check_names};
 use operator_loader::{Observed, Observer, Plugin};
-use operator_monitor::{CycleOutcome, PLUGIN_FAILING, Tally, policies, tally, verdicts};
-use operator_plugin_api::{CheckReport, Descriptor, Objective, Slo};
-use operator_store::Store;
+use operator_model::{Ticket, TicketState, shown_database};
+use operator_monitor::{
+    CycleOutcome, PLUGIN_FAILING, Seen, Tally, Verdicts, policies, tally, verdicts,
+};
+use operator_plugin_api::{CheckReport, Descriptor, Objective, Slo, Unknown};
+use operator_store::{Store, TicketFilter};
 use operator_subject::{self as subject, PreparedSubject};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{Guidance, Service, ServiceError};
 
@@ -18,11 +21,11 @@ use super::{Guidance, Service, ServiceError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectHealth {
-    /// Every invariant holds.
+    /// Every invariant holds, but for those that the subject cannot tell of, or that do not apply at present.
     Healthy,
     /// At least one is broken.
     Violated,
-    /// None is known to be broken, and at least one is not known; or the subject could not be observed.
+    /// None is known to be broken, and at least one is not known that should be; or the subject could not be observed.
     Unknown,
 }
 
@@ -45,6 +48,10 @@ pub struct Checked {
     pub guidance: BTreeMap<String, Guidance>,
     /// Every service level objective of the plugin.
     pub slos: Vec<SloResult>,
+    /// The subject's tickets that are open or recovering in the database. They are no part of the verdict.
+    pub tickets: Vec<Ticket>,
+    /// The database, as people may see its address.
+    pub database: String,
 }
 
 /// A service level objective and what was observed of it.
@@ -139,7 +146,7 @@ impl Service {
         if !Store::may_exist(&self.loaded().config.database) {
             return Ok(subject::start(subject, plugin, self.subject_context()).await?);
         }
-        let kept = self.store().await?.descriptor(&subject.name).await?;
+        let kept = self.reading().await?.descriptor(&subject.name).await?;
         if let Some(kept) = kept.filter(|kept| kept.sha256 == plugin.sha256) {
             let context = self.subject_context();
             return Ok(subject::prepare(subject, plugin, kept.descriptor, context).await?);
@@ -175,18 +182,48 @@ impl Service {
         }
     }
 
-    /// Observes a subject once. Keeps nothing of it.
+    /// Observes a subject once. The plugin is given what the daemon keeps for it; nothing is kept of the observation.
     pub async fn observe(&self, subject: &SubjectConfig) -> Result<Observed, ServiceError> {
+        let memory = self.memory(subject).await?;
         let connected = self.connect(subject).await?;
-        let observed = connected.observer.observe().await;
+        let observed = connected.observer.observe_again(memory.as_deref()).await;
         connected.close().await;
         Ok(observed?)
     }
 
-    /// Observes a subject and judges it once. Keeps nothing of it; grace periods do not count.
+    /// What the daemon keeps for a subject's plugin, if there is a database.
+    async fn memory(&self, subject: &SubjectConfig) -> Result<Option<Box<RawValue>>, ServiceError> {
+        if !Store::may_exist(&self.loaded().config.database) {
+            return Ok(None);
+        }
+        let kept = self.store().await?.memory(&subject.name).await?;
+        Ok(kept.and_then(|text| RawValue::from_string(text).ok()))
+    }
+
+    /// The tickets of a subject that are not over, if there is a database.
+    async fn live_tickets(&self, subject: &SubjectConfig) -> Result<Vec<Ticket>, ServiceError> {
+        if !Store::may_exist(&self.loaded().config.database) {
+            return Ok(Vec::new());
+        }
+        let filter = TicketFilter {
+            subjects: vec![subject.name.clone()],
+            states: vec![
+                TicketState::Pending,
+                TicketState::Open,
+                TicketState::Recovering,
+            ],
+            limit: None,
+        };
+        Ok(self.store().await?.tickets(&filter).await?)
+    }
+
+    /// Observes a subject and judges it once, as a cycle of the daemon does. Keeps nothing of it; grace periods do not count.
     pub async fn check(&self, subject: &SubjectConfig) -> Result<Checked, ServiceError> {
+        let memory = self.memory(subject).await?;
+        let tickets = self.live_tickets(subject).await?;
         let connected = self.connect(subject).await?;
-        let judged = match connected.observer.observe().await {
+        let observed = connected.observer.observe_again(memory.as_deref()).await;
+        let judged = match observed {
             Ok(observed) => {
                 let report = connected.observer.check(&observed).await;
                 report.map(|report| (Some(observed), CycleOutcome::Judged(report)))
@@ -199,18 +236,30 @@ impl Service {
         let descriptor = Arc::clone(&connected.descriptor);
         connected.close().await;
         let (observed, outcome) = judged?;
-        Ok(checked(subject, &descriptor, observed, outcome))
+        let database = shown_database(&self.loaded().config.database);
+        let mut checked = checked(subject, &descriptor, &tickets, observed, outcome);
+        checked.tickets = tickets;
+        checked
+            .tickets
+            .retain(|ticket| ticket.state != TicketState::Pending);
+        checked.database = database;
+        Ok(checked)
     }
 }
 
 fn checked(
     subject: &SubjectConfig,
     descriptor: &Descriptor,
+    tickets: &[Ticket],
     observed: Option<Observed>,
     outcome: CycleOutcome,
 ) -> Checked {
     let policies = policies(Some(descriptor), subject);
-    let verdicts = verdicts(&outcome, &policies);
+    let seen = Seen {
+        resources: observed.as_ref().map_or(&[], |o| &o.resources),
+        tickets,
+    };
+    let verdicts = verdicts(&outcome, seen, &policies);
     let tally = tally(&verdicts, &policies);
     let contract_broken = verdicts.findings.iter().find_map(|(key, finding)| {
         (key.invariant == PLUGIN_FAILING).then(|| finding.message.clone())
@@ -221,6 +270,7 @@ fn checked(
             report
                 .violations
                 .retain(|violation| enabled(&violation.invariant));
+            add_unlisted(&mut report, &verdicts);
             report.unknown.retain(|unknown| enabled(&unknown.invariant));
             for violation in &mut report.violations {
                 let policy = policies.get(&violation.invariant);
@@ -236,8 +286,7 @@ fn checked(
         }
     };
     let health = if report.violations.is_empty() {
-        let all_known = tally.unknown == 0 && report.unknown.is_empty() && unobservable.is_none();
-        if all_known {
+        if tally.is_healthy() && unobservable.is_none() {
             SubjectHealth::Healthy
         } else {
             SubjectHealth::Unknown
@@ -262,6 +311,24 @@ fn checked(
         unobservable,
         tally,
         health,
+        tickets: Vec::new(),
+        database: String::new(),
+    }
+}
+
+/// What is unknown although the plugin did not report it: the resources of tickets at which nobody looked.
+fn add_unlisted(report: &mut CheckReport, verdicts: &Verdicts) {
+    for (key, reason) in &verdicts.unknown {
+        let Some(resource) = &key.resource else {
+            continue;
+        };
+        let is_reported = report.unknown.iter().any(|unknown| {
+            unknown.invariant == key.invariant && unknown.resource.as_ref() == Some(resource)
+        });
+        if !is_reported {
+            let unknown = Unknown::new(&key.invariant, &reason.text).resource(resource);
+            report.unknown.push(unknown);
+        }
     }
 }
 
@@ -274,6 +341,8 @@ impl Checked {
             "holding": self.tally.holding,
             "violated": self.tally.violated,
             "unknown": self.tally.unknown,
+            "not_supported": self.tally.not_supported,
+            "not_applicable": self.tally.not_applicable,
             "unobservable": self.unobservable,
             "violations": self.report.violations,
             "unknowns": self.report.unknown,
@@ -282,6 +351,8 @@ impl Checked {
             "summary": self.observed.as_ref().map(|observed| &observed.summary),
             "slis": self.observed.as_ref().map(|observed| &observed.slis),
             "sources": self.observed.as_ref().map(|observed| &observed.sources),
+            "resources": self.observed.as_ref().map(|observed| &observed.resources),
+            "tickets": self.tickets,
         })
     }
 }

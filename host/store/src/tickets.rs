@@ -21,6 +21,17 @@ pub struct SubjectState {
     pub unsettled: Vec<Proposal>,
 }
 
+/// What a cycle's changes were judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// When it was observed.
+    pub at: Timestamp,
+    /// The observation, kept for the tickets that something happened to.
+    pub document: &'a [u8],
+    /// The memory of the subject's plugin, if it is to be written.
+    pub memory: Option<&'a str>,
+}
+
 /// How applying a cycle's changes ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Applied {
@@ -95,14 +106,14 @@ impl Store {
         })
     }
 
-    /// Writes a cycle's changes in one transaction, with the observation that shows them, unless the subject's tickets
-    /// were changed since `revision`.
+    /// Writes a cycle's changes in one transaction, with the observation that shows them and what the plugin is to know
+    /// again, unless the subject's tickets were changed since `revision`.
     pub async fn apply(
         &self,
         subject: &str,
         revision: i64,
         changes: &[TicketChange],
-        observation: Option<(Timestamp, &[u8])>,
+        evidence: Option<Evidence<'_>>,
     ) -> Result<Applied, StoreError> {
         let mut tx = self.begin().await?;
         if !bump_revision(&mut tx, subject, revision).await? {
@@ -124,8 +135,18 @@ impl Store {
                 TicketChange::Drop(id) => delete(&mut tx, *id).await?,
             }
         }
-        if let Some((at, body)) = observation.filter(|_| !shown.is_empty()) {
-            super::observations::insert(&mut tx, subject, at, body, &shown).await?;
+        if let Some(Evidence {
+            at,
+            document,
+            memory,
+        }) = evidence
+        {
+            if !shown.is_empty() {
+                super::observations::insert(&mut tx, subject, at, document, &shown).await?;
+            }
+            if let Some(memory) = memory {
+                super::memories::keep(&mut tx, subject, memory, at).await?;
+            }
         }
         tx.commit().await.map_err(during("committing a cycle"))?;
         Ok(Applied::Done {
@@ -335,7 +356,7 @@ fn missing(id: TicketId) -> StoreError {
 }
 
 /// `$FROM, $FROM+1, ...`
-fn placeholders(from: usize, count: usize) -> String {
+pub(super) fn placeholders(from: usize, count: usize) -> String {
     let names: Vec<String> = (from..from + count).map(|n| format!("${n}")).collect();
     names.join(", ")
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     endpoint::{Endpoint, segment},
@@ -34,8 +34,20 @@ impl Sample {
 }
 
 #[derive(Deserialize)]
-struct Reply {
-    data: Vector,
+struct Reply<T> {
+    data: T,
+    /// Of Prometheus and Thanos: what could not be read, so that the data may be less than the whole.
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
+    /// Of compatible servers: one of the storage nodes did not answer.
+    #[serde(default, rename = "isPartial")]
+    is_partial: Option<bool>,
+}
+
+/// A metric of one target.
+#[derive(Deserialize)]
+struct Exposed {
+    target: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -68,12 +80,37 @@ impl<'a> Prometheus<'a> {
     }
 
     /// The series of an instant vector. A series that is NaN or infinite is left out: it is unknown.
+    ///
+    /// An answer that the server calls partial, or that has warnings, is a [`Fault::Partial`]: what it lacks must not be
+    /// taken for zero. Prometheus ends a query at the timeout too, so that none runs on that nobody waits for.
     pub fn query(&self, query: &str, timeout: Duration) -> Result<Vec<Sample>, Fault> {
-        let path = format!("/api/v1/query?query={}", segment(query));
+        let (query, ms) = (segment(query), timeout.as_millis().max(1));
+        let path = format!("/api/v1/query?query={query}&timeout={ms}ms");
+        let vector: Vector = self.read(&path, timeout)?;
+        Ok(vector.result.into_iter().filter_map(sample).collect())
+    }
+
+    /// The targets whose last scrapes had this metric, by their labels, whether or not relabelling dropped its series. So a
+    /// counter that does not exist before its first event can be told from one that is not stored.
+    pub fn targets_with(
+        &self,
+        metric: &str,
+        timeout: Duration,
+    ) -> Result<Vec<BTreeMap<String, String>>, Fault> {
+        let path = format!("/api/v1/targets/metadata?metric={}", segment(metric));
+        let exposed: Vec<Exposed> = self.read(&path, timeout)?;
+        Ok(exposed.into_iter().map(|one| one.target).collect())
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str, timeout: Duration) -> Result<T, Fault> {
         let options = RequestOptions::new(timeout).bearer_token(self.bearer_token);
-        let reply: Reply = self.http.get(self.endpoint, &path, options)?.ok()?;
-        let samples = reply.data.result.into_iter().filter_map(sample);
-        Ok(samples.collect())
+        let reply: Reply<T> = self.http.get(self.endpoint, path, options)?.ok()?;
+        let warning = reply.warnings.as_ref().and_then(|all| all.first());
+        match (warning, reply.is_partial) {
+            (Some(warning), _) => Err(Fault::Partial(warning.clone())),
+            (None, Some(true)) => Err(Fault::Partial("a part of it did not answer".into())),
+            (None, _) => Ok(reply.data),
+        }
     }
 
     /// The value of a query whose result is at most one series.
@@ -107,13 +144,51 @@ mod tests {
     use crate::testing::fake::{Fake, Reply};
 
     fn answers(result: &serde_json::Value) -> Result<Vec<Sample>, Fault> {
-        let body = json!({"status": "success", "data": {"resultType": "vector", "result": result}});
+        answers_with(
+            &json!({"status": "success", "data": {"resultType": "vector", "result": result}}),
+        )
+    }
+
+    fn answers_with(body: &serde_json::Value) -> Result<Vec<Sample>, Fault> {
         let fake = Fake::always(Reply::Body(200, body.to_string()));
         let endpoint = Endpoint::parse(&fake.url()).unwrap();
         let http = Http::new("test");
         let samples = Prometheus::new(&http, &endpoint).query("max(up)", Duration::from_secs(5));
-        assert_eq!(fake.requests(), ["GET /api/v1/query?query=max%28up%29"]);
+        assert_eq!(
+            fake.requests(),
+            ["GET /api/v1/query?query=max%28up%29&timeout=5000ms"]
+        );
         samples
+    }
+
+    #[test]
+    fn a_partial_answer_is_none() {
+        let data = json!({"resultType": "vector", "result": []});
+        let whole = json!({"status": "success", "data": data, "warnings": [], "isPartial": false});
+        assert_eq!(answers_with(&whole), Ok(vec![]));
+        let mut warned = whole.clone();
+        warned["warnings"] = json!(["remote read failed"]);
+        let fault = answers_with(&warned).unwrap_err();
+        assert_eq!(fault.code(), "partial");
+        assert!(fault.to_string().contains("remote read failed"), "{fault}");
+        let mut partial = whole;
+        partial["isPartial"] = json!(true);
+        assert_eq!(answers_with(&partial).unwrap_err().code(), "partial");
+    }
+
+    #[test]
+    fn the_targets_of_a_metric_have_their_labels() {
+        let target =
+            json!({"target": {"instance": "a:1", "job": "tikv"}, "type": "counter", "help": ""});
+        let body = json!({"status": "success", "data": [target]});
+        let fake = Fake::always(Reply::Body(200, body.to_string()));
+        let endpoint = Endpoint::parse(&fake.url()).unwrap();
+        let http = Http::new("test");
+        let server = Prometheus::new(&http, &endpoint);
+        let targets = server.targets_with("full_total", Duration::from_secs(5));
+        assert_eq!(targets.unwrap()[0]["instance"], "a:1");
+        let expected = "GET /api/v1/targets/metadata?metric=full_total";
+        assert_eq!(fake.requests(), [expected]);
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(crate) fn list_nodes(
     end: Deadline,
 ) -> Result<Vec<ListedNode>, Fault> {
     let list: NodeList = fetch(http, endpoint, "/api/v1/nodes", end)?;
-    Ok(list.nodes)
+    Ok(list.nodes())
 }
 
 impl Management<'_> {
@@ -128,7 +128,7 @@ impl Management<'_> {
                     Ok(managed)
                 }
                 Err(Fault::Status(404, _)) => {
-                    let list = || self.get::<NodeList>("/api/nodes").map(|list| list.nodes);
+                    let list = || self.get::<NodeList>("/api/nodes").map(NodeList::nodes);
                     let nodes = self.before.nodes.ask(OLDER_NODES, list);
                     match nodes.fault() {
                         // Some other server.

@@ -9,7 +9,7 @@ use crate::{
     checks::CheckTotals,
     exposition,
     observation::{ApiForm, NodeMetrics},
-    wire::{Health, NodeMetricsV1},
+    wire::{Health, NodeMetricsV1, is_node_id},
 };
 
 /// Between two probes: a node that is just restarting its listener, or a machine that is busy for a moment, is not down.
@@ -48,13 +48,14 @@ pub(crate) fn probe(http: &Http, target: &Target, timeout: Duration, end: Deadli
 
 /// A node that drains answers 503 with `draining`; any other failure is one.
 fn health(answer: &Answer) -> Result<Health, Fault> {
-    if answer.status == 503
-        && let Ok(health) = answer.json::<Health>()
-        && health.draining == Some(true)
-    {
-        return Ok(health);
+    let health = match answer.json::<Health>() {
+        Ok(health) if answer.status == 503 && health.draining == Some(true) => health,
+        _ => answer.ok()?,
+    };
+    if !is_node_id(&health.node_id) {
+        return Err(Fault::Garbage("its `node_id` is not an id".into()));
     }
-    answer.ok()
+    Ok(health)
 }
 
 /// What a node that answered reports about itself.

@@ -7,7 +7,7 @@ use redis::{Cmd, ConnectionInfo, FromRedisValue, Pipeline, Value};
 
 use crate::{
     redis_link::{RedisFault, RedisLink, allowed},
-    wire::parse_moment,
+    wire::{is_node_id, parse_moment},
 };
 
 /// Rounds of SCAN in one cycle: the next cycle goes on where this one ends.
@@ -133,7 +133,8 @@ fn read_registry(link: &mut RedisLink, from: u64) -> Result<Registry, RedisFault
     for (name, record) in names.iter().zip(records) {
         let record = <(Option<String>, Option<String>)>::from_redis_value(allowed(record)?);
         // A name that holds something else is no node.
-        let (Ok((address, since)), Some(id)) = (record, name.strip_prefix(NODE_PREFIX)) else {
+        let id = name.strip_prefix(NODE_PREFIX).filter(|id| is_node_id(id));
+        let (Ok((address, since)), Some(id)) = (record, id) else {
             continue;
         };
         nodes.push(Registered {

@@ -21,6 +21,9 @@ use crate::{
 /// Nodes beyond this many are not asked: a registry full of rubbish must not start a thousand threads.
 pub(crate) const MAX_NODES: usize = 64;
 
+/// Nodes beyond this many are not remembered, and the list of nodes then counts as not read to its end.
+const MAX_KNOWN: usize = 1_000;
+
 /// What the observation calls a node among its resources.
 pub(crate) const NODE: &str = "node";
 /// The same for a node as a client of Redis, which is known only of nodes that answer.
@@ -155,14 +158,26 @@ impl Roster {
 
     /// Takes in what was heard, and forgets what has been gone for long.
     pub(crate) fn learn(&mut self, heard: &Heard<'_>, now: Instant, forget: Duration) {
+        let mut has_room = true;
+        let room = |nodes: &BTreeMap<String, Known>, id: &str| {
+            nodes.len() < MAX_KNOWN || nodes.contains_key(id)
+        };
         for node in heard.registry {
+            if !room(&self.nodes, &node.id) {
+                has_room = false;
+                continue;
+            }
             let known = self.known(&node.id, now);
             known.seen = now;
             known.address = node.address.clone().or(known.address.take());
             known.registered_at_ms = node.since_ms.or(known.registered_at_ms);
         }
         for listed in heard.listing.into_iter().flat_map(|listing| &listing.nodes) {
-            self.learn_listed(listed, now);
+            if room(&self.nodes, &listed.id) {
+                self.learn_listed(listed, now);
+            } else {
+                has_room = false;
+            }
         }
         for probed in heard.probes {
             if let Ok(health) = &probed.health {
@@ -176,6 +191,7 @@ impl Roster {
             }
         }
         self.is_whole |= heard.listing.is_some() || heard.registry_is_whole;
+        self.is_whole &= has_room;
         self.forget(now, forget);
     }
 
@@ -468,5 +484,60 @@ fn listed(id: &str, listing: Option<&NodeListing>) -> Option<Listed> {
     match listing?.nodes.iter().find(|node| node.id == id) {
         Some(node) => node.listed(),
         None => Some(Listed::Absent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_full_of_rubbish_is_remembered_in_part_and_not_whole() {
+        let node = |number: usize| Registered {
+            id: format!("node-{number}"),
+            address: None,
+            since_ms: None,
+        };
+        let whole = |count: usize| {
+            let registry: Vec<Registered> = (0..count).map(node).collect();
+            let mut roster = Roster::default();
+            let heard = Heard {
+                probes: &[],
+                listing: None,
+                registry: &registry,
+                registry_is_whole: true,
+                registrations: &BTreeMap::new(),
+            };
+            roster.learn(&heard, Instant::now(), Duration::from_hours(1));
+            (roster.nodes.len(), roster.is_whole())
+        };
+        assert_eq!(whole(MAX_KNOWN), (MAX_KNOWN, true));
+        assert_eq!(whole(MAX_KNOWN + 1), (MAX_KNOWN, false));
+    }
+
+    #[test]
+    fn a_node_that_is_forgotten_is_named_as_gone_for_a_while() {
+        let registry = [Registered {
+            id: "node-1".into(),
+            address: None,
+            since_ms: None,
+        }];
+        let nobody = BTreeMap::new();
+        let heard = |registry| Heard {
+            probes: &[],
+            listing: None,
+            registry,
+            registry_is_whole: true,
+            registrations: &nobody,
+        };
+        let (mut roster, start) = (Roster::default(), Instant::now());
+        let hour = Duration::from_hours(1);
+        roster.learn(&heard(&registry), start, hour);
+        roster.learn(&heard(&[]), start + hour, hour);
+        let gone = roster.resources(&[]);
+        assert!(gone.iter().all(|resource| resource.gone.is_some()));
+        assert_eq!(gone.len(), 2);
+        roster.learn(&heard(&[]), start + hour + TELL_GONE, hour);
+        assert_eq!(roster.resources(&[]), []);
     }
 }

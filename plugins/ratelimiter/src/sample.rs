@@ -67,6 +67,7 @@ impl LimitSources<'_> {
             .into_iter()
             .flat_map(|list| &list.counters)
             .take(max)
+            .filter(|counter| !counter.key.is_empty())
         {
             let choice = self.of_listed(counter);
             chosen.insert(counter.key.clone(), choice);
@@ -76,7 +77,7 @@ impl LimitSources<'_> {
         }
         let can_miss = self.is_fresh && self.listed.is_some_and(|list| list.complete);
         let mut unlisted = BTreeSet::new();
-        for key in busiest(allowed, max) {
+        for key in busiest(allowed, max.div_ceil(2)) {
             if chosen.contains_key(key) || self.add(&mut chosen, key) {
                 continue;
             }
@@ -146,6 +147,7 @@ fn busiest(allowed: &BTreeMap<String, Allowed>, max: usize) -> Vec<&str> {
     for (key, count) in allowed.values().flat_map(|allowed| &allowed.by_key) {
         *sums.entry(key).or_default() += count;
     }
+    sums.remove("");
     let mut keys: Vec<(&str, u64)> = sums.into_iter().collect();
     keys.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     keys.into_iter().take(max).map(|(key, _)| key).collect()

@@ -46,7 +46,23 @@ impl Health {
 /// `GET /api/v1/nodes` and `GET /api/nodes`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct NodeList {
-    pub(crate) nodes: Vec<ListedNode>,
+    nodes: Vec<ListedNode>,
+}
+
+impl NodeList {
+    /// Those whose id is one.
+    pub(crate) fn nodes(self) -> Vec<ListedNode> {
+        let nodes = self.nodes.into_iter();
+        nodes.filter(|node| is_node_id(&node.id)).collect()
+    }
+}
+
+/// The longest id of a node. Bytes.
+pub(crate) const MAX_NODE_ID_BYTES: usize = 128;
+
+/// Whether a text can be the id of a node. Anything can be in Redis.
+pub(crate) fn is_node_id(text: &str) -> bool {
+    (1..=MAX_NODE_ID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -261,12 +277,22 @@ mod tests {
         let read = |json| {
             serde_json::from_str::<NodeList>(json)
                 .unwrap()
-                .nodes
+                .nodes()
                 .remove(0)
         };
         assert_eq!(read(v1).listed(), Some(Listed::Unhealthy));
         assert_eq!(read(older).listed(), Some(Listed::Healthy));
         assert_eq!(read(older).registered_at, Some(1_769_478_517_100));
+    }
+
+    #[test]
+    fn rubbish_in_the_list_of_nodes_is_no_node() {
+        let long = "x".repeat(129);
+        let list =
+            serde_json::json!({"nodes": [{"id": ""}, {"id": "a\n"}, {"id": long}, {"id": "n"}]});
+        let nodes = serde_json::from_value::<NodeList>(list).unwrap().nodes();
+        assert_eq!(nodes.len(), 1);
+        assert_eq!(nodes[0].id, "n");
     }
 
     #[test]

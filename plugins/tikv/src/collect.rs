@@ -42,6 +42,10 @@ pub(crate) struct Collector<'a> {
     /// Members to ask when no configured PD answers.
     pub(crate) members: &'a [Endpoint],
     pub(crate) long_lists: &'a LongLists,
+    /// Stores that PD no longer lists; a few are asked for in each cycle.
+    pub(crate) missing: &'a [u64],
+    /// Whether the rules about leaders must be read.
+    pub(crate) reads_leader_rules: bool,
     pub(crate) meter: &'a Meter,
     pub(crate) log: &'a Mutex<LogTail>,
     pub(crate) end: Deadline,

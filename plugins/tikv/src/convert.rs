@@ -92,6 +92,7 @@ fn store(info: &wire::StoreInfo, clock_ms: i64, evicting: Option<&Vec<u64>>) -> 
         receiving_snapshots: count(|status| status.receiving_snap_count),
         busy: status.map(|status| status.is_busy.unwrap_or_default()),
         evicting_leaders: evicting.map(|stores| stores.contains(&meta.id)),
+        may_lead: None,
     }
 }
 

@@ -8,7 +8,10 @@ use operator_plugin_api::{
     Slo,
 };
 
-use crate::{actions::names as actions, check::names};
+use crate::{
+    actions::names as actions,
+    check::{STORE, names},
+};
 
 /// The official alert rules wait this long before they fire.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -35,6 +38,7 @@ fn of_stores() -> Vec<Invariant> {
             "PD has received a heartbeat of every store within `max-store-down-time` (30 minutes). PD replaces a store that is down: \
              it makes new replicas of its regions, if other stores can take them.",
         )
+        .on(STORE)
         .grace_period(MINUTE)
         .runbook(
             "1. Is the machine up, and is the process running? Start it: nothing else is needed.\n\
@@ -47,6 +51,7 @@ fn of_stores() -> Vec<Invariant> {
             "PD has received a heartbeat of every store within 20 s. A store that is disconnected gets no leaders and no peers; its \
              leaders are elected elsewhere.",
         )
+        .on(STORE)
         .grace_period(MINUTE)
         .runbook(
             "Is it being restarted? Is it alive but cut off from PD (`curl http://<status address>/status`)? Is its disk or its CPU \
@@ -57,6 +62,7 @@ fn of_stores() -> Vec<Invariant> {
             Info,
             "No store is being removed from the cluster. This is done on purpose; the ticket shows that it is in progress, and how far.",
         )
+        .on(STORE)
         .runbook(
             "Nothing, as long as the number of peers on it falls. It stops falling when the other stores are full or at their store \
              limits.",
@@ -67,6 +73,7 @@ fn of_stores() -> Vec<Invariant> {
             "At most 70 % of every store's capacity is used, by any program. Less than 20 % left is critical, because PD then places \
              nothing there any more, and a store with a full disk stops.",
         )
+        .on(STORE)
         .grace_period(MINUTE)
         .suggested_actions([actions::TRANSFER_PEER, actions::SET_REGION_SCHEDULE_LIMIT])
         .runbook(
@@ -83,6 +90,7 @@ fn of_metrics() -> Vec<Invariant> {
             Warning,
             "99 of 100 gRPC requests to each store take at most 100 ms, over the last minute.",
         )
+        .on(STORE)
         .grace_period(MINUTE)
         .suggested_actions([
             actions::DRAIN_STORE,
@@ -99,6 +107,7 @@ fn of_metrics() -> Vec<Invariant> {
             "The followers of each store's leaders are at most 5,000 entries behind, at the p99. A follower that is further behind cannot \
              take over, and may need a snapshot.",
         )
+        .on(STORE)
         .grace_period(MINUTE)
         .runbook(
             "Is the store of a follower slow or down? Is a snapshot in progress (`sending_snapshots`)? It recovers once that store keeps up.",
@@ -108,6 +117,7 @@ fn of_metrics() -> Vec<Invariant> {
             Critical,
             "No store's engine delays writes. It does when compaction cannot keep up.",
         )
+        .on(STORE)
         .grace_period(MINUTE)
         .suggested_actions([actions::DRAIN_STORE])
         .runbook(
@@ -118,6 +128,7 @@ fn of_metrics() -> Vec<Invariant> {
             Critical,
             "No store rejects requests because a queue is full. Clients see `server is busy` and wait.",
         )
+        .on(STORE)
         .grace_period(MINUTE)
         .suggested_actions([actions::DRAIN_STORE, actions::SCATTER_REGION])
         .runbook("Is it hot (`hot_stores`), or does it stall (`write_stall`)? Spread the load, or reduce it."),

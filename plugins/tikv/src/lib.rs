@@ -9,6 +9,9 @@ mod collect;
 mod config;
 mod convert;
 mod describe;
+mod instances;
+mod kept;
+mod leader_rules;
 mod log;
 mod memory;
 mod meter;
@@ -21,7 +24,7 @@ mod thresholds;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use operator_plugin_api::{
@@ -29,6 +32,7 @@ use operator_plugin_api::{
     Subject, export_subject,
 };
 use operator_plugin_kit::Http;
+use serde_json::Value;
 
 pub use config::Config;
 pub use log::{EventKind, LogEvent, LogEvidence};
@@ -82,6 +86,23 @@ impl Subject for Tikv {
     }
 
     fn observe(&self, deadline: Deadline) -> Result<Observation<Data>, Error> {
+        self.observe_again(deadline, None)
+    }
+
+    fn observe_again(
+        &self,
+        deadline: Deadline,
+        kept: Option<&Value>,
+    ) -> Result<Observation<Data>, Error> {
+        {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            // Afterwards this instance knows more than the host.
+            if !std::mem::replace(&mut memory.is_restored, true)
+                && let Some(kept) = kept
+            {
+                kept::restore(&mut memory, kept, Instant::now());
+            }
+        }
         observe::observe(
             &self.settings,
             &self.http,

@@ -1,19 +1,21 @@
 //! What is remembered from cycle to cycle. What `check` needs of it is written into the observation.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use operator_plugin_kit::Endpoint;
 
-use crate::collect::LongLists;
+use crate::{collect::LongLists, leader_rules::LeaderRules};
 
 /// A leader begins with the heartbeats that its predecessor stored, which it does every 5 minutes. A store from which it has
 /// received none itself after that, and half a minute more, counts as down.
 const STORES_SETTLE: Duration = Duration::from_secs(330);
 /// Stores report their regions every 60 s, and twice that is allowed for all of them.
 const REGIONS_SETTLE: Duration = Duration::from_mins(2);
+/// The stores that are remembered as gone. The lowest ids are the oldest.
+pub(crate) const MAX_GONE: usize = 100;
 
 /// From cycle to cycle.
 #[derive(Default)]
@@ -27,6 +29,45 @@ pub(crate) struct Memory {
     pub(crate) members: Vec<Endpoint>,
     /// The last long list of each check.
     pub(crate) long_lists: LongLists,
+    /// The rules about leaders, and when they were read.
+    pub(crate) leader_rules: Option<(Instant, LeaderRules)>,
+    /// Whether what the host keeps was taken over.
+    pub(crate) is_restored: bool,
+    pub(crate) cluster_id: Option<u64>,
+    /// The stores of this cluster that were seen and are not known to be gone.
+    pub(crate) stores: BTreeSet<u64>,
+    /// Of those, the ones that PD does not list now.
+    pub(crate) missing: Vec<u64>,
+    /// The stores that have left the cluster, and how that is known.
+    pub(crate) gone: BTreeMap<u64, String>,
+}
+
+impl Memory {
+    /// Another cluster has other stores: that it does not list those of before says nothing of them.
+    pub(crate) fn learn_cluster(&mut self, cluster_id: u64) {
+        if self.cluster_id.replace(cluster_id) != Some(cluster_id) {
+            self.stores.clear();
+            self.missing.clear();
+            self.gone.clear();
+            self.evicting.clear();
+        }
+    }
+
+    /// Learns which stores PD lists now.
+    pub(crate) fn learn_stores(&mut self, listed: &BTreeSet<u64>) {
+        self.gone.retain(|id, _| !listed.contains(id));
+        self.stores.extend(listed);
+        self.missing = self.stores.difference(listed).copied().collect();
+    }
+
+    pub(crate) fn learn_gone(&mut self, id: u64, why: &str) {
+        self.stores.remove(&id);
+        self.missing.retain(|missing| *missing != id);
+        self.gone.insert(id, why.to_owned());
+        while self.gone.len() > MAX_GONE {
+            self.gone.pop_first();
+        }
+    }
 }
 
 /// Which PD has been leading, and since when.
@@ -43,6 +84,26 @@ pub(crate) struct Leadership {
 }
 
 impl Leadership {
+    /// As it was known before a restart.
+    pub(crate) fn restored(leader: Option<u64>, changed: Option<Instant>) -> Self {
+        Self {
+            now: leader,
+            seen_before: leader.is_some(),
+            changed,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.now
+    }
+
+    /// How long ago it changed, while that matters.
+    pub(crate) fn unsettled_for(&self, now: Instant) -> Option<Duration> {
+        let ago = self.changed_ago(now)?;
+        (ago < STORES_SETTLE + REGIONS_SETTLE).then_some(ago)
+    }
+
     /// One that comes back after an absence has begun anew, too.
     pub(crate) fn learn(&mut self, leader: Option<u64>, now: Instant) {
         if leader.is_some() && leader != self.now && self.seen_before {
@@ -134,6 +195,26 @@ mod tests {
             "it came back"
         );
         assert!(!leader.has_heard_of(4, 11, later(411)));
+    }
+
+    #[test]
+    fn a_store_is_gone_only_when_that_is_known() {
+        let mut memory = Memory::default();
+        memory.learn_cluster(7);
+        memory.learn_stores(&[1, 4, 5].into());
+        memory.learn_stores(&[1, 5].into());
+        assert_eq!(
+            (memory.missing.as_slice(), memory.gone.len()),
+            (&[4][..], 0)
+        );
+        memory.learn_gone(4, "PD calls it Tombstone");
+        memory.learn_stores(&[1, 5].into());
+        assert_eq!((memory.missing.len(), memory.gone.len()), (0, 1));
+        memory.learn_stores(&[1, 4, 5].into());
+        assert_eq!(memory.gone.len(), 0, "it is back");
+        memory.learn_cluster(8);
+        memory.learn_stores(&[9].into());
+        assert_eq!(memory.missing, [0; 0], "it is another cluster");
     }
 
     #[test]

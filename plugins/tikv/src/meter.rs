@@ -7,9 +7,12 @@ use std::{
 };
 
 use operator_plugin_api::Deadline;
-use operator_plugin_kit::{Http, Prometheus};
+use operator_plugin_kit::{Fault, Http, Prometheus};
 
-use crate::{config::Settings, prometheus::Metrics};
+use crate::{
+    config::Settings,
+    prometheus::{Exposed, Metrics, NotTold},
+};
 
 /// Quantiles over a thousand stores are work, and the rest does not wait for them.
 const TIMEOUT: Duration = Duration::from_millis(3_600);
@@ -17,6 +20,12 @@ const TIMEOUT: Duration = Duration::from_millis(3_600);
 /// them, and they run no more often than this.
 const SLOW: Duration = Duration::from_millis(250);
 const PACE_OF_SLOW: Duration = Duration::from_secs(15);
+/// The queries may take a twentieth of Prometheus's time.
+const SHARE: u32 = 20;
+/// A Prometheus that did not answer in time may still be at work on what it was asked; it is left alone for this long.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Which counters exist changes with the first event of each, and when the scrape configuration does.
+const PACE_OF_EXPOSED: Duration = Duration::from_secs(15);
 
 /// What Prometheus answered, when it was asked, and how long that took.
 #[derive(Clone)]
@@ -26,7 +35,35 @@ pub(crate) struct Measured {
     took: Duration,
 }
 
-type Answer = Result<Measured, String>;
+type Answer = Result<Measured, Missing>;
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+struct Missing {
+    why: String,
+    /// Until when it may still be at work.
+    pause_until: Option<Instant>,
+}
+
+impl Missing {
+    fn new(fault: &Fault) -> Self {
+        let timed_out = matches!(fault, Fault::TimedOut(_));
+        Self {
+            why: fault.to_string(),
+            pause_until: timed_out.then(|| Instant::now() + PAUSE),
+        }
+    }
+
+    fn panicked() -> Self {
+        Self {
+            why: "reading it panicked".into(),
+            pause_until: None,
+        }
+    }
+}
+
+/// Who exposes which counter, and when that was read.
+type KnownExposed = Arc<Mutex<Option<(Instant, Result<Exposed, NotTold>)>>>;
 
 /// Asks Prometheus for one subject. Dropping it waits for what is under way.
 pub(crate) struct Meter {
@@ -39,6 +76,9 @@ pub(crate) struct Meter {
 struct State {
     /// None after a fault: then the next cycle asks, and waits.
     last: Option<Measured>,
+    /// The last fault, while it lasts.
+    paused: Option<Missing>,
+    exposed: KnownExposed,
     under_way: Option<JoinHandle<Answer>>,
 }
 
@@ -52,28 +92,41 @@ impl Meter {
     }
 
     /// The newest answer that no cycle has to wait long for; its age is in it.
-    pub(crate) fn read(&self, end: Deadline) -> Answer {
-        if let Some(answer) = self.in_background() {
-            return answer;
-        }
-        let answer = measure(&self.settings, &self.http, end);
-        self.with_state(|state| state.last = answer.as_ref().ok().cloned());
-        answer
+    pub(crate) fn read(&self, end: Deadline) -> Result<Measured, String> {
+        let answer = self.in_background().unwrap_or_else(|| {
+            let exposed = self.with_state(|state| Arc::clone(&state.exposed));
+            let answer = measure(&self.settings, &self.http, &exposed, end);
+            self.with_state(|state| state.learn(&answer));
+            answer
+        });
+        answer.map_err(|missing| missing.why)
     }
 
-    /// If the last answer was slow, this is it, or the next one if that is there. Sees to it that there will be a next one.
+    /// The answer of a cycle that does not ask: the last one while it is new enough for what it cost, and the last fault
+    /// while Prometheus may still be at work. If the last answer was slow, sees to it that there will be a next one.
     fn in_background(&self) -> Option<Answer> {
         self.with_state(|state| {
-            let last = state.last.clone().filter(|last| last.took > SLOW)?;
+            let is_paused = |until: Instant| until > Instant::now();
+            if let Some(paused) = state.paused.clone()
+                && paused.pause_until.is_some_and(is_paused)
+            {
+                return Some(Err(paused));
+            }
+            let last = state.last.clone()?;
+            if last.took <= SLOW {
+                return (last.at.elapsed() < last.took * SHARE).then_some(Ok(last));
+            }
             if let Some(asking) = state.under_way.take_if(|asking| asking.is_finished()) {
                 let answer = joined(asking);
-                state.last = answer.as_ref().ok().cloned();
+                state.learn(&answer);
                 return Some(answer);
             }
-            if state.under_way.is_none() && last.at.elapsed() >= PACE_OF_SLOW {
+            let pace = PACE_OF_SLOW.max(last.took * SHARE);
+            if state.under_way.is_none() && last.at.elapsed() >= pace {
                 let (settings, http) = (Arc::clone(&self.settings), Arc::clone(&self.http));
+                let exposed = Arc::clone(&state.exposed);
                 state.under_way = Some(thread::spawn(move || {
-                    measure(&settings, &http, Deadline::after(TIMEOUT))
+                    measure(&settings, &http, &exposed, Deadline::after(TIMEOUT))
                 }));
             }
             Some(Ok(last))
@@ -85,6 +138,13 @@ impl Meter {
     }
 }
 
+impl State {
+    fn learn(&mut self, answer: &Answer) {
+        self.last = answer.as_ref().ok().cloned();
+        self.paused = answer.as_ref().err().cloned();
+    }
+}
+
 impl Drop for Meter {
     fn drop(&mut self) {
         if let Some(asking) = self.with_state(|state| state.under_way.take()) {
@@ -93,12 +153,15 @@ impl Drop for Meter {
     }
 }
 
-fn measure(settings: &Settings, http: &Http, end: Deadline) -> Answer {
+fn measure(settings: &Settings, http: &Http, known: &KnownExposed, end: Deadline) -> Answer {
     let at = Instant::now();
     let deadline = Deadline::after(end.at_most(TIMEOUT));
     let server = Prometheus::new(http, &settings.prometheus)
         .bearer_token(settings.prometheus_token.as_deref());
-    let metrics = Metrics::read(server, deadline).map_err(|fault| fault.to_string())?;
+    let mut metrics = Metrics::read(server, deadline).map_err(|fault| Missing::new(&fault))?;
+    if metrics.lacks_counters() {
+        metrics = metrics.exposed(exposed(server, known, deadline));
+    }
     Ok(Measured {
         metrics: Arc::new(metrics),
         at,
@@ -106,10 +169,24 @@ fn measure(settings: &Settings, http: &Http, end: Deadline) -> Answer {
     })
 }
 
+fn exposed(
+    server: Prometheus<'_>,
+    known: &KnownExposed,
+    deadline: Deadline,
+) -> Result<Exposed, NotTold> {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*known {
+        Some((at, exposed)) if at.elapsed() < PACE_OF_EXPOSED => exposed.clone(),
+        _ => {
+            let exposed = Exposed::read(server, deadline);
+            *known = Some((Instant::now(), exposed.clone()));
+            exposed
+        }
+    }
+}
+
 fn joined(asking: JoinHandle<Answer>) -> Answer {
-    asking
-        .join()
-        .unwrap_or_else(|_| Err("reading it panicked".into()))
+    asking.join().unwrap_or_else(|_| Err(Missing::panicked()))
 }
 
 #[cfg(test)]
@@ -135,7 +212,7 @@ mod tests {
         }
     }
 
-    fn read(meter: &Meter) -> Answer {
+    fn read(meter: &Meter) -> Result<Measured, String> {
         meter.read(Deadline::after(Duration::from_secs(5)))
     }
 
@@ -145,6 +222,25 @@ mod tests {
         meter.with_state(|state| state.last = Some(measured(Duration::ZERO, Duration::ZERO)));
         assert!(read(&meter).is_err());
         assert!(meter.with_state(|state| state.last.is_none()));
+    }
+
+    #[test]
+    fn the_queries_take_a_twentieth_of_the_time_and_a_silent_server_is_left_alone() {
+        let meter = meter();
+        let took = Duration::from_millis(200);
+        meter.with_state(|state| state.last = Some(measured(took, Duration::ZERO)));
+        assert!(read(&meter).is_ok(), "nothing is asked");
+        meter.with_state(|state| state.last = Some(measured(took, took * SHARE)));
+        assert!(read(&meter).is_err(), "it is asked");
+
+        let silent = Missing::new(&Fault::TimedOut("no answer in time".into()));
+        meter.with_state(|state| state.learn(&Err(silent)));
+        assert_eq!(read(&meter).err().as_deref(), Some("no answer in time"));
+        meter.with_state(|state| {
+            let paused = state.paused.as_mut().expect("paused");
+            paused.pause_until = Some(Instant::now());
+        });
+        assert_ne!(read(&meter).err().as_deref(), Some("no answer in time"));
     }
 
     #[test]

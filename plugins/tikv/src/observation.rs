@@ -24,6 +24,12 @@ pub struct Data {
     pub metrics_error: Option<String>,
     /// How old its answer is: a Prometheus that takes long is not asked in every cycle. Milliseconds.
     pub metrics_age_ms: Option<u64>,
+    /// The first few of its instances, for when a store is none of them.
+    #[serde(default)]
+    pub metrics_instances: Vec<String>,
+    /// How many instances it has.
+    #[serde(default)]
+    pub metrics_instance_count: Option<u64>,
     /// How many regions there are, and how many of them are unhealthy.
     #[serde(default)]
     pub regions: Regions,
@@ -146,6 +152,8 @@ pub struct Store {
     pub busy: Option<bool>,
     /// Whether an evict-leader scheduler holds it.
     pub evicting_leaders: Option<bool>,
+    /// Whether the label property `reject-leader` and the placement rules let it have leaders.
+    pub may_lead: Option<bool>,
 }
 
 /// The state of a store, as PD reports it.
@@ -194,18 +202,29 @@ pub struct ClusterMetrics {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StoreMetrics {
-    /// Whether its status address was scraped; null when Prometheus does not know the address.
+    /// Its name in Prometheus; null when none of the instances is known to be this store.
+    pub instance: Option<String>,
+    /// Whether it was scraped; null when Prometheus does not know it.
     pub scraped: Option<bool>,
-    /// gRPC requests a second.
+    /// Whether it was scraped in the older half of the last minute too. If not, what is not there may have been a moment
+    /// ago, as after a restart of Prometheus without its data.
+    pub window_covered: Option<bool>,
+    /// gRPC requests a second. Like every rate, null while less than a minute is known.
     pub qps: Option<f64>,
     /// The p99 of gRPC requests, but for garbage collection. Milliseconds.
     pub latency_p99_ms: Option<f64>,
     /// The p99 of how far the slowest follower of a region lies behind. Entries.
     pub raft_log_lag: Option<f64>,
+    /// How many times a second that is measured; 0 where nothing is replicated.
+    pub raft_log_lag_per_second: Option<f64>,
+    /// Raft writes a second.
+    pub raft_writes_per_second: Option<f64>,
     /// The p99 of how long writes were stalled by the storage engine. Microseconds.
     pub write_stall_us: Option<f64>,
     /// Requests and messages a second that were rejected because a queue was full.
     pub rejected_per_second: Option<f64>,
+    /// Whether this server can tell a counter that has had no event from one that is not stored.
+    pub rejections_told: Option<bool>,
     /// Cores in use.
     pub cpu_cores: Option<f64>,
     /// Its regions that have missed a leader for long, by its own count.

@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use operator_plugin_api::{Deadline, Error, ErrorKind, Observation, now_ms};
+use operator_plugin_api::{Deadline, Error, ErrorKind, Observation, Resource, now_ms};
 use operator_plugin_kit::{Endpoint, Http, observing::budget};
 
 use crate::{
+    check,
     collect::{ClusterAnswers, Collected, Collector, Got},
     config::Settings,
-    convert,
+    convert, kept,
     log::LogTail,
     memory::{Memory, note},
     meter::Meter,
@@ -29,6 +30,8 @@ use crate::{
 const MAX_OPERATORS: usize = 100;
 /// PD has at most a handful of members.
 const MAX_MEMBERS: usize = 16;
+/// Rules are many in large clusters, and change when a person changes them.
+const PACE_OF_RULES: Duration = Duration::from_mins(1);
 
 /// Reads all sources, and remembers what later cycles need.
 pub(crate) fn observe(
@@ -40,15 +43,23 @@ pub(crate) fn observe(
     deadline: Deadline,
 ) -> Result<Observation<Data>, Error> {
     let end = budget(deadline, Duration::from_millis(settings.observe_timeout_ms))?;
-    let (members, long_lists) = {
+    let (members, long_lists, missing, reads_leader_rules) = {
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        (memory.members.clone(), memory.long_lists.clone())
+        let rules = memory.leader_rules.as_ref();
+        (
+            memory.members.clone(),
+            memory.long_lists.clone(),
+            memory.missing.clone(),
+            rules.is_none_or(|(at, _)| at.elapsed() >= PACE_OF_RULES),
+        )
     };
     let collector = Collector {
         settings,
         http,
         members: &members,
         long_lists: &long_lists,
+        missing: &missing,
+        reads_leader_rules,
         meter,
         log,
         end,
@@ -95,6 +106,9 @@ fn learn(memory: &mut Memory, collected: &Collected, now: Instant) {
         memory.leader.learn(leader, now);
     }
     if let Some(members) = collected.members() {
+        if let Some(id) = members.header.as_ref().and_then(|header| header.cluster_id) {
+            memory.learn_cluster(id);
+        }
         let urls = members
             .members
             .iter()
@@ -107,7 +121,20 @@ fn learn(memory: &mut Memory, collected: &Collected, now: Instant) {
     let Some(answers) = &collected.cluster else {
         return;
     };
+    for (id, gone) in &answers.gone {
+        if let Ok(Some(why)) = gone {
+            memory.learn_gone(*id, why);
+        }
+    }
+    match &answers.leader_rules {
+        Some(Ok(rules)) => memory.leader_rules = Some((now, rules.clone())),
+        Some(Err(_)) => memory.leader_rules = None,
+        None => {}
+    }
     if let Ok((stores, _)) = &answers.stores {
+        let listed = stores.stores.iter();
+        let listed = listed.filter(|info| info.store.state_name.as_deref() != Some("Tombstone"));
+        memory.learn_stores(&listed.map(|info| info.store.id).collect());
         let heartbeats = stores.stores.iter();
         let heartbeats =
             heartbeats.filter_map(|info| Some((info.store.id, convert::heartbeat_ms(info)?)));
@@ -148,21 +175,40 @@ fn assemble(
         Ok(measured) => {
             let metrics = &measured.metrics;
             data.metrics_age_ms = Some(ms(now.saturating_duration_since(measured.at)));
+            data.metrics_instances = metrics.instances.named();
+            data.metrics_instance_count = Some(metrics.instances.count() as u64);
             data.store_metrics = data
                 .stores
                 .as_deref()
                 .map(|stores| metrics.of_stores(stores));
-            data.cluster_metrics.write_latency_p99_ms = metrics.write_latency_p99_ms;
+            let of_stores = data.store_metrics.as_ref();
+            data.cluster_metrics.write_latency_p99_ms = of_stores.and_then(|of_stores| {
+                metrics.write_latency_p99_ms(check::serving_stores(&data), of_stores)
+            });
         }
         Err(error) => data.metrics_error = Some(error.clone()),
     }
-    data.cluster_metrics.qps = summary::qps(data.store_metrics.as_ref());
+    data.cluster_metrics.qps = summary::qps(&data);
     data.log = collected.log.and_then(Result::ok);
     let (summary, slis) = (summary::line(&data), summary::slis(&data));
+    let resources = resources(&data, memory);
     let mut observation = Observation::new(data).summary(summary);
     observation.slis = slis;
+    observation.resources = resources;
+    observation.memory = Some(kept::keep(memory, now));
     observation.sources = collected.sources;
     observation
+}
+
+/// The stores that PD lists, and those that are known to have left; none while PD does not list them.
+fn resources(data: &Data, memory: &Memory) -> Vec<Resource> {
+    let Some(stores) = &data.stores else {
+        return Vec::new();
+    };
+    let of = |id: u64| Resource::new(check::STORE, check::resource(id));
+    let listed = stores.iter().map(|store| of(store.id));
+    let gone = memory.gone.iter().map(|(id, why)| of(*id).gone(why));
+    listed.chain(gone).collect()
 }
 
 /// Fills in the answers about the cluster, each part by itself.
@@ -176,6 +222,11 @@ fn fill(data: &mut Data, answers: &ClusterAnswers, memory: &Memory, now: Instant
         .map(|((stores, _), clock)| convert::stores(stores, clock, evicting));
     for store in data.stores.iter_mut().flatten() {
         let at = store.last_heartbeat_ms;
+        let rules = memory.leader_rules.as_ref();
+        let labels = store.labels.as_ref();
+        store.may_lead = rules
+            .zip(labels)
+            .map(|((_, rules), labels)| rules.allow(labels));
         store.heard_by_leader = at.map(|at| memory.leader.has_heard_of(store.id, at, now));
     }
     data.cluster_metrics = cluster_metrics(answers, data);

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use operator_plugin_kit::text::{grouped, share_percent};
 
 use crate::{
-    check::disk_used_percent,
-    observation::{Data, Store, StoreMetrics, StoreState},
+    check::{disk_used_percent, serving_stores},
+    observation::{Data, Store, StoreState},
 };
 
 /// `3 of 3 stores up, 96 regions, PD leader pd0, 1,004 requests/s`
@@ -51,12 +51,13 @@ pub(crate) fn slis(data: &Data) -> BTreeMap<String, Option<f64>> {
     .into()
 }
 
-/// The sum over the stores that were measured; unknown while one that is scraped was not.
-pub(crate) fn qps(metrics: Option<&BTreeMap<String, StoreMetrics>>) -> Option<f64> {
-    let scraped = metrics?
-        .values()
-        .filter(|store| store.scraped == Some(true));
-    let rates: Option<Vec<f64>> = scraped.map(|store| store.qps).collect();
+/// The sum over the stores that serve; unknown while one of them is not measured, for the others do not stand for it.
+pub(crate) fn qps(data: &Data) -> Option<f64> {
+    let metrics = data.store_metrics.as_ref()?;
+    let rates = serving_stores(data)?
+        .into_iter()
+        .map(|store| metrics.get(&store.id.to_string())?.qps);
+    let rates: Option<Vec<f64>> = rates.collect();
     rates
         .filter(|rates| !rates.is_empty())
         .map(|rates| rates.iter().sum())
@@ -110,6 +111,18 @@ mod tests {
         data.stores = None;
         data.cluster_metrics = ClusterMetrics::default();
         assert_eq!(line(&data), "stores unknown, no PD leader");
+    }
+
+    #[test]
+    fn the_requests_of_those_who_report_are_not_those_of_all() {
+        let mut data = healthy();
+        assert_eq!(qps(&data), Some(300.0));
+        data.store_metrics.as_mut().unwrap().remove("4");
+        assert_eq!(qps(&data), None);
+        data.stores.as_mut().unwrap()[1].state = Some(StoreState::Down);
+        assert_eq!(qps(&data), Some(200.0), "a store that is down serves none");
+        data.stores.as_mut().unwrap()[0].state = None;
+        assert_eq!(qps(&data), None);
     }
 
     #[test]

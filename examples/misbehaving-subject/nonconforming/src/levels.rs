@@ -11,8 +11,8 @@ use std::{
 
 use operator_plugin_api::{
     ActionDefinition, ActionResult, Call, CheckReport, Deadline, Description, Error, ErrorKind,
-    Invariant, Inverse, InverseParam, Observation, Outcome, Risk, Severity, Source, Subject,
-    Unknown, Violation,
+    Invariant, Inverse, InverseParam, Observation, Outcome, Resource, Risk, Severity, Source,
+    Subject, Unknown, Violation,
     schemars::{self, JsonSchema, schema_for},
     serde::{Deserialize, Serialize},
     serde_json::{self, Value, json},
@@ -60,6 +60,9 @@ fn max_level() -> i64 {
 pub struct Data {
     /// Absent if the backend did not reply.
     nodes: Option<Vec<Node>>,
+    /// Whether the backend's answer has a list of nodes; absent if there was no answer.
+    #[serde(default)]
+    has_nodes: Option<bool>,
     /// The highest level that is not a violation.
     max_level: Option<i64>,
     /// Content that violates a case: a secret, or nine megabytes.
@@ -98,6 +101,14 @@ pub struct Levels {
     invoked: AtomicU32,
     has_stalled: AtomicBool,
     was_refused: AtomicBool,
+    has_answered: AtomicBool,
+}
+
+/// What is to be known again after a restart.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(crate = "operator_plugin_api::serde")]
+struct Memory {
+    has_answered: bool,
 }
 
 /// Held over every observation, for `concurrency.shutdown-in-flight`.
@@ -124,6 +135,7 @@ impl Subject for Levels {
             invariants: vec![
                 invariant("node_down", Severity::Critical),
                 invariant("level_high", Severity::Warning),
+                invariant("nodes_listed", Severity::Warning),
             ],
             slos: Vec::new(),
         }
@@ -146,10 +158,19 @@ impl Subject for Levels {
             invoked: AtomicU32::new(0),
             has_stalled: AtomicBool::new(false),
             was_refused: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
         })
     }
 
     fn observe(&self, deadline: Deadline) -> Result<Observation<Data>, Error> {
+        self.observe_again(deadline, None)
+    }
+
+    fn observe_again(
+        &self,
+        deadline: Deadline,
+        memory: Option<&Value>,
+    ) -> Result<Observation<Data>, Error> {
         let _held = is_on("concurrency.shutdown-in-flight").then(|| IN_FLIGHT.read());
         let _counted = Counted::new(&self.observing);
         self.collide()?;
@@ -163,18 +184,31 @@ impl Subject for Levels {
         };
         let is_hidden = is_on("observe.names-failed-source");
         let extra = self.extra(error.as_deref());
+        let has_answered = error.is_none() || self.has_answered_before(memory);
+        self.has_answered.store(has_answered, Ordering::Relaxed);
         let data = Data {
+            has_nodes: self.has_nodes(nodes.as_deref(), error.is_none(), memory),
             nodes,
             max_level: Some(self.config.max_level),
             extra,
         };
-        Ok(Observation::new(data)
+        let mut observation = Observation::new(data)
             .summary("levels were read")
-            .source(Source::new("levels").error(error.filter(|_| !is_hidden))))
+            .source(Source::new("levels").error(error.filter(|_| !is_hidden)))
+            .memory(self.memory(has_answered));
+        if has_answered {
+            observation = observation.resource(Resource::new("backend", "levels"));
+        }
+        Ok(observation)
     }
 
     fn check(&self, observation: &Observation<Data>) -> CheckReport {
         let mut report = CheckReport::default();
+        match observation.data.has_nodes {
+            Some(true) => {}
+            Some(false) => violate(&mut report, "nodes_listed", "levels"),
+            None => unknown(&mut report, "nodes_listed", None, "nothing was answered"),
+        }
         let Some(nodes) = &observation.data.nodes else {
             unknown(&mut report, "node_down", None, "no node is known");
             unknown(&mut report, "level_high", None, &self.reason());
@@ -276,6 +310,34 @@ impl Levels {
             }
         }
         Ok(())
+    }
+
+    fn has_answered_before(&self, memory: Option<&Value>) -> bool {
+        let memory = memory.filter(|_| !is_on("memory.restart"));
+        let memory = memory.and_then(|memory| Memory::deserialize(memory).ok());
+        self.has_answered.load(Ordering::Relaxed) || memory.unwrap_or_default().has_answered
+    }
+
+    fn memory(&self, has_answered: bool) -> Value {
+        let mut memory = json!(Memory { has_answered });
+        if is_on("memory.size") {
+            memory["padding"] = "m".repeat(70_000).into();
+        }
+        memory
+    }
+
+    fn has_nodes(
+        &self,
+        nodes: Option<&[Node]>,
+        is_answered: bool,
+        memory: Option<&Value>,
+    ) -> Option<bool> {
+        if is_answered {
+            return Some(nodes.is_some());
+        }
+        let is_forgotten = memory.is_none() && is_on("memory.forgotten");
+        let is_assumed = memory.is_some() && is_on("memory.vanished-source");
+        (is_forgotten || is_assumed).then_some(true)
     }
 
     fn url(&self) -> String {

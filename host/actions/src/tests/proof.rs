@@ -32,6 +32,7 @@ fn assessment(at: i64, broken: &[&str]) -> Assessment {
         broken: broken.iter().map(|name| key(name)).collect(),
         unknown: [].into(),
         judged: ["target", "old", "new"].map(str::to_owned).into(),
+        listed: [].into(),
     }
 }
 

@@ -13,6 +13,7 @@ mod invoke;
 mod lifecycle;
 mod load;
 mod malformed_input;
+mod memory;
 mod observe;
 mod resources;
 mod robustness;
@@ -23,11 +24,12 @@ mod smoke_run;
 use super::case::Case;
 
 /// Every group, in the order of reports.
-const GROUPS: [&[Case]; 14] = [
+const GROUPS: [&[Case]; 15] = [
     &load::CASES,
     &describe::CASES,
     &config::CASES,
     &observe::CASES,
+    &memory::CASES,
     &check::CASES,
     &actions::CASES,
     &invoke::CASES,

@@ -30,14 +30,28 @@ pub(super) fn retention(config: &Config) -> Retention {
     }
 }
 
-pub(super) async fn turn(store: &Store, retention: &Retention) -> Result<(), String> {
+/// `watched` are the configured subjects: what a plugin knows of another one goes when no daemon has watched it for as long as
+/// its resolved tickets are kept.
+pub(super) async fn turn(
+    store: &Store,
+    retention: &Retention,
+    watched: &[&str],
+) -> Result<(), String> {
     let now = Timestamp::now();
     let pruned = store.prune(retention, now).await;
     let (tickets, observations) = pruned.map_err(|error| chain(&error))?;
     let gone = store.prune_daemons(now.minus(GONE)).await;
     let daemons = gone.map_err(|error| chain(&error))?;
-    if tickets + observations + daemons > 0 {
-        tracing::info!(tickets, observations, daemons, "removed what is too old");
+    let unwatched = store.prune_memories(watched, now, now.minus(retention.tickets));
+    let memories = unwatched.await.map_err(|error| chain(&error))?;
+    if tickets + observations + daemons + memories > 0 {
+        tracing::info!(
+            tickets,
+            observations,
+            daemons,
+            memories,
+            "removed what is too old"
+        );
     }
     Ok(())
 }

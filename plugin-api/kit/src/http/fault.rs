@@ -22,6 +22,8 @@ pub enum Fault {
     Status(u16, String),
     /// The server answered, but not as expected.
     Garbage(String),
+    /// The server answered with less than it was asked for, and why.
+    Partial(String),
 }
 
 impl Fault {
@@ -33,6 +35,7 @@ impl Fault {
             Self::NoAnswer(_) => "no_answer",
             Self::Status(..) => "status",
             Self::Garbage(_) => "garbage",
+            Self::Partial(_) => "partial",
         }
     }
 
@@ -93,6 +96,7 @@ impl fmt::Display for Fault {
             Self::NotSent(why) | Self::TimedOut(why) | Self::NoAnswer(why) | Self::Garbage(why) => {
                 f.write_str(why)
             }
+            Self::Partial(why) => write!(f, "the answer is not the whole: {why}"),
             Self::Status(status, message) if message.is_empty() => write!(f, "answered {status}"),
             Self::Status(status, message) => write!(f, "answered {status}: {message}"),
         }

@@ -222,9 +222,11 @@ fn result(
                     (Outcome::Failed, "did not accept")
                 }
                 // The service may have begun.
-                Fault::Status(..) | Fault::TimedOut(_) | Fault::NoAnswer(_) | Fault::Garbage(_) => {
-                    (Outcome::Unknown, "may or may not have done")
-                }
+                Fault::Status(..)
+                | Fault::TimedOut(_)
+                | Fault::NoAnswer(_)
+                | Fault::Garbage(_)
+                | Fault::Partial(_) => (Outcome::Unknown, "may or may not have done"),
             };
             details.insert("fault".into(), fault.code().into());
             (outcome, format!("{endpoint} {verb} `{action}`: {fault}"))

@@ -4,8 +4,9 @@ use operator_plugin_kit::{Faults, params::Bounded};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::wire::MAX_NODE_ID_BYTES;
+
 const MAX_KEY_BYTES: usize = 512;
-const MAX_NODE_ID_BYTES: usize = 128;
 const MAX_LIMIT: u64 = 1_000_000_000;
 /// 366 days.
 const MAX_WINDOW_MS: u64 = 31_622_400_000;

@@ -137,14 +137,14 @@ fn with_refusal(why: &str, data: &Data) -> String {
 
 /// Redis and the nodes agree, within the tolerance of the thresholds.
 fn drift(counter: &Counter, data: &Data) -> Verdict {
-    if counter.limit_source == Some(LimitSource::Default) {
-        return Verdict::NotSupported(OLDER_ALLOWED);
-    }
     let (Some(redis_low), Some(redis_high)) = (counter.redis_low, counter.redis_high) else {
         return Verdict::Unknown("the count in Redis is unknown");
     };
     let Some(allowed_low) = counter.allowed_low else {
-        return Verdict::Unknown("what the nodes allowed is unknown");
+        return match counter.limit_source {
+            Some(LimitSource::Default) => Verdict::NotSupported(OLDER_ALLOWED),
+            _ => Verdict::Unknown("what the nodes allowed is unknown"),
+        };
     };
     let Some(tolerance) = Tolerance::of(&data.thresholds) else {
         return Verdict::Unknown("the observation does not contain the thresholds of drift");

@@ -55,6 +55,7 @@ fn scores(stores: &[Store]) -> Option<Vec<(u64, f64)>> {
             || store.state? != StoreState::Up
             || store.evicting_leaders?
             || store.leader_weight? <= 0.0
+            || !store.may_lead?
         {
             continue;
         }
@@ -137,7 +138,11 @@ mod tests {
                 Some(StoreState::Offline)),
             [""; 0]
         );
+        let by_rule = |may_lead| judge([60.0, 60.0, 0.0], |stores| stores[2].may_lead = may_lead);
+        assert_eq!(by_rule(Some(false)), [""; 0]);
+        assert_eq!(by_rule(Some(true)), ["leader_imbalance * violated"]);
         let unknown = ["leader_imbalance * unknown"];
+        assert_eq!(by_rule(None), unknown);
         assert_eq!(
             judge([60.0, 60.0, 0.0], |stores| stores[2].evicting_leaders =
                 None),

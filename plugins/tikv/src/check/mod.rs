@@ -18,6 +18,7 @@ use operator_plugin_kit::Findings;
 
 use crate::observation::{Data, Store};
 
+pub(crate) use store_health::serving_stores;
 pub(crate) use stores::disk_used_percent;
 
 /// The names of the invariants.
@@ -52,8 +53,11 @@ pub(crate) fn check(data: &Data) -> CheckReport {
     findings.report()
 }
 
+/// The kind of a store as a resource.
+pub(crate) const STORE: &str = "store";
+
 /// A store as a resource: stable for as long as it exists.
-fn resource(id: u64) -> String {
+pub(crate) fn resource(id: u64) -> String {
     format!("store-{id}")
 }
 

@@ -84,18 +84,22 @@ pub(crate) fn store(id: u64) -> Store {
         leader_weight: Some(1.0),
         leader_score: Some(32.0),
         evicting_leaders: Some(false),
+        may_lead: Some(true),
         ..Store::default()
     }
 }
 
 fn metrics() -> StoreMetrics {
     StoreMetrics {
+        instance: Some("tikv".into()),
         scraped: Some(true),
+        window_covered: Some(true),
         qps: Some(100.0),
         latency_p99_ms: Some(12.0),
         raft_log_lag: Some(20.0),
         write_stall_us: Some(0.0),
         rejected_per_second: Some(0.0),
+        rejections_told: Some(true),
         ..StoreMetrics::default()
     }
 }

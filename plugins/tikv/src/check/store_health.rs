@@ -43,6 +43,18 @@ pub(super) fn confirmed(store: &Store, data: &Data) -> Option<StoreHealth> {
     }
 }
 
+/// The stores of TiKV that serve. None where it is unknown of one of them.
+pub(crate) fn serving_stores(data: &Data) -> Option<Vec<&Store>> {
+    let mut serving = Vec::new();
+    for store in data.stores.as_ref()? {
+        let is_up = matches!(of(store, data)?, StoreHealth::Up | StoreHealth::Silent);
+        if is_up && !is_tiflash(store)? {
+            serving.push(store);
+        }
+    }
+    Some(serving)
+}
+
 /// Whether it is a TiFlash store, which has other metrics and never leads. None where its labels are unknown.
 pub(super) fn is_tiflash(store: &Store) -> Option<bool> {
     let engine = store.labels.as_ref()?.get("engine");

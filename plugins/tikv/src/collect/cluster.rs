@@ -10,6 +10,7 @@ use operator_plugin_api::Source;
 use operator_plugin_kit::RequestOptions;
 
 use super::{Collector, Got, MEMBERS_TIMEOUT, panicked};
+use crate::leader_rules::LeaderRules;
 use crate::pd::{
     Pd,
     error::PdError,
@@ -23,6 +24,8 @@ const LIST_HEAD_BYTES: u64 = 16 << 10;
 /// PD writes a long list as a whole, however much of it is read, so it is requested again only after a while.
 const LONG_LIST: u64 = 10_000;
 const LONG_LIST_PACE: Duration = Duration::from_secs(30);
+/// The stores that PD no longer lists and that are asked for in one cycle.
+const MAX_MISSING: usize = 3;
 
 /// The checks that are counted.
 const REGION_CHECKS: [&str; 5] = [
@@ -49,6 +52,10 @@ pub(crate) struct ClusterAnswers {
     pub(crate) schedule: Got<wire::ScheduleConfig>,
     pub(crate) replication: Got<wire::ReplicationConfig>,
     pub(crate) hot: Got<wire::HotStores>,
+    /// None where they are known from an earlier cycle.
+    pub(crate) leader_rules: Option<Got<LeaderRules>>,
+    /// Why each of these is gone; None where it is not.
+    pub(crate) gone: BTreeMap<u64, Got<Option<&'static str>>>,
 }
 
 impl Collector<'_> {
@@ -70,6 +77,9 @@ impl Collector<'_> {
             let schedule = pd.get("/config/schedule", timeout());
             let replication = pd.get("/config/replicate", timeout());
             let hot = pd.get("/hotspot/stores", timeout());
+            let leader_rules = self.reads_leader_rules.then(|| leader_rules(pd, timeout()));
+            let missing = self.missing.iter().take(MAX_MISSING);
+            let gone = missing.map(|id| (*id, gone(pd, *id, timeout()))).collect();
             let (stores, stats) = first
                 .join()
                 .unwrap_or_else(|_| (Err(panicked()), Err(panicked())));
@@ -84,6 +94,8 @@ impl Collector<'_> {
                 schedule,
                 replication,
                 hot,
+                leader_rules,
+                gone,
             }
         })
     }
@@ -119,6 +131,33 @@ fn stores(pd: Pd<'_>, timeout: Duration) -> Got<(wire::Stores, Option<i64>)> {
     Ok((parse(&answer)?, answer.date_ms))
 }
 
+/// A PD that does not have the one, or does not use the other, has no such rules.
+fn leader_rules(pd: Pd<'_>, timeout: Duration) -> Got<LeaderRules> {
+    fn or_none<T>(error: PdError) -> Got<Option<T>> {
+        match error.status {
+            Some(404 | 412) => Ok(None),
+            _ => Err(error),
+        }
+    }
+    let properties = pd.get("/config/label-property", timeout);
+    let properties: Option<wire::LabelProperties> = properties.or_else(or_none)?;
+    let rules: Option<Vec<wire::PlacementRule>> =
+        pd.get("/config/rules", timeout).or_else(or_none)?;
+    Ok(LeaderRules::new(properties.unwrap_or_default(), rules))
+}
+
+/// Why a store that PD does not list is gone; None where PD knows it as a part of the cluster.
+fn gone(pd: Pd<'_>, id: u64, timeout: Duration) -> Got<Option<&'static str>> {
+    match pd.get::<wire::StoreInfo>(&format!("/store/{id}"), timeout) {
+        Ok(info) if info.store.state_name.as_deref() == Some("Tombstone") => Ok(Some(
+            "it was removed from the cluster: PD calls it Tombstone",
+        )),
+        Ok(_) => Ok(None),
+        Err(error) if error.is("ErrStoreNotFound") => Ok(Some("PD knows no such store any more")),
+        Err(error) => Err(error),
+    }
+}
+
 /// Where there is no such scheduler, it holds no store.
 pub(crate) fn evict_leader(pd: Pd<'_>, timeout: Duration) -> Got<Vec<u64>> {
     let path = "/scheduler-config/evict-leader-scheduler/list";
@@ -141,7 +180,10 @@ pub(super) fn cluster_sources(answers: Option<&(ClusterAnswers, Duration)>) -> V
     let checks = answers.checks.values().find_map(error_of);
     let schedulers = error_of(&answers.schedulers).or(error_of(&answers.paused));
     let parts = [
-        ("pd stores", error_of(&answers.stores)),
+        (
+            "pd stores",
+            error_of(&answers.stores).or(answers.gone.values().find_map(error_of)),
+        ),
         ("pd regions", error_of(&answers.stats).or(checks)),
         ("pd operators", error_of(&answers.operators)),
         (
@@ -150,7 +192,9 @@ pub(super) fn cluster_sources(answers: Option<&(ClusterAnswers, Duration)>) -> V
         ),
         (
             "pd config",
-            error_of(&answers.schedule).or(error_of(&answers.replication)),
+            error_of(&answers.schedule)
+                .or(error_of(&answers.replication))
+                .or(answers.leader_rules.as_ref().and_then(error_of)),
         ),
         ("pd hotspot", error_of(&answers.hot)),
     ];

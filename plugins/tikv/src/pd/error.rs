@@ -203,7 +203,7 @@ impl From<Fault> for PdError {
         let kind = match fault {
             Fault::NotSent(_) => PdErrorKind::NotSent,
             Fault::NoAnswer(_) | Fault::TimedOut(_) => PdErrorKind::NoAnswer,
-            Fault::Garbage(_) | Fault::Status(..) => PdErrorKind::Foreign,
+            Fault::Garbage(_) | Fault::Partial(_) | Fault::Status(..) => PdErrorKind::Foreign,
         };
         Self::new(kind, None, None, &fault.to_string())
     }

@@ -190,6 +190,31 @@ pub(crate) struct ReplicationConfig {
     pub(crate) enable_placement_rules: Option<String>,
 }
 
+/// `GET /config/label-property`: the stores of a label that a property applies to, by the property.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LabelProperties {
+    pub(crate) reject_leader: Option<Vec<Label>>,
+}
+
+/// An entry of `GET /config/rules`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PlacementRule {
+    /// `voter`, `leader`, `follower` or `learner`.
+    pub(crate) role: String,
+    #[serde(default)]
+    pub(crate) is_witness: bool,
+    pub(crate) label_constraints: Option<Vec<LabelConstraint>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct LabelConstraint {
+    pub(crate) key: String,
+    /// `in`, `notIn`, `exists` or `notExists`.
+    pub(crate) op: String,
+    pub(crate) values: Option<Vec<String>>,
+}
+
 /// `GET /stores/limit`: peers a minute, by store id.
 pub(crate) type StoreLimits = BTreeMap<String, StoreLimit>;
 

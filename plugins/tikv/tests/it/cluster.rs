@@ -194,7 +194,11 @@ fn store(id: u64, leaders: u64) -> Value {
 }
 
 /// What Prometheus answers a query: the same for every store.
-fn metrics(request: &Request, stores: u64) -> Reply {
+pub(crate) fn metrics(request: &Request, stores: u64) -> Reply {
+    if let Some((_, metric)) = request.line.split_once("/targets/metadata?metric=") {
+        return exposed(metric, stores);
+    }
+    let is_up = request.line.contains("query=up&") || request.line.contains("%28up%5B");
     let value = if request.line.contains("histogram_quantile") {
         if request.line.contains("log_lag") {
             "12"
@@ -203,20 +207,29 @@ fn metrics(request: &Request, stores: u64) -> Reply {
         }
     } else if request.line.contains("write_stall") || request.line.contains("leader_missing") {
         "0"
-    } else if request.line.contains("%20%28up%29") {
+    } else if is_up {
         "1"
     } else if request.line.contains("too_busy") || request.line.contains("channel_full") {
         return series(&[]);
     } else {
         "100"
     };
-    let by_instance = request.line.contains("instance");
+    let by_instance = is_up || request.line.contains("instance");
     let labels: Vec<_> = if by_instance {
         (1..=stores).map(|id| json!({"metric": {"instance": format!("tikv{id}:20180")}, "value": [1.0, value]})).collect()
     } else {
         vec![json!({"metric": {}, "value": [1.0, value]})]
     };
     series(&labels)
+}
+
+/// The targets that expose a metric. The counters of a healthy store have had no event, so they are not there.
+fn exposed(metric: &str, stores: u64) -> Reply {
+    let target = |id| json!({"target": {"instance": format!("tikv{id}:20180"), "job": "tikv"}, "type": "gauge", "help": ""});
+    let ids = (1..=stores).filter(|_| metric == "tikv_store_size_bytes");
+    let targets: Vec<_> = ids.map(target).collect();
+    let body = json!({"status": "success", "data": targets});
+    Reply::Body(200, body.to_string())
 }
 
 fn series(result: &[Value]) -> Reply {

@@ -12,7 +12,10 @@ fn golden_observations_are_judged_as_they_should_be() {
     let subject = Tikv::create(Config::default()).unwrap();
     golden::assert_judged(&folder, &subject);
     for (name, observation) in golden::read::<Observation<Data>>(&folder, "violations") {
-        assert_eq!(subject.check(&observation).unknown, [], "{name}");
+        let mut unknown = subject.check(&observation).unknown;
+        // A store that is down has nothing to measure.
+        unknown.retain(|unknown| unknown.kind.is_missing());
+        assert_eq!(unknown, [], "{name}");
     }
 }
 

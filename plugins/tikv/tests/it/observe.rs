@@ -2,11 +2,12 @@
 
 use std::{thread, time::Duration};
 
-use operator_plugin_kit::testing::fake::{Fake, Reply};
+use operator_plugin_api::{Deadline, Observation, Subject};
+use operator_plugin_kit::testing::fake::{Fake, Reply, Request};
 use serde_json::{Value, json};
-use tikv::{Config, StoreState};
+use tikv::{Config, Data, StoreState, Tikv};
 
-use crate::cluster::{Cluster, Watch};
+use crate::cluster::{Cluster, Watch, metrics};
 
 #[test]
 fn a_healthy_cluster_is_seen_whole_and_nothing_is_wrong() {
@@ -49,6 +50,115 @@ fn a_healthy_cluster_is_seen_whole_and_nothing_is_wrong() {
     assert_eq!(seen.slis["write_latency_p99_ms"], Some(8.0));
 }
 
+/// A healthy cluster, whose Prometheus answers some requests differently.
+fn measured(change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> Vec<String> {
+    let cluster = Cluster::start(3, 96);
+    let prometheus = Fake::start(move |request| change(request, metrics(request, 3)));
+    let config = Config {
+        prometheus_url: prometheus.url(),
+        ..cluster.config()
+    };
+    Watch::new(config).verdicts()
+}
+
+/// The same answer with another field beside its data.
+fn with(reply: Reply, field: &str, value: Value) -> Reply {
+    let Reply::Body(200, body) = reply else {
+        return reply;
+    };
+    let mut body: Value = serde_json::from_str(&body).unwrap();
+    body[field] = value;
+    Reply::Body(200, body.to_string())
+}
+
+#[test]
+fn what_prometheus_does_not_have_is_never_a_good_value() {
+    let unmeasured = [
+        "high_latency * unknown",
+        "raft_log_lag * unknown",
+        "server_busy * unknown",
+        "write_stall * unknown",
+    ];
+    let warned = measured(|_, reply| with(reply, "warnings", json!(["a shard is away"])));
+    assert_eq!(warned, unmeasured);
+    let partial = measured(|_, reply| with(reply, "isPartial", json!(true)));
+    assert_eq!(partial, unmeasured);
+    let nothing = || json!({"status": "success", "data": {"resultType": "vector", "result": []}});
+    let without = |what: &'static str| {
+        measured(move |request, reply| {
+            if request.line.contains(what) {
+                Reply::Body(200, nothing().to_string())
+            } else {
+                reply
+            }
+        })
+    };
+    let new = without("offset%2030s");
+    assert_eq!(
+        new.len(),
+        12,
+        "Prometheus knows less than its window: {new:?}"
+    );
+    let exposed = measured(|request, reply| {
+        if request
+            .line
+            .contains("metadata?metric=tikv_channel_full_total")
+        {
+            let target = json!({"target": {"instance": "tikv2:20180"}});
+            with(reply, "data", json!([target]))
+        } else {
+            reply
+        }
+    });
+    assert_eq!(exposed, ["server_busy store-2 unknown"], "it is not stored");
+    let other_server = measured(|request, reply| {
+        if request.line.contains("metadata") {
+            Reply::Body(404, "not found".into())
+        } else {
+            reply
+        }
+    });
+    assert_eq!(other_server.len(), 3, "{other_server:?}");
+}
+
+#[test]
+fn the_resources_are_the_stores_and_those_that_left_the_cluster() {
+    let cluster = Cluster::start(3, 96);
+    let seen = Watch::new(cluster.config()).cycle().0;
+    let named = |seen: &Observation<Data>| -> Vec<String> {
+        let all = seen.resources.iter();
+        all.map(|one| {
+            let gone = if one.gone.is_some() { " gone" } else { "" };
+            format!("{} {}{gone}", one.kind, one.id)
+        })
+        .collect()
+    };
+    let all = ["store store-1", "store store-2", "store store-3"];
+    assert_eq!(named(&seen), all);
+    let kept = seen.memory.unwrap();
+
+    // A restart of the plugin, after which PD no longer lists a store.
+    cluster.change("GET /stores", |body| {
+        body["stores"].as_array_mut().unwrap().pop();
+    });
+    let subject = Tikv::create(cluster.config()).unwrap();
+    let again = || {
+        let deadline = Deadline::after(Duration::from_secs(20));
+        subject.observe_again(deadline, Some(&kept)).unwrap()
+    };
+    assert_eq!(
+        named(&again()),
+        all[..2],
+        "that it is gone is not known yet"
+    );
+    assert_eq!(named(&again()), all[..2], "PD does not say so");
+    let removed = r#""[PD:core:ErrStoreNotFound]store 3 not found""#;
+    cluster.set_reply("GET /store/3", Reply::Body(404, format!("{removed}\n")));
+    assert_eq!(named(&again())[2..], ["store store-3 gone"]);
+    cluster.set_reply("GET /stores", Reply::Body(500, "no".into()));
+    assert_eq!(named(&again()), [""; 0]);
+}
+
 fn after(change: impl FnOnce(&Cluster)) -> Vec<String> {
     let cluster = Cluster::start(3, 96);
     change(&cluster);
@@ -76,9 +186,14 @@ fn each_fault_is_its_own_verdict() {
     assert_eq!(
         state("Down"),
         [
+            "high_latency store-1 unknown",
+            "raft_log_lag store-1 unknown",
             "region_unavailable * violated",
-            "store_down store-1 violated"
-        ]
+            "server_busy store-1 unknown",
+            "store_down store-1 violated",
+            "write_stall store-1 unknown",
+        ],
+        "what it does not serve cannot be measured"
     );
     assert_eq!(
         state("Sleeping").len(),

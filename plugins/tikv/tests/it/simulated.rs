@@ -52,10 +52,21 @@ impl Simulated {
     }
 
     pub(crate) fn start_prometheus(&mut self) {
+        self.start_prometheus_with("1s", "");
+    }
+
+    /// Prometheus as it starts without any data. `settings` are further lines of its scrape configuration.
+    pub(crate) fn restart_prometheus_without_data(&mut self, interval: &str, settings: &str) {
+        self.prometheus = None;
+        std::fs::remove_dir_all(self.folder.path().join("tsdb")).unwrap();
+        self.start_prometheus_with(interval, settings);
+    }
+
+    fn start_prometheus_with(&mut self, interval: &str, settings: &str) {
         let targets = format!("{}/prometheus/targets", self.control);
         let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: sim\n  honor_labels: true\n  http_sd_configs:\n  - \
-             {{url: '{targets}', refresh_interval: 1s}}\n"
+            "global: {{scrape_interval: {interval}, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: sim\n  honor_labels: true\n  http_sd_configs:\n  - \
+             {{url: '{targets}', refresh_interval: 1s}}\n{settings}"
         );
         let process = Process::prometheus(self.folder.path(), &text, self.prometheus_port);
         self.prometheus = Some(process);

@@ -41,6 +41,52 @@ fn what_prometheus_measures_of_a_store_is_reported_for_that_store() {
 }
 
 #[test]
+fn a_store_that_is_busy_is_never_healthy_while_prometheus_has_no_rates() {
+    let mut sim = Simulated::start(&[]);
+    sim.start_prometheus();
+    let watch = Watch::new(sim.config());
+    let busy = || -> Option<String> {
+        let now = verdicts(&watch.cycle().1).into_iter();
+        now.into_iter()
+            .find(|verdict| verdict.starts_with("server_busy store-2 "))
+    };
+    let violated = Some("server_busy store-2 violated".to_owned());
+    sim.control("/stores/2/busy?per_second=5");
+    wait_for("the busy store", || (busy() == violated).then_some(()));
+
+    // Prometheus loses its data: between its first and its second scrape there is no rate.
+    sim.restart_prometheus_without_data("5s", "");
+    let mut was_unknown = false;
+    wait_for("rates of the busy store again", || {
+        let (seen, report) = watch.cycle();
+        let now = verdicts(&report);
+        let of = |end: &str| {
+            let whole = format!("server_busy * {end}");
+            now.contains(&whole) || now.contains(&format!("server_busy store-2 {end}"))
+        };
+        assert!(of("violated") || of("unknown"), "{now:?}");
+        let metrics = seen.data.store_metrics?;
+        was_unknown |= metrics["2"].scraped == Some(true) && of("unknown");
+        (was_unknown && of("violated")).then_some(())
+    });
+
+    // Relabelling drops the counters, while `up` is there.
+    let dropped = "  metric_relabel_configs:\n  - {source_labels: [__name__], regex: 'tikv_(scheduler_too_busy|channel_full)_total', action: drop}\n";
+    sim.restart_prometheus_without_data("1s", dropped);
+    wait_for("a minute of the other metrics", || {
+        let (seen, report) = watch.cycle();
+        let now = verdicts(&report);
+        assert!(
+            now.iter().any(|one| one.starts_with("server_busy ")),
+            "{now:?}"
+        );
+        let metrics = seen.data.store_metrics?;
+        metrics["2"].qps.map(drop)
+    });
+    assert_eq!(busy(), Some("server_busy store-2 unknown".to_owned()));
+}
+
+#[test]
 fn a_store_that_dies_is_disconnected_and_then_down_and_its_peers_are_missed() {
     let sim = Simulated::start(&[]);
     let watch = Watch::new(sim.config());

@@ -18,13 +18,14 @@ use crate::support::{
 
 const RULES: &str = "verify_window = \"1s\"\ncooldown = \"0s\"";
 const STALLED: &str = "operator.loop_stalled";
-const LOOPS: [&str; 6] = [
+const LOOPS: [&str; 7] = [
     "watch:db",
     "housekeeping",
     "stalls",
     "status",
     "audit",
     "engine",
+    "clock",
 ];
 
 /// A daemon whose loops fail as the files of [`inject`] name, and whose stalls are found after three seconds.

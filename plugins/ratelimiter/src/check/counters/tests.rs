@@ -204,14 +204,18 @@ fn a_limit_that_is_not_the_keys_own_judges_nothing() {
         limit_source,
         ..ghostly.clone()
     };
+    let older = Counter {
+        allowed_low: None,
+        allowed_high: None,
+        ..of(Some(LimitSource::Default))
+    };
     for (name, judged) in JUDGES {
-        let expected = if name == COUNTER_DRIFT {
+        let of_nobody = if name == COUNTER_DRIFT {
             "holds"
         } else {
             "unknown"
         };
-        assert_eq!(judge(judged, &of(None)), expected, "{name}");
-        let older = of(Some(LimitSource::Default));
+        assert_eq!(judge(judged, &of(None)), of_nobody, "{name}");
         assert_eq!(judge(judged, &older), "not supported", "{name}");
     }
     let remembered = Counter {
