@@ -11,7 +11,9 @@ use operator_model::{AuditEntry, AuditHead, ChainCheck, ProposalId, TicketId, vi
 use operator_service::{AuditFilter, Service};
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, Json, Output, printable::printable, table::Table};
+use super::{
+    Exit, Failure, Json, Output, mute::warn_of_mute_daemons, printable::printable, table::Table,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
@@ -105,6 +107,7 @@ impl List {
             limit: Some(self.limit),
         };
         let entries = service.audit(&filter).await?;
+        warn_of_mute_daemons(service, out).await?;
         if self.json.json {
             out.json(&entries.iter().map(document).collect::<Vec<_>>())?;
         } else if entries.is_empty() {

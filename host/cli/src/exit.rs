@@ -13,8 +13,8 @@ pub enum Exit {
     Violated,
     /// The command line, the file or the environment is wrong; nothing was started.
     BadInput,
-    /// `check`: nothing is violated, but something is unknown that should be known, or a subject could not be observed. `status`: no daemon is known
-    /// to run.
+    /// `check`: nothing is violated, but something is unknown that should be known, or a subject could not be observed. `status`:
+    /// no daemon is known to run. A listing: there is no database to read.
     Unknown,
     /// The operation failed.
     Failed,
@@ -31,7 +31,7 @@ Exit codes:
   1    `check`: an invariant is violated; `status`: a loop of a daemon is stalled or failing
   2    the command line, the configuration file or the environment is wrong; nothing was started
   3    `check`: nothing is violated, but something is unknown, or a subject could not be observed;
-       `status`: no daemon is known to run
+       `status`: no daemon is known to run; a listing: there is no database to read
   4    the operation failed
   5    a rule of the gate refused the action
   130  interrupted before it was done";

@@ -16,6 +16,8 @@ pub enum Failure {
     BadInput(Vec<String>),
     /// The operation failed.
     Failed(anyhow::Error),
+    /// There is nothing that could answer.
+    Unknown(String),
     /// A rule of the gate refused it.
     Refused(String),
     /// The reader of the output has closed it.
@@ -53,6 +55,7 @@ impl Failure {
         match self {
             Self::Faults(_) | Self::BadInput(_) => Exit::BadInput,
             Self::Failed(_) => Exit::Failed,
+            Self::Unknown(_) => Exit::Unknown,
             Self::Refused(_) => Exit::Refused,
             Self::ClosedPipe => Exit::Fine,
         }
@@ -64,7 +67,7 @@ impl Failure {
             Self::Faults(faults) => faults.0.iter().map(ToString::to_string).collect(),
             Self::BadInput(messages) => messages.clone(),
             Self::Failed(error) => vec![format!("{error:#}")],
-            Self::Refused(message) => vec![message.clone()],
+            Self::Refused(message) | Self::Unknown(message) => vec![message.clone()],
             Self::ClosedPipe => Vec::new(),
         }
     }
@@ -81,6 +84,7 @@ impl From<ServiceError> for Failure {
         match error {
             ServiceError::Config(faults) | ServiceError::NotGranted(faults) => Self::Faults(faults),
             ServiceError::Input(message) => Self::bad_input(message),
+            ServiceError::NoDatabase(message) => Self::Unknown(message),
             ServiceError::Call(call) => Self::BadInput(call.faults),
             ServiceError::Load(refused) => Self::bad_input(refused.to_string()),
             // What the plugin was given fits its schema, but the plugin knows better.

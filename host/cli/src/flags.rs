@@ -1,6 +1,6 @@
 //! The flags of every command.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use anstream::ColorChoice;
 use clap::{Args, ValueEnum};
@@ -72,6 +72,64 @@ impl Global {
             interval: self.interval.clone(),
             log_format: self.log_format.clone(),
             log_level: self.log_level.clone(),
+        }
+    }
+}
+
+/// Options of every command that may be repeated, each with a value.
+const REPEATED: [&str; 3] = ["--set", "--subject", "--plugin-dir"];
+
+/// The arguments with those options at the end, in their order: of what stands before a command and what stands after it, the
+/// parser would drop the former.
+pub(super) fn gathered(arguments: &[OsString]) -> Vec<OsString> {
+    let end = arguments.iter().position(|argument| argument == "--");
+    let (options, rest) = arguments.split_at(end.unwrap_or(arguments.len()));
+    let (mut others, mut repeated) = (Vec::new(), Vec::new());
+    let mut options = options.iter().peekable();
+    while let Some(option) = options.next() {
+        let name = option.to_str().unwrap_or_default();
+        let is_whole = name
+            .split_once('=')
+            .is_some_and(|(name, _)| REPEATED.contains(&name));
+        let is_value = |next: &&OsString| !next.as_encoded_bytes().starts_with(b"-");
+        if is_whole {
+            repeated.push(option.clone());
+        } else if REPEATED.contains(&name)
+            && let Some(value) = options.next_if(is_value)
+        {
+            repeated.extend([option.clone(), value.clone()]);
+        } else {
+            others.push(option.clone());
+        }
+    }
+    others
+        .into_iter()
+        .chain(repeated)
+        .chain(rest.iter().cloned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_options_count_on_both_sides_of_a_command() {
+        for (given, expected) in [
+            (
+                "operator --set a=1 check --set=b=2 --json",
+                "operator check --json --set a=1 --set=b=2",
+            ),
+            (
+                "operator --subject x --config f tickets list --subject y -- --set",
+                "operator --config f tickets list --subject x --subject y -- --set",
+            ),
+            // What lacks its value stays where it is, and is refused.
+            ("operator check --set --json", "operator check --set --json"),
+            ("operator check --set", "operator check --set"),
+        ] {
+            let words = |text: &str| -> Vec<OsString> { text.split(' ').map(Into::into).collect() };
+            assert_eq!(gathered(&words(given)), words(expected));
         }
     }
 }

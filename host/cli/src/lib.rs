@@ -18,6 +18,7 @@ mod flags;
 mod guidance;
 mod ids;
 mod junit;
+mod mute;
 mod observe;
 mod output;
 mod plugin_new;
@@ -114,10 +115,39 @@ struct Json {
     json: bool,
 }
 
+impl Cli {
+    /// Whether the exit code says more than that the command could do its work.
+    fn tells_by_exit_code(&self) -> bool {
+        match &self.command {
+            Some(
+                Command::Status(_)
+                | Command::Observe(_)
+                | Command::Check(_)
+                | Command::Actions(_)
+                | Command::Workflows(_)
+                | Command::Conformance(_)
+                | Command::Config(_)
+                | Command::Audit(audit::Audit::Verify(_)),
+            ) => true,
+            None
+            | Some(
+                Command::Run
+                | Command::Proposals(_)
+                | Command::Mode(_)
+                | Command::KillSwitch(_)
+                | Command::Audit(_)
+                | Command::Tickets(_)
+                | Command::Plugins(_)
+                | Command::Completions(_),
+            ) => false,
+        }
+    }
+}
+
 /// The whole life of the `operator` command.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match Cli::try_parse_from(flags::gathered(&arguments)) {
         Ok(cli) => cli,
         Err(error) => return explained(&error, &arguments).into(),
     };
@@ -146,6 +176,12 @@ fn explained(error: &clap::Error, arguments: &[OsString]) -> Exit {
 }
 
 fn run(cli: Cli, environment: &Environment, out: &Output) -> Result<Exit, Failure> {
+    let verdict = out.beside_a_verdict();
+    let out = if cli.tells_by_exit_code() {
+        &verdict
+    } else {
+        out
+    };
     match &cli.command {
         Some(Command::Completions(completions)) => return completions.run(out),
         Some(Command::Config(config::ConfigCommand::Default)) => return config::default(out),

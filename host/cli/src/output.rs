@@ -12,19 +12,36 @@ use super::{Failure, printable::printable, table::Table};
 #[derive(Debug, Clone)]
 pub struct Output {
     choice: ColorChoice,
+    /// Whether a reader that goes away ends the command.
+    needs_reader: bool,
 }
 
 impl Output {
     /// With colours where they are wanted. `auto`: on terminals, unless `NO_COLOR` is set.
     pub fn new(choice: ColorChoice) -> Self {
-        Self { choice }
+        Self {
+            choice,
+            needs_reader: true,
+        }
+    }
+
+    /// The same for a command whose exit code is its answer: that counts also when nobody reads the rest of the text.
+    #[must_use]
+    pub(super) fn beside_a_verdict(&self) -> Self {
+        Self {
+            needs_reader: false,
+            ..self.clone()
+        }
     }
 
     /// Text with its line breaks. What is invisible in it is shown, wherever it comes from.
     pub fn text(&self, text: &str) -> io::Result<()> {
         let mut out = AutoStream::new(io::stdout(), self.choice).lock();
-        out.write_all(without_invisible(text).as_bytes())?;
-        out.flush()
+        let text = without_invisible(text);
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !self.needs_reader => Ok(()),
+            written => written,
+        }
     }
 
     /// One line, on a terminal or into a log. A reader that has gone away ends nothing.

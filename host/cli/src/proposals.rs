@@ -11,7 +11,7 @@ use clap::{
 use operator_model::{Proposal, ProposalId, ProposalState, TicketId, Timestamp};
 use operator_service::{ProposalFilter, Service};
 
-use super::{Exit, Failure, Json, Output, ids, style, table::Table};
+use super::{Exit, Failure, Json, Output, ids, mute::warn_of_mute_daemons, style, table::Table};
 use approve::Approve;
 use create::Create;
 
@@ -118,6 +118,7 @@ impl List {
             limit: Some(self.limit),
         };
         let proposals = service.proposals(&filter).await?;
+        warn_of_mute_daemons(service, out).await?;
         if self.json.json {
             out.json(&proposals)?;
         } else if proposals.is_empty() {
@@ -132,6 +133,7 @@ impl List {
 impl Show {
     async fn run(self, service: &Service, out: &Output) -> Result<Exit, Failure> {
         let story = service.proposal(self.id).await?;
+        warn_of_mute_daemons(service, out).await?;
         if self.json.json {
             out.json(&story)?;
         } else {

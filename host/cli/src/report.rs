@@ -3,7 +3,7 @@
 use jiff::{Timestamp as Moment, tz::TimeZone};
 use operator_config::LogFormat;
 use operator_model::{
-    AuditEntry, AuditEvent, EventKind, OPERATOR, Ticket, TicketEvent, Timestamp, millis,
+    AuditEntry, AuditEvent, EventKind, OPERATOR, Ticket, TicketEvent, TicketId, Timestamp, millis,
     visible_json,
 };
 use operator_plugin_api::Severity;
@@ -15,6 +15,8 @@ use super::{audit, printable::printable};
 
 /// A status that is older than two intervals and than this is printed with its age. Milliseconds.
 const OVERDUE: i64 = 2_000;
+/// At most this many tickets are named in one line.
+const MOST_NAMED: usize = 5;
 
 /// Turns events into lines.
 #[derive(Debug, Clone)]
@@ -52,11 +54,16 @@ impl Reporter {
     /// The lines of an event; none for one that only programs need.
     pub(super) fn event(&self, event: &Event, now: Timestamp) -> Vec<String> {
         match event {
-            Event::Ticket { ticket, events } => events
+            Event::Ticket {
+                ticket,
+                events,
+                kept,
+            } => events
                 .iter()
                 .filter(|event| event.kind != EventKind::Seen)
-                .map(|event| self.ticket(ticket, event))
+                .map(|event| self.ticket(ticket, event, *kept))
                 .collect(),
+            Event::Kept { subject, tickets } => vec![self.kept(subject, tickets, now)],
             Event::Trouble { subject, message } => {
                 vec![self.trouble(subject, message, now)]
             }
@@ -167,27 +174,61 @@ impl Reporter {
         })
     }
 
-    fn ticket(&self, ticket: &Ticket, event: &TicketEvent) -> String {
+    /// What was told as not kept is in the store now, under these numbers.
+    fn kept(&self, subject: &str, tickets: &[Ticket], now: Timestamp) -> String {
+        let named = tickets.iter().take(MOST_NAMED);
+        if self.format == LogFormat::Json {
+            let named = named.map(|ticket| json!({"id": ticket.id, "key": ticket.key.to_string()}));
+            let named: Vec<_> = named.collect();
+            let body = json!({"subject": subject, "count": tickets.len(), "tickets": named});
+            return json_line("kept", now, body);
+        }
+        let named: Vec<_> = named
+            .map(|ticket| format!("{} {}", ticket.id, ticket.key))
+            .collect();
+        let rest = match tickets.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            rest => format!(" and {rest} more"),
+        };
+        let text = format!(
+            "the store works again, and has what was told meanwhile: {}{rest}",
+            named.join(", ")
+        );
+        self.line(&Line {
+            at: now,
+            word: "kept",
+            style: Style::new().green(),
+            subject,
+            text,
+        })
+    }
+
+    fn ticket(&self, ticket: &Ticket, event: &TicketEvent, kept: bool) -> String {
         if self.format == LogFormat::Json {
             let body = json!({
                 "subject": ticket.subject,
                 "kind": event.kind,
                 "actor": event.actor,
                 "note": event.note,
+                "kept": kept,
                 "ticket": ticket,
             });
             return json_line("ticket", event.at, body);
         }
         let (word, style) = word(event.kind, ticket.severity);
+        let number = match (kept, ticket.id) {
+            (true, id) => id.to_string(),
+            (false, TicketId(0)) => "(not kept)".to_owned(),
+            (false, id) => format!("{id} (not kept)"),
+        };
         self.line(&Line {
             at: event.at,
             word,
             style,
             subject: &ticket.subject,
             text: format!(
-                "{:<8} {} {}: {}",
+                "{:<8} {number} {}: {}",
                 ticket.severity.as_str(),
-                ticket.id,
                 ticket.key,
                 event.note
             ),
@@ -249,7 +290,7 @@ fn json_line(event: &str, at: Timestamp, body: Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use operator_model::{TicketId, TicketKey, TicketState};
+    use operator_model::{TicketKey, TicketState};
     use operator_service::Tally;
 
     use super::*;
@@ -305,7 +346,60 @@ mod tests {
         Event::Ticket {
             ticket: Box::new(ticket),
             events: vec![event(EventKind::Seen), event(EventKind::Opened)],
+            kept: true,
         }
+    }
+
+    #[test]
+    fn what_is_not_kept_is_told_as_such() {
+        let Event::Ticket {
+            mut ticket, events, ..
+        } = opened()
+        else {
+            panic!("a ticket");
+        };
+        let told = |ticket: &Ticket, format| {
+            let event = Event::Ticket {
+                ticket: Box::new(ticket.clone()),
+                events: events.clone(),
+                kept: false,
+            };
+            plain(&reporter(format).event(&event, Timestamp(0))[0])
+        };
+        let known = told(&ticket, LogFormat::Text);
+        assert!(
+            known.contains("critical #12 (not kept) node_down b: b"),
+            "{known}"
+        );
+        ticket.id = TicketId(0);
+        let new = told(&ticket, LogFormat::Text);
+        assert!(new.contains("critical (not kept) node_down b: b"), "{new}");
+        let line: Value = serde_json::from_str(&told(&ticket, LogFormat::Json)).unwrap();
+        assert_eq!(line["kept"], false);
+    }
+
+    #[test]
+    fn what_is_kept_after_all_is_named() {
+        let Event::Ticket { ticket, .. } = opened() else {
+            panic!("a ticket");
+        };
+        let event = Event::Kept {
+            subject: "db".into(),
+            tickets: vec![*ticket; 7],
+        };
+        let line = plain(&reporter(LogFormat::Text).event(&event, Timestamp(0))[0]);
+        let names = ["#12 node_down b"; 5].join(", ");
+        assert!(
+            line.ends_with(&format!("meanwhile: {names} and 2 more")),
+            "{line}"
+        );
+        let line = &reporter(LogFormat::Json).event(&event, Timestamp(0))[0];
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (&line["event"], &line["count"]),
+            (&json!("kept"), &json!(7))
+        );
+        assert_eq!(line["tickets"][0], json!({"id": 12, "key": "node_down b"}));
     }
 
     fn plain(text: &str) -> String {

@@ -7,6 +7,7 @@ use operator_service::{Service, TicketStory};
 use super::{
     Exit, Failure, Json, Output, guidance,
     ids::{signed, ticket_id},
+    mute::warn_of_mute_daemons,
     printable::printable,
     style,
     table::Table,
@@ -37,6 +38,7 @@ pub(super) struct Decide {
 impl Show {
     pub(super) async fn run(self, service: &Service, out: &Output) -> Result<Exit, Failure> {
         let story = service.ticket(self.id).await?;
+        warn_of_mute_daemons(service, out).await?;
         if self.json.json {
             out.json(&story)?;
         } else {

@@ -8,6 +8,7 @@ use operator_service::{Service, TicketFilter};
 
 use super::{
     Exit, Failure, Json, Output,
+    mute::warn_of_mute_daemons,
     printable::printable,
     style,
     table::Table,
@@ -112,6 +113,7 @@ impl List {
             limit: self.limit,
         };
         let tickets = service.tickets(&filter).await?;
+        warn_of_mute_daemons(service, out).await?;
         if self.json.json {
             out.json(&tickets)?;
         } else if tickets.is_empty() {
@@ -163,6 +165,7 @@ async fn watch(
     out: &Output,
 ) -> Result<Exit, Failure> {
     let mut last = service.last_event().await?;
+    warn_of_mute_daemons(service, out).await?;
     loop {
         for (n, event, ticket) in service.events_after(last).await? {
             last = n;

@@ -8,11 +8,11 @@ use std::{
     },
 };
 
-use operator_model::{Assessment, Ticket, TicketChange, TicketEvent, Timestamp};
+use operator_model::{Assessment, Ticket, TicketEvent, Timestamp};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
-use super::Tally;
+use super::{Tally, ledger::Told};
 
 /// At most this many events wait for a slow listener before it misses some.
 const BACKLOG: usize = 4096;
@@ -27,6 +27,15 @@ pub enum Event {
         ticket: Box<Ticket>,
         /// What happened to it, in order; never empty.
         events: Vec<TicketEvent>,
+        /// Whether the store has it. Else the ticket has no number if it is new, and is written once the store works again.
+        kept: bool,
+    },
+    /// The store works again: what was told of these tickets while it did not is kept now.
+    Kept {
+        /// Name of the subject.
+        subject: String,
+        /// As they are now.
+        tickets: Vec<Ticket>,
     },
     /// Something is wrong with the operator itself, such as a full disk.
     Trouble {
@@ -121,17 +130,14 @@ impl Hub {
         let _ = self.events.send(event);
     }
 
-    /// Publishes what happened to tickets. `tickets` are the written ones, in the order of the changes.
-    pub(super) fn publish_changes(&self, changes: &[TicketChange], tickets: &[Ticket]) {
-        let events = changes.iter().filter_map(|change| match change {
-            TicketChange::Put { events, .. } => Some(events),
-            TicketChange::Drop(_) => None,
-        });
-        for (ticket, events) in tickets.iter().zip(events) {
+    /// Publishes what happened to tickets.
+    pub(super) fn publish_told(&self, told: Vec<Told>, kept: bool) {
+        for (ticket, events) in told {
             if !events.is_empty() {
                 self.publish(Event::Ticket {
-                    ticket: Box::new(ticket.clone()),
-                    events: events.clone(),
+                    ticket: Box::new(ticket),
+                    events,
+                    kept,
                 });
             }
         }

@@ -11,21 +11,27 @@
 mod flap;
 mod hub;
 mod keys;
+mod ledger;
 mod limit;
 mod listed;
+mod lost;
 mod plugin_memory;
 mod reconcile;
+mod settle;
 mod stalls;
 mod verdicts;
 mod watch;
 
 pub use hub::{Event, Hub, Status};
+pub use ledger::SharedLedger;
 pub use listed::Listed;
+pub use lost::open_lost_ticket;
 pub use reconcile::{Finding, Policy, REFRESH, Reason, Rules, Verdicts, reconcile};
 pub use stalls::StallTickets;
 pub use verdicts::{
-    ACTION_UNSETTLED, CycleOutcome, INVARIANT_UNKNOWN, LOOP_STALLED, OWN, PLUGIN_FAILING, Seen,
-    TOO_MANY_VIOLATIONS, Tally, UNOBSERVABLE, is_own, left_behind, policies, tally, verdicts,
+    ACTION_UNSETTLED, CycleOutcome, INVARIANT_UNKNOWN, LOOP_STALLED, OWN, PLUGIN_FAILING,
+    STORE_LOST, Seen, TOO_MANY_VIOLATIONS, Tally, UNOBSERVABLE, is_own, left_behind, policies,
+    tally, verdicts,
 };
 pub use watch::{Connect, Starting, Watch, chain};
 

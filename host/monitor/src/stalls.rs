@@ -1,7 +1,7 @@
 //! The tickets of stalled loops. Each daemon judges its own loops, and nothing else does.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,10 +9,15 @@ use std::{
 use operator_config::SubjectConfig;
 use operator_model::{DaemonStatus, LoopStatus, OPERATOR, Ticket, TicketKey, Timestamp};
 use operator_plugin_api::Severity;
-use operator_store::{Applied, Store, StoreError};
+use operator_store::{Store, StoreError};
 use serde_json::json;
 
-use super::{Finding, Hub, LOOP_STALLED, Reason, Rules, Verdicts, policies, reconcile};
+use super::{
+    Finding, Hub, LOOP_STALLED, Reason, Rules, Verdicts,
+    ledger::Ledger,
+    policies, reconcile,
+    settle::{Settle, Settled},
+};
 
 /// Between two checks for tickets of daemons that are gone.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -32,6 +37,8 @@ pub struct StallTickets {
     judged: Vec<&'static str>,
     /// Subjects that have a ticket of this daemon.
     open: BTreeSet<String>,
+    /// The tickets of stalled loops as they are known here, by subject.
+    ledgers: BTreeMap<String, Ledger>,
     swept: Option<Instant>,
 }
 
@@ -52,12 +59,13 @@ impl StallTickets {
             subjects: subjects.iter().cloned().chain([all]).collect(),
             judged: judged.to_vec(),
             open: BTreeSet::new(),
+            ledgers: BTreeMap::new(),
             swept: None,
         }
     }
 
     /// Opens the tickets of loops that are stalled, and resolves those of loops that turn again and of daemons that are gone.
-    /// Reads nothing while there is nothing to do, but for one sweep in a while.
+    /// Reads nothing while there is nothing to do, but for one sweep in a while. What the store fails to keep is told all the same.
     pub async fn update(&mut self, loops: &[LoopStatus]) -> Result<(), StoreError> {
         let is_due = self.swept.is_none_or(|at| at.elapsed() >= SWEEP);
         let judged = || {
@@ -78,8 +86,15 @@ impl StallTickets {
                 (subject, of_it.collect())
             })
             .collect();
+        let mut failure = None;
         for (subject, of_it) in work {
-            self.settle(subject, &of_it).await?;
+            // A store that has just failed is not asked again for each subject.
+            let is_readable = failure.is_none();
+            let settled = self.settle(subject, &of_it, is_readable).await;
+            failure = failure.or(settled.err());
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         if is_due {
             self.swept = Some(Instant::now());
@@ -91,6 +106,7 @@ impl StallTickets {
         &mut self,
         subject: &SubjectConfig,
         loops: &[&LoopStatus],
+        is_readable: bool,
     ) -> Result<(), StoreError> {
         let policies = policies(None, subject);
         let rules = Rules {
@@ -98,39 +114,74 @@ impl StallTickets {
             policies: &policies,
             reopen_within: subject.reopen_within,
         };
+        let mut ledger = self.ledgers.remove(&subject.name).unwrap_or_default();
+        let mut failure = None;
         for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
-            let since = now.minus(subject.reopen_within);
-            let mut state = self.store.subject_state(&subject.name, since).await?;
-            state
-                .tickets
-                .retain(|ticket| ticket.key.invariant == LOOP_STALLED);
-            let known = self.known_daemons(&state.tickets).await?;
+            let known = if is_readable && failure.is_none() {
+                self.read(subject, &mut ledger, now).await.map(Some)
+            } else {
+                Ok(None)
+            };
+            let known = known.unwrap_or_else(|error| {
+                failure = Some(error);
+                None
+            });
             let severity = policies[LOOP_STALLED].severity;
-            let verdicts = verdicts(&self.daemon, loops, severity, &state.tickets, &known);
-            let is_open = !verdicts.findings.is_empty() || has_own(&state.tickets, &verdicts);
-            let changes = reconcile(&state.tickets, &verdicts, rules, now);
-            if !changes.is_empty() {
-                let applied = self
-                    .store
-                    .apply(&subject.name, state.revision, &changes, None)
-                    .await?;
-                let Applied::Done { tickets, .. } = applied else {
-                    continue;
+            let tickets = ledger.tickets();
+            let verdicts = verdicts(&self.daemon, loops, severity, tickets, known.as_ref());
+            let is_open = !verdicts.findings.is_empty() || has_own(tickets, &verdicts);
+            let changes = reconcile(tickets, &verdicts, rules, now);
+            if !changes.is_empty() || known.is_some() && !ledger.is_written() {
+                let settle = Settle {
+                    store: &self.store,
+                    hub: &self.hub,
+                    subject: &subject.name,
+                    is_readable: known.is_some(),
                 };
-                self.hub.publish_changes(&changes, &tickets);
+                match settle.settle(ledger.with(&changes), None).await {
+                    Settled::Told(next, error) => {
+                        ledger = *next;
+                        failure = failure.or(error);
+                    }
+                    Settled::Conflict => continue,
+                }
             }
             if is_open {
                 self.open.insert(subject.name.clone());
             } else {
                 self.open.remove(&subject.name);
             }
-            return Ok(());
+            break;
         }
-        Ok(())
+        // Where nothing is open or waits to be written, it is read again when there is something to do.
+        if self.open.contains(&subject.name) || !ledger.is_written() {
+            self.ledgers.insert(subject.name.clone(), ledger);
+        }
+        failure.map_or(Ok(()), Err)
     }
 
-    /// Labels of the daemons that run as far as is known; read only where a ticket is of another one.
+    /// Reads a subject's tickets, and the labels of the daemons that run as far as is known.
+    async fn read(
+        &self,
+        subject: &SubjectConfig,
+        ledger: &mut Ledger,
+        now: Timestamp,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let since = now.minus(subject.reopen_within);
+        let mut state = self.store.subject_state(&subject.name, since).await?;
+        state
+            .tickets
+            .retain(|ticket| ticket.key.invariant == LOOP_STALLED);
+        if ledger.is_of(state.revision) {
+            ledger.confirm();
+        } else {
+            ledger.adopt(state);
+        }
+        self.known_daemons(ledger.tickets()).await
+    }
+
+    /// Read only where a ticket is of another one.
     async fn known_daemons(&self, tickets: &[Ticket]) -> Result<BTreeSet<String>, StoreError> {
         let mut live = tickets.iter().filter(|ticket| ticket.is_live());
         if live.all(|ticket| daemon_of(&ticket.key) == Some(&self.daemon)) {
@@ -153,13 +204,14 @@ fn has_own(tickets: &[Ticket], verdicts: &Verdicts) -> bool {
     })
 }
 
-/// Verdicts on a daemon's own loops. Those of another daemon are unknown for as long as that one is known. Pure.
+/// Verdicts on a daemon's own loops. Those of another daemon are unknown for as long as that one is known, or it is not known
+/// which are. Pure.
 fn verdicts(
     daemon: &str,
     loops: &[&LoopStatus],
     severity: Severity,
     tickets: &[Ticket],
-    known: &BTreeSet<String>,
+    known: Option<&BTreeSet<String>>,
 ) -> Verdicts {
     let mut verdicts = Verdicts::default();
     verdicts.judged.insert(LOOP_STALLED.to_owned());
@@ -170,7 +222,10 @@ fn verdicts(
                 let why = Reason::missing("another loop of the same daemon judges it");
                 verdicts.unknown.insert(ticket.key.clone(), why);
             }
-        } else if daemon_of(&ticket.key).is_some_and(|of| known.contains(of)) {
+        } else if known.is_none()
+            || daemon_of(&ticket.key)
+                .is_some_and(|of| known.is_some_and(|known| known.contains(of)))
+        {
             let why = Reason::missing("its own daemon judges it");
             verdicts.unknown.insert(ticket.key.clone(), why);
         } else {

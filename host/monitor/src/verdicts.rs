@@ -30,8 +30,11 @@ pub const LOOP_STALLED: &str = "operator.loop_stalled";
 /// More is violated than a subject has tickets for.
 pub const TOO_MANY_VIOLATIONS: &str = "operator.too_many_violations";
 
+/// The store was lost, and another one took its place. No cycle judges it.
+pub const STORE_LOST: &str = "operator.store_lost";
+
 /// The host's own invariants: name, severity, and what a breach means.
-pub const OWN: [(&str, Severity, &str); 6] = [
+pub const OWN: [(&str, Severity, &str); 7] = [
     (
         UNOBSERVABLE,
         Severity::Critical,
@@ -63,6 +66,12 @@ pub const OWN: [(&str, Severity, &str); 6] = [
         Severity::Critical,
         "Every loop of the daemon turns; `operator status` lists them. The resource is the loop and its daemon. For loops that \
          serve all subjects, the subject is `operator`.",
+    ),
+    (
+        STORE_LOST,
+        Severity::Critical,
+        "The database is the one that the daemon opened. When it is lost, a new one takes its place, without the audit and the \
+         approvals, and with the kill switch engaged. Resolve the ticket once you know why.",
     ),
 ];
 
@@ -317,8 +326,7 @@ fn undeclared(verdicts: &mut Verdicts, name: &str, policies: &BTreeMap<String, P
 
 /// Why an invariant is unknown that should be known, in one sentence for all of its resources.
 fn unknown_message(unknown: &BTreeMap<TicketKey, Reason>, invariant: &str) -> Option<String> {
-    let mut of_it =
-        of_invariant(unknown, invariant).filter(|(_, reason)| reason.kind.is_missing());
+    let mut of_it = of_invariant(unknown, invariant).filter(|(_, reason)| reason.kind.is_missing());
     let (key, reason) = of_it.next()?;
     let reason = &reason.text;
     Some(match (of_it.count(), &key.resource) {

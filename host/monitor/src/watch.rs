@@ -10,12 +10,9 @@ use std::{
 
 use operator_config::SubjectConfig;
 use operator_loader::{CallError, LoadError, Observed, Observer, Plugin};
-use operator_model::{
-    Assessment, OPERATOR, TOLERANCE_MS, Ticket, TicketChange, TicketKey, TicketState, Timestamp,
-    slept_ms,
-};
+use operator_model::{Assessment, OPERATOR, TOLERANCE_MS, TicketKey, Timestamp, slept_ms};
 use operator_plugin_api::Descriptor;
-use operator_store::{Applied, Evidence, Quarantined, Store, StoreError, SubjectState};
+use operator_store::{Evidence, Quarantined, Store, StoreError};
 use operator_subject::SubjectError;
 use operator_supervisor::Turns;
 use tokio::{
@@ -24,8 +21,15 @@ use tokio::{
 };
 
 use super::{
-    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Seen, Status, Verdicts, is_own,
-    left_behind, limit::limited, plugin_memory::PluginMemory, policies, reconcile, tally, verdicts,
+    CycleOutcome, Event, Hub, LOOP_STALLED, Policy, Rules, Seen, SharedLedger, Status, Verdicts,
+    is_own,
+    ledger::{Ledger, stop_clocks},
+    left_behind,
+    limit::limited,
+    plugin_memory::PluginMemory,
+    policies, reconcile,
+    settle::{Settle, Settled},
+    tally, verdicts,
 };
 
 /// A plugin that dies this many times without a good cycle in between is quarantined. With the loader's backoff this takes
@@ -61,6 +65,8 @@ pub struct Watch {
     pub store: Store,
     /// Where it reports.
     pub hub: Hub,
+    /// Its tickets as this process knows them; the loop's next start goes on with it.
+    pub ledger: SharedLedger,
     /// Requests a cycle at once.
     pub nudge: Arc<Notify>,
 }
@@ -71,7 +77,7 @@ struct Memory {
     plugin: Option<Arc<Plugin>>,
     observer: Option<Observer>,
     policies: BTreeMap<String, Policy>,
-    state: Option<SubjectState>,
+    ledger: Arc<Ledger>,
     /// Absent until it was read from the store: what a plugin returns that was given nothing must not replace it.
     of_plugin: Option<PluginMemory>,
     quarantined: Option<Quarantined>,
@@ -100,9 +106,16 @@ impl Memory {
     fn verdicts(&self, outcome: &CycleOutcome, observed: Option<&Observed>) -> Verdicts {
         let seen = Seen {
             resources: observed.map_or(&[], |observed| &observed.resources),
-            tickets: self.state.as_ref().map_or(&[], |state| &state.tickets),
+            tickets: self.ledger.tickets(),
         };
         verdicts(outcome, seen, &self.policies)
+    }
+
+    /// The store has what the plugin is to know again.
+    fn mark_written(&mut self) {
+        if let Some(of_plugin) = &mut self.of_plugin {
+            of_plugin.mark_written();
+        }
     }
 
     /// What was looked at, by invariant.
@@ -171,6 +184,7 @@ impl Watch {
         Memory {
             cycles: last.map_or(0, |status| status.cycles),
             late: last.map_or(0, |status| status.late),
+            ledger: Arc::new(self.ledger.get().after_a_pause()),
             ..Memory::new(&self.config)
         }
     }
@@ -181,13 +195,10 @@ impl Watch {
         let refreshed = self.refresh(memory).await;
         let (outcome, observed) = self.observe(memory).await;
         let mut verdicts = memory.verdicts(&outcome, observed.as_ref());
-        if let Some(state) = &memory.state {
-            left_behind(&mut verdicts, &state.unsettled, &memory.policies);
-        }
-        let settled = match refreshed {
-            Ok(()) => self.settle(memory, &verdicts, observed.as_ref()).await,
-            Err(error) => Err(error),
-        };
+        left_behind(&mut verdicts, memory.ledger.unsettled(), &memory.policies);
+        let settled = self
+            .settle(memory, &verdicts, observed.as_ref(), refreshed)
+            .await;
         let result = settled.map_err(|error| self.trouble(memory, &error));
         if result.is_ok() {
             memory.trouble = None;
@@ -336,10 +347,8 @@ impl Watch {
     /// Reads the subject's tickets again when another process changed them. Those of stalled loops are not a cycle's to judge.
     async fn refresh(&self, memory: &mut Memory) -> Result<(), StoreError> {
         let slept_ms = slept_ms();
-        if slept_ms - memory.slept_ms > TOLERANCE_MS
-            && let Some(state) = &mut memory.state
-        {
-            stop_clocks(&mut state.tickets);
+        if slept_ms - memory.slept_ms > TOLERANCE_MS {
+            self.change(memory, |ledger| *ledger = ledger.after_a_pause());
         }
         memory.slept_ms = slept_ms;
         if memory.of_plugin.is_none() {
@@ -347,26 +356,32 @@ impl Watch {
             memory.of_plugin = Some(PluginMemory::kept(kept));
         }
         let revision = self.store.revision(&self.config.name).await?;
-        if memory
-            .state
-            .as_ref()
-            .is_none_or(|state| state.revision != revision)
-        {
-            let since = Timestamp::now().minus(self.config.reopen_within);
-            let mut state = self.store.subject_state(&self.config.name, since).await?;
-            state
-                .tickets
-                .retain(|ticket| ticket.key.invariant != LOOP_STALLED);
-            if !memory.is_warm {
-                stop_clocks(&mut state.tickets);
+        if memory.ledger.is_of(revision) {
+            if memory.ledger.is_unsure() {
+                self.change(memory, Ledger::confirm);
             }
-            memory.state = Some(state);
-            if memory.quarantined.take().is_some() {
-                memory.pause = None;
-            }
-            self.read_quarantine(memory).await?;
+            return Ok(());
         }
+        let since = Timestamp::now().minus(self.config.reopen_within);
+        let mut state = self.store.subject_state(&self.config.name, since).await?;
+        state
+            .tickets
+            .retain(|ticket| ticket.key.invariant != LOOP_STALLED);
+        if !memory.is_warm {
+            stop_clocks(&mut state.tickets);
+        }
+        if memory.quarantined.take().is_some() {
+            memory.pause = None;
+        }
+        self.read_quarantine(memory).await?;
+        self.change(memory, |ledger| ledger.adopt(state));
         Ok(())
+    }
+
+    fn change(&self, memory: &mut Memory, change: impl FnOnce(&mut Ledger)) {
+        let mut ledger = Ledger::clone(&memory.ledger);
+        change(&mut ledger);
+        memory.ledger = self.ledger.set(ledger);
     }
 
     async fn read_quarantine(&self, memory: &mut Memory) -> Result<(), StoreError> {
@@ -380,57 +395,52 @@ impl Watch {
         Ok(())
     }
 
-    /// Computes the changes of the tickets, writes and publishes them.
+    /// Computes the changes of the tickets, writes and publishes them. While the store cannot be read or written, they are
+    /// published all the same, and written later.
     async fn settle(
         &self,
         memory: &mut Memory,
         verdicts: &Verdicts,
         observed: Option<&Observed>,
+        mut read: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
-            let Some(state) = &mut memory.state else {
-                return Ok(());
-            };
             let rules = Rules {
                 subject: &self.config.name,
                 policies: &memory.policies,
                 reopen_within: self.config.reopen_within,
             };
-            let verdicts = limited(verdicts, &state.tickets);
-            let changes = reconcile(&state.tickets, &verdicts, rules, now);
-            if changes.is_empty() {
-                forget_old(&mut state.tickets, now.minus(self.config.reopen_within));
+            let verdicts = limited(verdicts, memory.ledger.tickets());
+            let changes = reconcile(memory.ledger.tickets(), &verdicts, rules, now);
+            if changes.is_empty() && (read.is_err() || memory.ledger.is_written()) {
+                let since = now.minus(self.config.reopen_within);
+                if let Some(ledger) = memory.ledger.without_old(since) {
+                    memory.ledger = self.ledger.set(ledger);
+                }
+                read?;
                 return self.keep_plugin_memory(memory, PluginMemory::due).await;
             }
+            let settle = Settle {
+                store: &self.store,
+                hub: &self.hub,
+                subject: &self.config.name,
+                is_readable: read.is_ok(),
+            };
             let evidence = observed.map(|observed| Evidence {
                 at: now,
                 document: observed.document.get().as_bytes(),
                 memory: memory.of_plugin.as_ref().and_then(PluginMemory::unwritten),
             });
-            let applied = self
-                .store
-                .apply(&self.config.name, state.revision, &changes, evidence)
-                .await;
-            match applied {
-                Ok(Applied::Done { revision, tickets }) => {
-                    // First, so that nothing can fail between the writing and the telling.
-                    self.hub.publish_changes(&changes, &tickets);
-                    state.revision = revision;
-                    remember(&mut state.tickets, &changes, &tickets);
-                    if let Some(of_plugin) =
-                        memory.of_plugin.as_mut().filter(|_| observed.is_some())
-                    {
-                        of_plugin.mark_written();
+            match settle.settle(memory.ledger.with(&changes), evidence).await {
+                Settled::Told(ledger, error) => {
+                    memory.ledger = self.ledger.set(*ledger);
+                    if observed.is_some() && memory.ledger.is_written() {
+                        memory.mark_written();
                     }
-                    return Ok(());
+                    return error.map_or(read, Err);
                 }
-                Ok(Applied::Conflict) => self.refresh(memory).await?,
-                Err(error) => {
-                    // It is not known what was written.
-                    memory.state = None;
-                    return Err(error);
-                }
+                Settled::Conflict => read = self.refresh(memory).await,
             }
         }
         Ok(())
@@ -455,7 +465,6 @@ impl Watch {
 
     /// Publishes the same trouble once a minute. Its message.
     fn trouble(&self, memory: &mut Memory, error: &StoreError) -> String {
-        memory.state = None;
         let message = chain(error);
         let is_known = memory
             .trouble
@@ -542,30 +551,6 @@ fn pause(memory: &mut Memory, why: String) -> String {
 fn missed(due: Instant, at: Instant, interval: Duration) -> u64 {
     let behind = at.saturating_duration_since(due).as_nanos();
     u64::try_from(behind / interval.as_nanos().max(1)).unwrap_or(u64::MAX)
-}
-
-/// The changed tickets take the place of what they were.
-fn remember(known: &mut Vec<Ticket>, changes: &[TicketChange], changed: &[Ticket]) {
-    known.retain(|ticket| {
-        let dropped = changes
-            .iter()
-            .any(|change| matches!(change, TicketChange::Drop(id) if *id == ticket.id));
-        !dropped && changed.iter().all(|changed| changed.id != ticket.id)
-    });
-    known.extend(changed.iter().cloned());
-}
-
-/// Nothing was observed while the operator was away, or the machine slept: that time does not count as time in which an invariant held.
-fn stop_clocks(tickets: &mut [Ticket]) {
-    for ticket in tickets {
-        if ticket.state == TicketState::Recovering {
-            ticket.holding_since = None;
-        }
-    }
-}
-
-fn forget_old(tickets: &mut Vec<Ticket>, since: Timestamp) {
-    tickets.retain(|ticket| ticket.is_live() || ticket.resolved_at.is_some_and(|at| at >= since));
 }
 
 /// An error and its sources in one line.

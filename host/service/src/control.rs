@@ -20,7 +20,7 @@ pub struct SubjectMode {
 impl Service {
     /// The kill switch and the modes that people chose.
     pub async fn control(&self) -> Result<Control, ServiceError> {
-        Ok(self.store().await?.control().await?)
+        Ok(self.reading().await?.control().await?)
     }
 
     /// The mode of every configured subject.
@@ -74,16 +74,16 @@ impl Service {
 
     /// Entries of the audit, in their order.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, ServiceError> {
-        Ok(self.store().await?.audit(filter).await?)
+        Ok(self.reading().await?.audit(filter).await?)
     }
 
     /// The entries after this number, in their order, at most one page; none at the end.
     pub async fn audit_after(&self, n: i64) -> Result<Vec<AuditEntry>, ServiceError> {
-        Ok(self.store().await?.audit_after(n).await?)
+        Ok(self.reading().await?.audit_after(n).await?)
     }
 
     /// Follows the whole chain of the audit. Its end, or where it is broken.
     pub async fn verify_audit(&self) -> Result<Result<AuditHead, AuditBreak>, ServiceError> {
-        Ok(self.store().await?.verify_audit().await?)
+        Ok(self.reading().await?.verify_audit().await?)
     }
 }

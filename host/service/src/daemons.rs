@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use operator_model::{DaemonStatus, LoopStatus, Timestamp};
-use operator_store::Store;
 use serde::Serialize;
 
 use super::{Service, ServiceError, machine};
@@ -50,16 +49,31 @@ impl DaemonHealth {
 impl Service {
     /// Every daemon that has reported and not stopped gracefully. Creates no database.
     pub async fn daemons(&self) -> Result<Vec<KnownDaemon>, ServiceError> {
-        if !Store::may_exist(&self.loaded().config.database) {
-            return Ok(Vec::new());
-        }
+        let store = match self.reading().await {
+            Ok(store) => store,
+            Err(ServiceError::NoDatabase(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
         let (now, here) = (Timestamp::now(), machine::name());
-        let daemons = self.store().await?.daemons().await?.into_iter();
+        let daemons = store.daemons().await?.into_iter();
         let known = daemons.map(|status| KnownDaemon {
             health: DaemonHealth::of(&status, now, &here),
             status,
         });
         Ok(known.collect())
+    }
+
+    /// Daemons of this machine that run and have not reported for a while: they cannot write, and what they found since is not
+    /// in the store.
+    pub async fn mute_daemons(&self) -> Result<Vec<DaemonStatus>, ServiceError> {
+        let here = machine::name();
+        let daemons = self.daemons().await?.into_iter();
+        let mute = daemons.filter(|daemon| {
+            let status = &daemon.status;
+            let runs = status.host == here && machine::is_alive(status.pid);
+            runs && daemon.health == DaemonHealth::Stale
+        });
+        Ok(mute.map(|daemon| daemon.status).collect())
     }
 }
 

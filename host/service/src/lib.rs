@@ -93,6 +93,9 @@ pub enum ServiceError {
         /// Why.
         why: String,
     },
+    /// There is no database to answer from.
+    #[error("{0}")]
+    NoDatabase(String),
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
@@ -124,6 +127,7 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Missing { .. } => Self::Input(error.to_string()),
+            StoreError::Absent { .. } => Self::NoDatabase(error.to_string()),
             error => Self::Store(error),
         }
     }
@@ -147,6 +151,8 @@ pub struct Service {
     loaded: Arc<Loaded>,
     subject_context: Arc<SubjectContext>,
     store: Arc<OnceCell<Store>>,
+    /// The same database, opened to be read.
+    reading: Arc<OnceCell<Store>>,
     publisher: Publisher,
     running: RunningSubjects,
 }
@@ -158,8 +164,19 @@ impl Service {
             subject_context: Arc::new(SubjectContext::new(&loaded, environment)),
             loaded: Arc::new(loaded),
             store: Arc::default(),
+            reading: Arc::default(),
             publisher: Publisher::default(),
             running: RunningSubjects::default(),
+        }
+    }
+
+    /// The same over another store, with no subject connected yet. Its updates reach the same subscribers.
+    pub(crate) fn over(&self, store: Store) -> Self {
+        Self {
+            store: Arc::new(OnceCell::new_with(Some(store))),
+            reading: Arc::default(),
+            running: RunningSubjects::default(),
+            ..self.clone()
         }
     }
 
@@ -180,6 +197,18 @@ impl Service {
     pub(crate) async fn store(&self) -> Result<&Store, ServiceError> {
         let open = || Store::open(&self.loaded.config.database);
         self.store
+            .get_or_try_init(open)
+            .await
+            .map_err(ServiceError::from)
+    }
+
+    /// The store for a question that changes nothing. Creates no database, and reads one that this process cannot write.
+    pub(crate) async fn reading(&self) -> Result<&Store, ServiceError> {
+        if let Some(open) = self.store.get() {
+            return Ok(open);
+        }
+        let open = || Store::open_to_read(&self.loaded.config.database);
+        self.reading
             .get_or_try_init(open)
             .await
             .map_err(ServiceError::from)

@@ -6,7 +6,7 @@ use operator_config::SubjectConfig;
 use operator_loader::{self as loader, Plugin};
 use operator_model::{Lack, Timestamp, nearest};
 use operator_plugin_api::{ActionList, Descriptor, manifest::Manifest};
-use operator_store::{Quarantined, Store};
+use operator_store::Quarantined;
 use operator_subject as subject;
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ pub struct Inspected {
 impl Service {
     /// The plugins of the configured subjects and those in the plugin directories. Runs none of their code.
     pub async fn plugins(&self) -> Result<Vec<Listed>, ServiceError> {
-        let quarantined = self.store().await?.quarantined().await?;
+        let quarantined = self.kept_out().await?;
         let config = &self.loaded().config;
         let mut listed: Vec<Listed> = Vec::new();
         for subject in &config.subjects {
@@ -114,11 +114,7 @@ impl Service {
     /// The plugin file of a subject, examined. One in quarantine is refused: no command runs its code.
     pub(super) async fn open(&self, subject: &SubjectConfig) -> Result<Plugin, ServiceError> {
         let plugin = subject::open(subject, self.subject_context())?;
-        // Where nothing was ever kept, nothing is in quarantine, and nothing is created to find that out.
-        if !Store::may_exist(&self.loaded().config.database) {
-            return Ok(plugin);
-        }
-        let entries = self.quarantined().await?;
+        let entries = self.kept_out().await?;
         match entries.iter().find(|entry| entry.sha256 == plugin.sha256) {
             None => Ok(plugin),
             Some(entry) => Err(ServiceError::Input(format!(
@@ -132,7 +128,15 @@ impl Service {
 
     /// Every quarantined plugin file, the oldest first.
     pub async fn quarantined(&self) -> Result<Vec<Quarantined>, ServiceError> {
-        Ok(self.store().await?.quarantined().await?)
+        Ok(self.reading().await?.quarantined().await?)
+    }
+
+    /// The same. Where there is no database nothing is in quarantine, and nothing is created to find that out.
+    pub(crate) async fn kept_out(&self) -> Result<Vec<Quarantined>, ServiceError> {
+        match self.quarantined().await {
+            Err(ServiceError::NoDatabase(_)) => Ok(Vec::new()),
+            entries => entries,
+        }
     }
 
     /// Puts a subject's plugin file into quarantine.

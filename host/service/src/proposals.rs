@@ -186,12 +186,12 @@ impl Service {
 
     /// Proposals for a listing, the latest first.
     pub async fn proposals(&self, filter: &ProposalFilter) -> Result<Vec<Proposal>, ServiceError> {
-        Ok(self.store().await?.proposals(filter).await?)
+        Ok(self.reading().await?.proposals(filter).await?)
     }
 
     /// All that is known of one proposal.
     pub async fn proposal(&self, id: ProposalId) -> Result<ProposalStory, ServiceError> {
-        let store = self.store().await?;
+        let store = self.reading().await?;
         let proposal = store.proposal(id).await?;
         let filter = AuditFilter {
             proposal: Some(id),

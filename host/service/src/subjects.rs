@@ -146,7 +146,7 @@ impl Service {
         if !Store::may_exist(&self.loaded().config.database) {
             return Ok(subject::start(subject, plugin, self.subject_context()).await?);
         }
-        let kept = self.store().await?.descriptor(&subject.name).await?;
+        let kept = self.reading().await?.descriptor(&subject.name).await?;
         if let Some(kept) = kept.filter(|kept| kept.sha256 == plugin.sha256) {
             let context = self.subject_context();
             return Ok(subject::prepare(subject, plugin, kept.descriptor, context).await?);

@@ -59,12 +59,12 @@ impl Guidance {
 impl Service {
     /// Tickets for a listing, the latest first.
     pub async fn tickets(&self, filter: &TicketFilter) -> Result<Vec<Ticket>, ServiceError> {
-        Ok(self.store().await?.tickets(filter).await?)
+        Ok(self.reading().await?.tickets(filter).await?)
     }
 
     /// All that is known of one ticket.
     pub async fn ticket(&self, id: TicketId) -> Result<TicketStory, ServiceError> {
-        let store = self.store().await?;
+        let store = self.reading().await?;
         let ticket = store.ticket(id).await?;
         let kept = store.descriptor(&ticket.subject).await?;
         let descriptor = kept.map(|kept| kept.descriptor);
@@ -79,7 +79,7 @@ impl Service {
 
     /// The number of the latest event, to follow what comes after it.
     pub async fn last_event(&self) -> Result<i64, ServiceError> {
-        Ok(self.store().await?.last_event().await?)
+        Ok(self.reading().await?.last_event().await?)
     }
 
     /// What happened to any ticket since the event of this number.
@@ -87,7 +87,7 @@ impl Service {
         &self,
         n: i64,
     ) -> Result<Vec<(i64, TicketEvent, Ticket)>, ServiceError> {
-        Ok(self.store().await?.events_after(n).await?)
+        Ok(self.reading().await?.events_after(n).await?)
     }
 
     /// A person acknowledges the ticket.

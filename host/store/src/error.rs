@@ -21,6 +21,27 @@ pub enum StoreError {
         /// Why it failed, with every password masked.
         cause: String,
     },
+    /// There is no database file, and nothing was to be created.
+    #[error(
+        "there is no database {path}: no daemon has run with this state yet, or the file was removed; `operator run` creates it, and \
+         --state-dir or --config name another"
+    )]
+    Absent {
+        /// The file.
+        path: String,
+    },
+    /// The file is not a database, or no longer one.
+    #[error(
+        "the database {path} is damaged, or is no database: {cause}; restore it from a backup, or move it and the files beside it \
+         that begin with its name away, and the operator begins with an empty one: tickets, approvals, the kill switch and the audit \
+         in it are then lost"
+    )]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What SQLite says.
+        cause: String,
+    },
     /// The address does not lead to a database that outlives the process.
     #[error(
         "`{0}` is not a database to keep state in; write the path of a file and nothing else, like \
@@ -29,7 +50,7 @@ pub enum StoreError {
     Address(String),
     /// The database file is not the one that was opened.
     #[error(
-        "the database {path} was removed or replaced while it was in use; start the operator again"
+        "the database {path} was removed or replaced while it was in use; a running daemon makes a new one"
     )]
     Gone {
         /// Which.
@@ -65,4 +86,14 @@ pub enum StoreError {
 /// Names the operation that a database error belongs to.
 pub(super) fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |cause| StoreError::Database { operation, cause }
+}
+
+/// Whether `SQLite` says that the file is corrupt (11), or not a database (26).
+pub(super) fn is_damage(cause: &sqlx::Error) -> bool {
+    let code = cause
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    // The upper bits of an extended code say more of the same.
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }

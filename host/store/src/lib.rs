@@ -17,11 +17,17 @@ mod observations;
 mod open;
 mod proposals;
 mod quarantine;
+mod rebuild;
 mod retention;
 mod rows;
 mod tickets;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    mem::ManuallyDrop,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use sqlx::{Any, AnyPool, Row, Transaction};
 
@@ -34,6 +40,7 @@ pub use log::log_filter;
 pub use observations::ObservationRow;
 pub use proposals::{AlreadyUndone, Cancelled, Change, Draft, ProposalFilter};
 pub use quarantine::Quarantined;
+pub use rebuild::{Loss, Remains};
 pub use tickets::{Applied, Evidence, SubjectState, TicketFilter};
 
 /// The store. Cheap to clone.
@@ -43,6 +50,8 @@ pub struct Store {
     dialect: Dialect,
     /// The `SQLite` file that was opened.
     file: Option<Arc<OpenedFile>>,
+    /// As it was last read.
+    quarantine: Arc<Mutex<Vec<Quarantined>>>,
 }
 
 /// A file, as it was when it was opened.
@@ -50,6 +59,9 @@ pub struct Store {
 struct OpenedFile {
     path: PathBuf,
     inode: u64,
+    /// Never closed: when a process closes a file, the kernel drops all of the process's locks on it, those of `SQLite` too, and
+    /// another process would then take the write-ahead log away.
+    content: ManuallyDrop<File>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

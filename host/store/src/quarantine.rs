@@ -1,5 +1,7 @@
 //! Plugin files that may not be started.
 
+use std::sync::PoisonError;
+
 use operator_model::Timestamp;
 
 use super::{Store, StoreError, during, rows::Reader};
@@ -28,7 +30,8 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(during("listing the quarantine"))?;
-        rows.iter()
+        let entries = rows
+            .iter()
             .map(|row| {
                 let table = "quarantine";
                 let row = Reader { table, row };
@@ -40,7 +43,17 @@ impl Store {
                     at: row.time("at")?,
                 })
             })
-            .collect()
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let last = self.quarantine.lock();
+        last.unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&entries);
+        Ok(entries)
+    }
+
+    /// What [`quarantined`](Self::quarantined) last answered in this process.
+    pub(super) fn last_quarantined(&self) -> Vec<Quarantined> {
+        let last = self.quarantine.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts a plugin file into quarantine; an earlier entry stays as it is. Running daemons see it at their next cycle.

@@ -168,6 +168,50 @@ async fn listings_filter_by_state_and_subject() {
     assert_eq!(count(other).await, 0);
 }
 
+/// Text that hardly compresses.
+fn noise(length: usize, seed: u64) -> String {
+    let mut state = seed;
+    let mut next = || {
+        // Knuth's MMIX generator.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + u8::try_from(state >> 58).unwrap_or(0))
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn the_observations_of_a_subject_are_bounded_by_bytes_and_the_newest_are_kept() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let store = store(&folder).await;
+    let open = put(ticket("a"));
+    let id = apply(&store, std::slice::from_ref(&open)).await[0].id;
+    let large: Vec<_> = (0..10).map(|n| noise(4 << 20, n)).collect();
+    for (n, body) in (0..).zip(&large) {
+        let mut again = ticket("a");
+        again.id = id;
+        let revision = store.revision("db").await.unwrap();
+        let evidence = Some(Evidence {
+            at: Timestamp(3_000 + n),
+            document: body.as_bytes(),
+            memory: None,
+        });
+        store
+            .apply("db", revision, &[put(again)], evidence)
+            .await
+            .unwrap();
+    }
+    let kept = store.ticket_observations(id).await.unwrap();
+    let bytes: usize = kept.iter().map(|row| row.body.len()).sum();
+    assert!((8 << 20..32 << 20).contains(&bytes), "{bytes}");
+    assert_eq!(kept.last().map(|row| &row.body), large.last());
+    assert_eq!(
+        kept.last().map(|row| row.observed_at),
+        Some(Timestamp(3_009))
+    );
+}
+
 #[tokio::test]
 async fn retention_bounds_tickets_and_observations() {
     let folder = tempfile::tempdir().unwrap();

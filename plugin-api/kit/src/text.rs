@@ -12,6 +12,15 @@ pub fn grouped(digits: &str) -> String {
     grouped
 }
 
+/// A number with this many decimals, and never a zero with a sign: `-0.04` is `0.0` with one decimal, not `-0.0`.
+pub fn decimal(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(zero) if zero.chars().all(|c| matches!(c, '0' | '.')) => zero.to_owned(),
+        _ => text,
+    }
+}
+
 /// The share of those that are true, in percent; `None` of none.
 #[expect(
     clippy::cast_precision_loss,
@@ -51,6 +60,16 @@ mod tests {
         ] {
             assert_eq!(grouped(digits), text);
         }
+    }
+
+    #[test]
+    fn a_zero_has_no_sign() {
+        let one = |value| decimal(value, 1);
+        assert_eq!([-0.0, -0.04, -0.06].map(one), ["0.0", "0.0", "-0.1"]);
+        assert_eq!(
+            (decimal(-0.4, 0), decimal(12.34, 1)),
+            ("0".into(), "12.3".into())
+        );
     }
 
     #[test]

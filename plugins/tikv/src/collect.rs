@@ -9,7 +9,7 @@ mod cluster;
 use std::{
     sync::{Mutex, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use operator_plugin_api::{Deadline, Source};
@@ -17,6 +17,7 @@ use operator_plugin_kit::{Endpoint, Fault, Http, observing::timed};
 
 use crate::{
     config::{LogSource, Settings},
+    costs::Costs,
     log::{LogEvidence, LogTail},
     meter::{Measured, Meter},
     pd::{
@@ -26,7 +27,7 @@ use crate::{
     },
 };
 
-pub(crate) use cluster::{ClusterAnswers, LongLists, evict_leader};
+pub(crate) use cluster::{ClusterAnswers, KnownLists, evict_leader};
 
 use cluster::cluster_sources;
 
@@ -41,7 +42,9 @@ pub(crate) struct Collector<'a> {
     pub(crate) http: &'a Http,
     /// Members to ask when no configured PD answers.
     pub(crate) members: &'a [Endpoint],
-    pub(crate) long_lists: &'a LongLists,
+    pub(crate) lists: &'a KnownLists,
+    pub(crate) stats: Option<&'a (wire::RegionStats, Instant)>,
+    pub(crate) costs: &'a Costs,
     /// Stores that PD no longer lists; a few are asked for in each cycle.
     pub(crate) missing: &'a [u64],
     /// Whether the rules about leaders must be read.

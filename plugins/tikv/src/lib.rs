@@ -8,6 +8,7 @@ mod check;
 mod collect;
 mod config;
 mod convert;
+mod costs;
 mod describe;
 mod instances;
 mod kept;

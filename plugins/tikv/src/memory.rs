@@ -7,7 +7,7 @@ use std::{
 
 use operator_plugin_kit::Endpoint;
 
-use crate::{collect::LongLists, leader_rules::LeaderRules};
+use crate::{collect::KnownLists, costs::Costs, leader_rules::LeaderRules, pd::wire::RegionStats};
 
 /// A leader begins with the heartbeats that its predecessor stored, which it does every 5 minutes. A store from which it has
 /// received none itself after that, and half a minute more, counts as down.
@@ -27,8 +27,11 @@ pub(crate) struct Memory {
     pub(crate) halted: Option<Instant>,
     /// The members that PD listed, for when no configured PD answers.
     pub(crate) members: Vec<Endpoint>,
-    /// The last long list of each check.
-    pub(crate) long_lists: LongLists,
+    /// The last list of each check.
+    pub(crate) lists: KnownLists,
+    /// The last numbers of regions.
+    pub(crate) stats: Option<(RegionStats, Instant)>,
+    pub(crate) costs: Costs,
     /// The rules about leaders, and when they were read.
     pub(crate) leader_rules: Option<(Instant, LeaderRules)>,
     /// Whether what the host keeps was taken over.

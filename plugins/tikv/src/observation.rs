@@ -237,6 +237,8 @@ pub struct StoreMetrics {
 pub struct Regions {
     /// Regions of which PD knows no leader.
     pub leaderless: Option<u64>,
+    /// How old that and the numbers by store are: a PD that takes long is not asked in every cycle. Milliseconds.
+    pub stats_age_ms: Option<u64>,
     /// A peer's store has not answered the leader for 10 minutes.
     pub down_peer: Option<RegionCount>,
     /// Fewer peers than the placement rules want.

@@ -43,12 +43,14 @@ pub(crate) fn observe(
     deadline: Deadline,
 ) -> Result<Observation<Data>, Error> {
     let end = budget(deadline, Duration::from_millis(settings.observe_timeout_ms))?;
-    let (members, long_lists, missing, reads_leader_rules) = {
+    let (members, lists, stats, costs, missing, reads_leader_rules) = {
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         let rules = memory.leader_rules.as_ref();
         (
             memory.members.clone(),
-            memory.long_lists.clone(),
+            memory.lists.clone(),
+            memory.stats.clone(),
+            memory.costs.clone(),
             memory.missing.clone(),
             rules.is_none_or(|(at, _)| at.elapsed() >= PACE_OF_RULES),
         )
@@ -57,7 +59,9 @@ pub(crate) fn observe(
         settings,
         http,
         members: &members,
-        long_lists: &long_lists,
+        lists: &lists,
+        stats: stats.as_ref(),
+        costs: &costs,
         missing: &missing,
         reads_leader_rules,
         meter,
@@ -148,9 +152,15 @@ fn learn(memory: &mut Memory, collected: &Collected, now: Instant) {
             .unwrap_or_default()
             .then(|| memory.halted.unwrap_or(now));
     }
+    if let Ok(stats) = &answers.stats {
+        memory.stats = Some(stats.clone());
+    }
+    for (question, cost) in &answers.costs {
+        memory.costs.learn(question, *cost);
+    }
     for (check, got) in &answers.checks {
         if let Ok(list) = got {
-            memory.long_lists.insert(check, list.clone());
+            memory.lists.insert(check, list.clone());
         }
     }
 }
@@ -245,7 +255,7 @@ fn fill(data: &mut Data, answers: &ClusterAnswers, memory: &Memory, now: Instant
 }
 
 fn cluster_metrics(answers: &ClusterAnswers, data: &Data) -> ClusterMetrics {
-    let stats = answers.stats.as_ref().ok();
+    let stats = answers.stats.as_ref().ok().map(|(stats, _)| stats);
     let by_state = data.stores.as_deref().map(|stores| {
         let mut by_state = BTreeMap::new();
         for state in stores.iter().filter_map(|store| store.state) {
@@ -273,8 +283,10 @@ fn regions(answers: &ClusterAnswers, now: Instant) -> Regions {
             .get(check)
             .and_then(|got| region_count(got, now))
     };
+    let stats = answers.stats.as_ref().ok();
     Regions {
-        leaderless: answers.stats.as_ref().ok().and_then(leaderless),
+        leaderless: stats.and_then(|(stats, _)| leaderless(stats)),
+        stats_age_ms: stats.map(|(_, at)| ms(now.saturating_duration_since(*at))),
         down_peer: count("down-peer"),
         miss_peer: count("miss-peer"),
         pending_peer: count("pending-peer"),
@@ -355,7 +367,8 @@ fn schedulers(
 }
 
 fn leaders_on(answers: &ClusterAnswers, store_id: u64) -> Option<u64> {
-    let counts = answers.stats.as_ref().ok()?.store_leader_count.as_ref()?;
+    let (stats, _) = answers.stats.as_ref().ok()?;
+    let counts = stats.store_leader_count.as_ref()?;
     Some(
         counts
             .get(&store_id.to_string())

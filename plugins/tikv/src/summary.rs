@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use operator_plugin_kit::text::{grouped, share_percent};
+use operator_plugin_kit::text::{decimal, grouped, share_percent};
 
 use crate::{
     check::{disk_used_percent, serving_stores},
@@ -32,7 +32,7 @@ pub(crate) fn line(data: &Data) -> String {
         (None, _) => line.push_str(", PD leader unknown"),
     }
     if let Some(qps) = data.cluster_metrics.qps {
-        let _ = write!(line, ", {} requests/s", grouped(&format!("{qps:.0}")));
+        let _ = write!(line, ", {} requests/s", grouped(&decimal(qps, 0)));
     }
     line
 }

@@ -1,5 +1,7 @@
 //! Documents that hurt a host without bounds. Their switches are no cases of the suite; tests of the daemon use them.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use operator_plugin_api::serde_json::{Map, Value, json};
 
 use crate::switch::is_on;
@@ -95,6 +97,15 @@ pub fn report() -> Option<String> {
             .map(|n| format!(r#"{{"invariant":"node_down","resource":"n-{n}","reason":"?"}}"#));
         let many: Vec<_> = many.collect();
         return Some(format!(r#"{{"violations":[],"unknown":[{}]}}"#, many.join(",")));
+    }
+    if is_on("hostile.come-and-go") {
+        static CHECKS: AtomicU32 = AtomicU32::new(0);
+        // Within the bounds, and new ones each time.
+        let first = CHECKS.fetch_add(1, Ordering::Relaxed) * 4_000;
+        let many = (first..first + 4_000)
+            .map(|n| format!(r#"{{"invariant":"node_down","resource":"n-{n}","message":"down"}}"#));
+        let many: Vec<_> = many.collect();
+        return Some(format!(r#"{{"violations":[{}]}}"#, many.join(",")));
     }
     None
 }

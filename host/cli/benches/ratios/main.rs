@@ -25,7 +25,7 @@ use std::{
 use operator_config::SubjectConfig;
 use operator_loader::{self as loader, Plugin};
 use operator_model::Isolation;
-use operator_monitor::{Connect, Hub, Watch};
+use operator_monitor::{Connect, Hub, SharedLedger, Watch};
 use operator_store::Store;
 use operator_supervisor::{LoopSpec, Supervisor};
 use serde_json::json;
@@ -146,6 +146,7 @@ async fn cycles(site: &Site, plugin: &std::path::Path, violations: u32) {
         },
         store,
         hub: hub.clone(),
+        ledger: SharedLedger::default(),
         nudge: Arc::new(Notify::new()),
     });
     let (stop, stopped) = watch::channel(false);

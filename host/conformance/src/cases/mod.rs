@@ -24,7 +24,7 @@ mod smoke_run;
 use super::case::Case;
 
 /// Every group, in the order of reports.
-const GROUPS: [&[Case]; 14] = [
+const GROUPS: [&[Case]; 15] = [
     &load::CASES,
     &describe::CASES,
     &config::CASES,

@@ -63,6 +63,7 @@ async fn watch(folder: &TempDir, sha256: &'static str, error: fn() -> CallError)
         },
         store: Store::open(&database).await.unwrap(),
         hub: Hub::default(),
+        ledger: SharedLedger::default(),
         nudge: Arc::default(),
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod clock;
 mod housekeeping;
 mod input;
+mod lost;
 mod report;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -11,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use operator_actions::{ENGINE_PERIOD, Engine, Shutdown};
 use operator_config::SubjectConfig;
 use operator_model::{Assessment, OPERATOR};
-use operator_monitor::{Connect, Event, Hub, StallTickets, Watch};
+use operator_monitor::{Connect, Event, Hub, SharedLedger, StallTickets, Watch};
 use operator_store::Store;
 use operator_subject as subject;
 use operator_supervisor::{LoopSpec, Supervisor, Turns};
@@ -49,6 +50,10 @@ pub struct Daemon {
     assessments: mpsc::Receiver<Assessment>,
     /// The number of the audit's last entry when the daemon was set up.
     audit_head: i64,
+    /// The tickets of each subject, as its loop knows them.
+    ledgers: BTreeMap<String, SharedLedger>,
+    /// Whether the store is lost, and could not be replaced.
+    is_without_store: bool,
 }
 
 impl Daemon {
@@ -58,23 +63,47 @@ impl Daemon {
         if service.loaded().config.subjects.is_empty() {
             return Err(no_subject());
         }
-        input::refuse_bad_input(&service).await?;
         let store = service.store().await?.clone();
+        input::refuse_bad_input(&service).await?;
         let audit_head = store.audit_head().await?.n;
+        let subjects = service.loaded().config.subjects.iter();
+        let ledgers = subjects.map(|subject| (subject.name.clone(), SharedLedger::default()));
+        let ledgers = ledgers.collect();
+        Ok(Self::over(service, store, ledgers, audit_head))
+    }
+
+    fn over(
+        service: Service,
+        store: Store,
+        ledgers: BTreeMap<String, SharedLedger>,
+        audit_head: i64,
+    ) -> Self {
         let (send_assessments, assessments) = mpsc::channel(ASSESSMENTS);
         let hub = service.publisher().hub().clone();
-        Ok(Self {
+        Self {
             service,
             store,
             hub: hub.with_assessments(send_assessments),
             assessments,
             audit_head,
-        })
+            ledgers,
+            is_without_store: false,
+        }
     }
 
     /// Watches every subject until it is asked to end, and then finishes the cycles and the calls under way.
     pub async fn run(self, stop: Stop) {
-        let stop = stop.listen();
+        let asked = stop.listen();
+        let mut next = Some(self);
+        while let Some(daemon) = next {
+            next = Box::pin(daemon.watch(&asked)).await;
+        }
+    }
+
+    /// Until it is asked to end, or the store is lost: then all loops end too, and the daemon that goes on is returned.
+    async fn watch(self, asked: &watch::Receiver<bool>) -> Option<Self> {
+        let own = Stop::default();
+        let stop = own.listen();
         let hub = self.hub.clone();
         let mut supervisor = Supervisor::new(stop.clone(), move |subject, message| {
             let subject = subject.unwrap_or(OPERATOR).to_owned();
@@ -94,12 +123,32 @@ impl Daemon {
             self.hub.publish(Event::Trouble { subject, message });
         }
         Self::start_clock(&mut supervisor, clock, &stop);
+        let (service, ledgers, hub) =
+            (self.service.clone(), self.ledgers.clone(), self.hub.clone());
+        let (audit_head, has_failed) = (self.audit_head, self.is_without_store);
         self.start(&mut supervisor, &reporter, &stop, ending);
-        stopped(stop).await;
+        let loss = tokio::select! {
+            () = stopped(asked.clone()) => None,
+            loss = lost::lost(&store, has_failed) => Some(loss),
+        };
+        own.request();
         end.send_replace(Shutdown::Graceful);
         supervisor.drained().await;
-        reporter.withdraw().await;
-        store.close().await;
+        let Some(loss) = loss.filter(|_| !*asked.borrow()) else {
+            reporter.withdraw().await;
+            store.close().await;
+            return None;
+        };
+        Some(match lost::replace(&store, loss, &ledgers, &hub).await {
+            Some(store) => {
+                let head = store.audit_head().await.map_or(0, |head| head.n);
+                Self::over(service.over(store.clone()), store, ledgers, head)
+            }
+            None => Self {
+                is_without_store: true,
+                ..Self::over(service, store, ledgers, audit_head)
+            },
+        })
     }
 
     fn start(
@@ -128,6 +177,7 @@ impl Daemon {
             let (service, stop) = (self.service.clone(), stop.clone());
             let (store, hub) = (self.store.clone(), self.hub.clone());
             let (config, nudged) = (subject.clone(), nudge.clone());
+            let ledger = self.ledgers.get(&subject.name).cloned().unwrap_or_default();
             let spec = LoopSpec::new(WATCH, subject.interval)
                 .of_subject(&subject.name)
                 .with_longest_turn(longest_cycle(subject));
@@ -137,6 +187,7 @@ impl Daemon {
                     connect: connector(config.clone(), service.clone()),
                     store: store.clone(),
                     hub: hub.clone(),
+                    ledger: ledger.clone(),
                     nudge: nudged.clone(),
                 };
                 watch.run(turns, stop.clone())

@@ -191,6 +191,7 @@ fn proposal() -> ProposalParts {
             by_rule: false,
             expires_at: Timestamp(START + 900_000),
             digest: String::new(),
+            definitions: Vec::new(),
             ticket: None,
         }),
         begun_at: Some(Timestamp(START + 2)),

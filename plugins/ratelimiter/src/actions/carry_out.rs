@@ -226,9 +226,7 @@ fn result(
                 | Fault::TimedOut(_)
                 | Fault::NoAnswer(_)
                 | Fault::Garbage(_)
-                | Fault::Partial(_) => {
-                    (Outcome::Unknown, "may or may not have done")
-                }
+                | Fault::Partial(_) => (Outcome::Unknown, "may or may not have done"),
             };
             details.insert("fault".into(), fault.code().into());
             (outcome, format!("{endpoint} {verb} `{action}`: {fault}"))

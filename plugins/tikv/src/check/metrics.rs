@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use operator_plugin_api::{Unknown, Violation};
-use operator_plugin_kit::Findings;
+use operator_plugin_kit::{Findings, text::decimal};
 use serde_json::json;
 
 use super::{
@@ -127,7 +127,8 @@ fn judge(
     let unknown = match measured.and_then(rule.of) {
         Some(value) if value > most => {
             let name = named(store);
-            let message = format!("{name}: {what} is {value:.1} {unit}, {most} are allowed");
+            let shown = decimal(value, 1);
+            let message = format!("{name}: {what} is {shown} {unit}, {most} are allowed");
             let evidence =
                 json!({"value": value, "threshold": most, "unit": unit, "metrics": measured});
             let violation = Violation::new(rule.invariant, message).evidence(evidence);

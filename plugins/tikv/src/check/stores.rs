@@ -1,7 +1,7 @@
 //! `store_down`, `store_disconnected`, `store_offline` and `low_disk_space`.
 
 use operator_plugin_api::{Severity, Unknown, Violation};
-use operator_plugin_kit::Findings;
+use operator_plugin_kit::{Findings, text::decimal};
 use serde_json::json;
 
 use super::{
@@ -112,8 +112,10 @@ fn disk(store: &Store, least_available: f64, most_used: f64, findings: &mut Find
         return;
     };
     let message = format!(
-        "{} has {available:.1} % of its capacity left, {used:.1} % is used",
-        named(store)
+        "{} has {} % of its capacity left, {} % is used",
+        named(store),
+        decimal(available, 1),
+        decimal(used, 1)
     );
     let violation = Violation::new(LOW_DISK_SPACE, message)
         .resource(resource(store.id))

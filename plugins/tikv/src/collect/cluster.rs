@@ -7,13 +7,14 @@ use std::{
 };
 
 use operator_plugin_api::Source;
-use operator_plugin_kit::RequestOptions;
+use operator_plugin_kit::{Fault, RequestOptions};
 
 use super::{Collector, Got, MEMBERS_TIMEOUT, panicked};
+use crate::costs::{Cost, STATS, Turn};
 use crate::leader_rules::LeaderRules;
 use crate::pd::{
     Pd,
-    error::PdError,
+    error::{PdError, PdErrorKind},
     parse,
     regions::{Listed, listed},
     wire,
@@ -36,13 +37,14 @@ const REGION_CHECKS: [&str; 5] = [
     "offline-peer",
 ];
 
-/// The last long list of each check, and when it was read.
-pub(crate) type LongLists = BTreeMap<&'static str, (Listed, Instant)>;
+/// The last list of each check, and when it was read.
+pub(crate) type KnownLists = BTreeMap<&'static str, (Listed, Instant)>;
 
 /// The answers of one PD that knows a leader.
 pub(crate) struct ClusterAnswers {
     pub(crate) stores: Got<(wire::Stores, Option<i64>)>,
-    pub(crate) stats: Got<wire::RegionStats>,
+    /// The numbers of regions, and when they were read.
+    pub(crate) stats: Got<(wire::RegionStats, Instant)>,
     /// The regions that each check lists, and when the list was read.
     pub(crate) checks: BTreeMap<&'static str, Got<(Listed, Instant)>>,
     pub(crate) operators: Got<Vec<String>>,
@@ -56,7 +58,12 @@ pub(crate) struct ClusterAnswers {
     pub(crate) leader_rules: Option<Got<LeaderRules>>,
     /// Why each of these is gone; None where it is not.
     pub(crate) gone: BTreeMap<u64, Got<Option<&'static str>>>,
+    /// What the costly ones of these questions cost.
+    pub(crate) costs: Vec<(&'static str, Cost)>,
 }
+
+/// An answer and when it was read, and what it cost if it was asked for now.
+type Costly<T> = (Got<(T, Instant)>, Option<Cost>);
 
 impl Collector<'_> {
     /// Three requests at a time, which PD answers side by side.
@@ -64,10 +71,10 @@ impl Collector<'_> {
         let timeout = || self.end.at_most(MEMBERS_TIMEOUT);
         thread::scope(|scope| {
             let first = scope.spawn(move || {
-                (
-                    stores(pd, timeout()),
-                    pd.get("/stats/region?start_key=&end_key=", timeout()),
-                )
+                let stats = self.costly(STATS, self.stats, |timeout| {
+                    pd.get("/stats/region?start_key=&end_key=", timeout)
+                });
+                (stores(pd, timeout()), stats)
             });
             let second = scope.spawn(move || self.region_checks(pd));
             let operators = pd.get::<Option<Vec<String>>>("/operators", timeout());
@@ -80,13 +87,22 @@ impl Collector<'_> {
             let leader_rules = self.reads_leader_rules.then(|| leader_rules(pd, timeout()));
             let missing = self.missing.iter().take(MAX_MISSING);
             let gone = missing.map(|id| (*id, gone(pd, *id, timeout()))).collect();
-            let (stores, stats) = first
+            let (stores, (stats, stats_cost)) = first
                 .join()
-                .unwrap_or_else(|_| (Err(panicked()), Err(panicked())));
+                .unwrap_or_else(|_| (Err(panicked()), (Err(panicked()), None)));
+            let checks = second.join().unwrap_or_default();
+            let costs = checks.iter().map(|(check, (_, cost))| (*check, *cost));
+            let costs = costs.chain([(STATS, stats_cost)]);
             ClusterAnswers {
+                costs: costs
+                    .filter_map(|(name, cost)| Some((name, cost?)))
+                    .collect(),
                 stores,
                 stats,
-                checks: second.join().unwrap_or_default(),
+                checks: checks
+                    .into_iter()
+                    .map(|(check, (got, _))| (check, got))
+                    .collect(),
                 operators: operators.map(Option::unwrap_or_default),
                 schedulers,
                 paused,
@@ -100,29 +116,57 @@ impl Collector<'_> {
         })
     }
 
-    fn region_checks(&self, pd: Pd<'_>) -> BTreeMap<&'static str, Got<(Listed, Instant)>> {
+    fn region_checks(&self, pd: Pd<'_>) -> BTreeMap<&'static str, Costly<Listed>> {
         let checks = REGION_CHECKS.into_iter().map(|check| {
-            let known = self.long_lists.get(check);
-            let known =
-                known.filter(|(list, at)| list.count > LONG_LIST && at.elapsed() < LONG_LIST_PACE);
-            (
-                check,
-                known
-                    .cloned()
-                    .map_or_else(|| self.region_check(pd, check), Ok),
-            )
+            let known = self.lists.get(check);
+            let is_long = |(list, at): &&(Listed, Instant)| {
+                list.count > LONG_LIST && at.elapsed() < LONG_LIST_PACE
+            };
+            let answer = match known.filter(is_long) {
+                Some(long) => (Ok(long.clone()), None),
+                None => self.costly(check, known, |timeout| region_check(pd, check, timeout)),
+            };
+            (check, answer)
         });
         checks.collect()
     }
 
-    fn region_check(&self, pd: Pd<'_>, check: &str) -> Got<(Listed, Instant)> {
-        let path = format!("/regions/check/{check}");
-        let options = RequestOptions::new(self.end.at_most(MEMBERS_TIMEOUT));
-        let answer = pd.answer(&path, options.max_body_bytes(LIST_HEAD_BYTES))?;
-        let list = listed(&answer.body)
-            .ok_or_else(|| PdError::foreign(200, "did not answer with a list of regions"))?;
-        Ok((list, Instant::now()))
+    /// Asks, or gives the last answer while that is new enough for what it cost.
+    fn costly<T: Clone>(
+        &self,
+        question: &'static str,
+        last: Option<&(T, Instant)>,
+        ask: impl FnOnce(Duration) -> Got<T>,
+    ) -> Costly<T> {
+        match (self.costs.turn(question, Instant::now()), last) {
+            (Turn::UseLast, Some(last)) => return (Ok(last.clone()), None),
+            (Turn::StillAtWork, _) => return (Err(still_at_work()), None),
+            _ => {}
+        }
+        let (timeout, asked) = (self.end.at_most(MEMBERS_TIMEOUT), Instant::now());
+        let got = ask(timeout);
+        let took = asked.elapsed();
+        let is_silent = |error: &PdError| error.kind == PdErrorKind::NoAnswer;
+        let cost = Cost {
+            asked,
+            took,
+            is_given_up: got.as_ref().is_err_and(is_silent) && took * 10 >= timeout * 9,
+        };
+        (got.map(|answer| (answer, Instant::now())), Some(cost))
     }
+}
+
+fn region_check(pd: Pd<'_>, check: &str, timeout: Duration) -> Got<Listed> {
+    let path = format!("/regions/check/{check}");
+    let options = RequestOptions::new(timeout);
+    let answer = pd.answer(&path, options.max_body_bytes(LIST_HEAD_BYTES))?;
+    listed(&answer.body)
+        .ok_or_else(|| PdError::foreign(200, "did not answer with a list of regions"))
+}
+
+fn still_at_work() -> PdError {
+    let why = "it did not answer in time and may still be at work on it; it is asked again soon";
+    PdError::from(Fault::TimedOut(why.into()))
 }
 
 /// The stores, and PD's clock.

@@ -89,7 +89,7 @@ pub(crate) struct ServerStatus {
 }
 
 /// `GET /stats/region`. Sizes in MiB.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct RegionStats {
     pub(crate) count: Option<u64>,
     pub(crate) empty_count: Option<u64>,

@@ -413,3 +413,43 @@ fn a_prometheus_that_takes_long_is_not_asked_in_every_cycle() {
     assert_eq!(report.unknown, [], "the earlier answer is still known");
     assert!(seen.data.metrics_age_ms.is_some());
 }
+
+/// How often PD was asked for this.
+fn asked(pd: &Fake, what: &str) -> usize {
+    let requests = pd.requests();
+    requests.iter().filter(|line| line.contains(what)).count()
+}
+
+#[test]
+fn a_question_that_costs_pd_much_is_asked_seldom_and_never_twice_at_a_time() {
+    let cluster = Cluster::start(3, 96);
+    let quick = cluster.pd.url();
+    let slow = Fake::start(move |request| {
+        if request.line.contains("/regions/check/miss-peer") {
+            return Reply::Stall;
+        }
+        if request.line.contains("/stats/region") {
+            thread::sleep(Duration::from_millis(300));
+        }
+        let path = request.line.trim_start_matches("GET ");
+        match ureq::get(format!("{quick}{path}")).call() {
+            Ok(mut answer) => Reply::Body(200, answer.body_mut().read_to_string().unwrap()),
+            Err(_) => Reply::Body(404, String::new()),
+        }
+    });
+    let watch = Watch::new(Config {
+        pd_urls: vec![slow.url()],
+        observe_timeout_ms: 2_000,
+        ..cluster.config()
+    });
+    for _ in 0..2 {
+        let (seen, _) = watch.cycle();
+        assert_eq!(seen.data.regions.leaderless, Some(0));
+        assert!(seen.data.regions.stats_age_ms.is_some());
+        assert_eq!(seen.data.regions.miss_peer, None);
+        assert!(seen.data.regions.down_peer.is_some());
+    }
+    assert_eq!(asked(&slow, "/stats/region"), 1);
+    assert_eq!(asked(&slow, "/regions/check/miss-peer"), 1);
+    assert_eq!(asked(&slow, "/stores"), 2 + asked(&slow, "/hotspot/stores"));
+}

@@ -115,8 +115,17 @@ fn a_ticket_is_a_number() {
 
 #[test]
 fn a_ticket_that_is_not_there_is_named() {
-    let (_folder, mut operator) = with_file("");
-    let output = operator.args(["tickets", "show", "#7"]).output().unwrap();
+    let (folder, mut operator) = with_file("");
+    // It makes a database.
+    let engaged = operator.arg("kill-switch").status();
+    assert!(engaged.expect("it runs").success());
+    let mut operator = self::operator();
+    operator.current_dir(folder.path());
+    let output = operator
+        .args(["--config", "o.toml", "--state-dir", "state"])
+        .args(["tickets", "show", "#7"])
+        .output()
+        .unwrap();
     assert_eq!(text(&output.stderr), "error: there is no ticket #7\n");
     assert_eq!(output.status.code(), Some(2));
 }

@@ -9,3 +9,4 @@ mod old_state;
 mod output;
 mod plugin;
 mod plugin_new;
+mod store;

@@ -63,20 +63,3 @@ fn a_reader_that_closes_the_pipe_early_is_not_an_error() {
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
 }
-
-#[test]
-fn an_empty_store_has_no_tickets() {
-    let folder = tempfile::tempdir().unwrap();
-    let list = |json: &[&str]| {
-        let output = operator()
-            .args(["tickets", "list", "--all", "--state-dir"])
-            .arg(folder.path())
-            .args(json)
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        text(&output.stdout)
-    };
-    assert_eq!(list(&[]), "no tickets\n");
-    assert_eq!(list(&["--json"]), "[]\n");
-}

@@ -1,7 +1,7 @@
 //! What a plugin says must not hurt the host: each hostile document becomes a ticket, while a healthy neighbour is watched, and
 //! the daemon still ends when it is asked to.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::{
 };
 
 const FAILING: &str = "operator.plugin_failing";
+const INTERVAL: Duration = Duration::from_millis(200);
 /// Cycles of the neighbour.
 const CYCLES: u64 = 5;
 
@@ -112,6 +113,28 @@ fn a_plugin_in_the_operators_own_process_is_bounded_too() {
     ] {
         is_refused(switch, "none", words);
     }
+}
+
+#[test]
+fn thousands_of_resources_that_come_and_go_make_no_neighbour_late() {
+    let _machine = quiet_machine();
+    let site = with_hostile("hostile.come-and-go", "worker");
+    let mut daemon = site.start();
+    let before = daemon.next_heartbeat("honest");
+    let told = daemon.wait_for_ticket("hostile", "operator.too_many_violations", "opened");
+    let message = told["message"].as_str().unwrap();
+    assert!(
+        message.contains("3500 violations have no ticket"),
+        "{message}"
+    );
+    for _ in 0..3 {
+        daemon.wait_for_another_cycle("hostile");
+    }
+    let after = daemon.next_heartbeat("honest");
+    after.assert_kept_up_since(&before, INTERVAL);
+    daemon.stop();
+    let kept = site.tickets().len();
+    assert!(kept <= 2_100, "{kept} tickets");
 }
 
 #[test]

@@ -81,8 +81,12 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Every ticket in any state, the oldest first.
+    /// Every ticket in any state, the oldest first; none while no daemon has made a database.
     pub(crate) fn tickets(&self) -> Vec<Value> {
+        let database = self.path("state/operator.db");
+        if !self.config.contains("database = ") && !database.exists() {
+            return Vec::new();
+        }
         let mut tickets: Vec<Value> =
             serde_json::from_str(&self.ask(&["tickets", "list", "--all", "--json"])).unwrap();
         tickets.reverse();
