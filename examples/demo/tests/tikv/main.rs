@@ -213,6 +213,24 @@ fn without_prometheus_the_metrics_are_unknown_and_the_rest_is_not() {
 }
 
 #[test]
+fn a_prometheus_that_lost_its_data_resolves_no_ticket() {
+    let mut scene = Scene::new(3, &["server_busy"]);
+    let from = scene.now();
+    scene.control("stores/2/busy?per_second=5");
+    let ticket = "critical server_busy store-2";
+    scene.opens(from, ticket);
+    let lost = scene.now();
+    scene.restart_prometheus_without_data();
+    let unsure = |heartbeat: &Value| heartbeat["unknown"].as_u64() > Some(0);
+    scene.wait_for_heartbeat("unknown metrics", unsure);
+    let sure = |heartbeat: &Value| heartbeat["observed"] == true && heartbeat["unknown"] == 0;
+    scene.wait_for_heartbeat("metrics of half a minute", sure);
+    assert_eq!(scene.operator.ticket_events_since(lost), [""; 0]);
+    scene.control("heal");
+    scene.resolves(lost, ticket);
+}
+
+#[test]
 fn a_new_leader_of_pd_with_old_heartbeats_opens_no_ticket() {
     // Only the plugin's own delays remain.
     let shortened = [

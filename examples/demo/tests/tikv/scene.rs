@@ -18,7 +18,7 @@ pub(crate) const REPAIR: Duration = Duration::from_secs(150);
 pub(crate) struct Scene {
     pub(crate) cluster: Tikv,
     pub(crate) operator: Operator,
-    _temp: tempfile::TempDir,
+    temp: tempfile::TempDir,
 }
 
 impl Scene {
@@ -37,7 +37,7 @@ impl Scene {
         let scene = Self {
             cluster,
             operator,
-            _temp: temp,
+            temp,
         };
         scene.wait_until_healthy();
         scene
@@ -84,6 +84,13 @@ impl Scene {
     /// Sends a POST request to PD.
     pub(crate) fn pd(&self, path: &str, body: &str) {
         self.cluster.pd(path, body).expect(path);
+    }
+
+    pub(crate) fn restart_prometheus_without_data(&mut self) {
+        let prometheus = self.cluster.prometheus.as_mut().expect("Prometheus");
+        prometheus.kill().expect("a dead Prometheus");
+        fs::remove_dir_all(self.temp.path().join("prometheus")).expect("its data");
+        self.cluster.start_prometheus().expect("Prometheus");
     }
 
     /// Since line `from`, only these tickets have opened.
