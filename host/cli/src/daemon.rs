@@ -36,11 +36,16 @@ pub(super) async fn run(service: Service, out: &Output) -> Result<Exit, Failure>
     let config = service.loaded().config.clone();
     let mut updates = service.subscribe();
     let mut console = Console::new(&config, service.clone(), out)?;
-    let daemon = tokio::select! {
-        daemon = Daemon::new(service) => daemon?,
-        _ = signals.next() => {
-            console.stopped(EndedHow::BeforeItsStart);
-            return Ok(Exit::Fine);
+    let preparing = Daemon::new(service);
+    tokio::pin!(preparing);
+    let daemon = loop {
+        tokio::select! {
+            daemon = &mut preparing => break daemon?,
+            _ = signals.next() => {
+                console.stopped(EndedHow::BeforeItsStart);
+                return Ok(Exit::Fine);
+            }
+            Some(update) = updates.next() => console.update(&update),
         }
     };
     console.greet(&config);

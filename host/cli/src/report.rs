@@ -63,6 +63,7 @@ impl Reporter {
                 .filter(|event| event.kind != EventKind::Seen)
                 .map(|event| self.ticket(ticket, event, *kept))
                 .collect(),
+            Event::Started { done, all } => vec![self.started(*done, *all, now)],
             Event::Kept { subject, tickets } => vec![self.kept(subject, tickets, now)],
             Event::Trouble { subject, message } => {
                 vec![self.trouble(subject, message, now)]
@@ -172,6 +173,15 @@ impl Reporter {
             subject,
             text: message.to_owned(),
         })
+    }
+
+    /// How far the start has come, where there are many subjects.
+    fn started(&self, done: usize, all: usize, now: Timestamp) -> String {
+        if self.format == LogFormat::Json {
+            return json_line("started", now, json!({"done": done, "all": all}));
+        }
+        let text = format!("{done} of {all} subjects");
+        self.note("started", "", &text, now)
     }
 
     /// What was told as not kept is in the store now, under these numbers.

@@ -30,6 +30,13 @@ pub enum Event {
         /// Whether the store has it. Else the ticket has no number if it is new, and is written once the store works again.
         kept: bool,
     },
+    /// So many subjects have been started, of all that are to be watched.
+    Started {
+        /// How many.
+        done: usize,
+        /// Of how many.
+        all: usize,
+    },
     /// The store works again: what was told of these tickets while it did not is kept now.
     Kept {
         /// Name of the subject.

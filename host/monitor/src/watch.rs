@@ -69,6 +69,8 @@ pub struct Watch {
     pub hub: Hub,
     /// Its tickets as this process knows them; the loop's next start goes on with it.
     pub ledger: SharedLedger,
+    /// How long its first cycle waits, so that not all subjects have theirs at the same time.
+    pub offset: Duration,
     /// Requests a cycle at once.
     pub nudge: Arc<Notify>,
 }
@@ -153,9 +155,9 @@ impl Watch {
     /// Runs cycles until `stop` turns true; a cycle under way is finished. The plugin is shut down.
     pub async fn run(self, turns: Turns, mut stop: watch::Receiver<bool>) {
         let mut memory = self.memory();
-        let mut ticks = tokio::time::interval(self.config.interval);
+        let mut due = Instant::now() + self.offset;
+        let mut ticks = tokio::time::interval_at(due.into(), self.config.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut due = Instant::now();
         while !*stop.borrow() {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,

@@ -109,14 +109,30 @@ impl Service {
         subject: &SubjectConfig,
         plugin: Arc<Plugin>,
     ) -> Result<PluginConfig, ServiceError> {
+        let proven = self.prove_and_keep(subject, plugin).await?;
+        proven.observer.shutdown().await;
+        Ok(proven.settings)
+    }
+
+    /// The same. The instance that proved it goes on.
+    pub(crate) async fn prove_and_keep(
+        &self,
+        subject: &SubjectConfig,
+        plugin: Arc<Plugin>,
+    ) -> Result<PreparedSubject, ServiceError> {
         let connected = subject::start(subject, plugin, self.subject_context()).await?;
-        let created = connected.observer.list_actions().await;
-        connected.observer.shutdown().await;
-        let (listed, tools) = (created?.actions, tools());
-        let names = listed.iter().chain(&tools);
-        let names: Vec<_> = names.map(|action| action.name.as_str()).collect();
-        check_names(subject, &names, &self.loaded().origins)?;
-        Ok(connected.settings)
+        let checked = async {
+            let (listed, tools) = (connected.observer.list_actions().await?.actions, tools());
+            let names = listed.iter().chain(&tools);
+            let names: Vec<_> = names.map(|action| action.name.as_str()).collect();
+            check_names(subject, &names, &self.loaded().origins)?;
+            Ok::<_, ServiceError>(())
+        };
+        if let Err(error) = checked.await {
+            connected.observer.shutdown().await;
+            return Err(error);
+        }
+        Ok(connected)
     }
 
     /// The instance that this process watches the subject with, or else a new one.

@@ -1,5 +1,7 @@
 //! From a configured subject to one that can be watched and acted on.
 
+mod cache;
+
 use std::{path::PathBuf, sync::Arc, thread};
 
 use operator_config::{
@@ -8,6 +10,8 @@ use operator_config::{
 use operator_loader::{self as loader, CallError, LoadError, Observer, Plugin, SubjectSpec};
 use operator_plugin_api::Descriptor;
 use tokio::{sync::oneshot, time::timeout};
+
+pub use cache::PluginCache;
 
 /// Why a subject cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +54,8 @@ pub struct SubjectContext {
     pub origins: Origins,
     /// Variables that plugins may declare.
     pub environment: Environment,
+    /// What is known of plugin files already.
+    pub cache: PluginCache,
 }
 
 impl SubjectContext {
@@ -60,6 +66,7 @@ impl SubjectContext {
             copies: copies(&loaded.config),
             origins: loaded.origins.clone(),
             environment: environment.clone(),
+            cache: PluginCache::default(),
         }
     }
 }
@@ -84,7 +91,9 @@ pub struct PreparedSubject {
 /// Finds and examines the plugin of a subject, running none of its code.
 pub fn open(subject: &SubjectConfig, around: &SubjectContext) -> Result<Plugin, LoadError> {
     let path = loader::find_plugin(&subject.plugin, &around.plugin_dirs)?;
-    Plugin::open(&path, subject.sha256.as_deref(), &around.copies)
+    around
+        .cache
+        .open(&path, subject.sha256.as_deref(), &around.copies)
 }
 
 /// Lets a plugin describe itself.
@@ -108,14 +117,20 @@ pub async fn describe(
     })
 }
 
-/// Describes the plugin of a subject, and proves the subject's configuration. Contacts nothing.
+/// Describes the plugin of a subject, unless it has described itself already, and proves the subject's configuration. Contacts
+/// nothing.
 pub async fn start(
     subject: &SubjectConfig,
     plugin: Arc<Plugin>,
     around: &SubjectContext,
 ) -> Result<PreparedSubject, SubjectError> {
     check_needs(subject, &plugin.manifest, &around.origins).map_err(SubjectError::NotGranted)?;
-    let descriptor = describe(subject, &plugin).await?;
+    let known = around.cache.descriptor(&plugin.sha256, subject);
+    let descriptor = match known {
+        Some(descriptor) => descriptor,
+        None => describe(subject, &plugin).await?,
+    };
+    around.cache.keep(&plugin.sha256, subject, &descriptor);
     prepare(subject, plugin, descriptor, around).await
 }
 

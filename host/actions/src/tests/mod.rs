@@ -9,7 +9,7 @@ use operator_policy::{
     testing::{plan, registry},
 };
 use operator_store::{Draft, Store};
-use operator_subject::SubjectContext;
+use operator_subject::{PluginCache, SubjectContext};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -26,6 +26,7 @@ pub(crate) async fn context(folder: &tempfile::TempDir) -> ActionContext {
             copies: folder.path().join("plugins"),
             origins: Origins::default(),
             environment: Environment::from_iter::<[(&str, &str); 0]>([]),
+            cache: PluginCache::default(),
         }),
         owner: "me".to_owned(),
         ending: watch::channel(Shutdown::None).1,

@@ -147,6 +147,7 @@ async fn cycles(site: &Site, plugin: &std::path::Path, violations: u32) {
         store,
         hub: hub.clone(),
         ledger: SharedLedger::default(),
+        offset: Duration::ZERO,
         nudge: Arc::new(Notify::new()),
     });
     let (stop, stopped) = watch::channel(false);

@@ -64,6 +64,7 @@ async fn watch(folder: &TempDir, sha256: &'static str, error: fn() -> CallError)
         store: Store::open(&database).await.unwrap(),
         hub: Hub::default(),
         ledger: SharedLedger::default(),
+        offset: Duration::ZERO,
         nudge: Arc::default(),
     }
 }

@@ -7,14 +7,18 @@ mod input;
 mod lost;
 mod report;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex as StdMutex, PoisonError},
+    time::Duration,
+};
 
 use operator_actions::{ENGINE_PERIOD, Engine, Shutdown};
 use operator_config::SubjectConfig;
 use operator_model::{Assessment, OPERATOR};
 use operator_monitor::{Connect, Event, Hub, SharedLedger, StallTickets, Watch};
 use operator_store::Store;
-use operator_subject as subject;
+use operator_subject::{self as subject, PreparedSubject};
 use operator_supervisor::{LoopSpec, Supervisor, Turns};
 use tokio::{
     sync::{Mutex, Notify, mpsc, watch},
@@ -29,6 +33,8 @@ use report::Reporter;
 
 /// At most this many assessments wait for the engine.
 const ASSESSMENTS: usize = 256;
+/// Between the first cycles of two subjects, at most.
+const APART: Duration = Duration::from_millis(10);
 /// Between two checks for stalled loops.
 const STALLS: Duration = Duration::from_secs(1);
 /// After its last call the engine still has to record it, on a database that may be busy.
@@ -52,6 +58,8 @@ pub struct Daemon {
     audit_head: i64,
     /// The tickets of each subject, as its loop knows them.
     ledgers: BTreeMap<String, SharedLedger>,
+    /// The instances that proved their subjects; each loop goes on with its own.
+    proven: BTreeMap<String, PreparedSubject>,
     /// Whether the store is lost, and could not be replaced.
     is_without_store: bool,
 }
@@ -63,13 +71,16 @@ impl Daemon {
         if service.loaded().config.subjects.is_empty() {
             return Err(no_subject());
         }
+        let proven = input::refuse_bad_input(&service).await?;
         let store = service.store().await?.clone();
-        input::refuse_bad_input(&service).await?;
         let audit_head = store.audit_head().await?.n;
         let subjects = service.loaded().config.subjects.iter();
         let ledgers = subjects.map(|subject| (subject.name.clone(), SharedLedger::default()));
         let ledgers = ledgers.collect();
-        Ok(Self::over(service, store, ledgers, audit_head))
+        Ok(Self {
+            proven,
+            ..Self::over(service, store, ledgers, audit_head)
+        })
     }
 
     fn over(
@@ -87,6 +98,7 @@ impl Daemon {
             assessments,
             audit_head,
             ledgers,
+            proven: BTreeMap::new(),
             is_without_store: false,
         }
     }
@@ -152,7 +164,7 @@ impl Daemon {
     }
 
     fn start(
-        self,
+        mut self,
         supervisor: &mut Supervisor,
         reporter: &Reporter,
         stop: &watch::Receiver<bool>,
@@ -167,12 +179,16 @@ impl Daemon {
 
     /// What requests a cycle of each subject.
     fn start_watches(
-        &self,
+        &mut self,
         supervisor: &mut Supervisor,
         stop: &watch::Receiver<bool>,
     ) -> BTreeMap<String, Arc<Notify>> {
-        let subjects = self.subjects().iter();
-        let started = subjects.map(|subject| {
+        let mut proven = std::mem::take(&mut self.proven);
+        let all = self.subjects().len();
+        let subjects = self.subjects().iter().enumerate();
+        let started = subjects.map(|(position, subject)| {
+            let first = Arc::new(StdMutex::new(proven.remove(&subject.name)));
+            let mut offset = offset(position, all, subject.interval);
             let nudge = Arc::new(Notify::new());
             let (service, stop) = (self.service.clone(), stop.clone());
             let (store, hub) = (self.store.clone(), self.hub.clone());
@@ -184,10 +200,12 @@ impl Daemon {
             supervisor.start(spec, move |turns| {
                 let watch = Watch {
                     config: config.clone(),
-                    connect: connector(config.clone(), service.clone()),
+                    connect: connector(config.clone(), service.clone(), first.clone()),
                     store: store.clone(),
                     hub: hub.clone(),
                     ledger: ledger.clone(),
+                    // Of its first start alone.
+                    offset: std::mem::take(&mut offset),
                     nudge: nudged.clone(),
                 };
                 watch.run(turns, stop.clone())
@@ -389,16 +407,34 @@ fn longest_cycle(subject: &SubjectConfig) -> Duration {
     deadlines.create * 2 + deadlines.observe + deadlines.check
 }
 
-/// Watching a subject takes its observer alone; the invoker is for the engine.
-fn connector(subject: SubjectConfig, service: Service) -> Connect {
+/// When the first cycle of a subject is due: those of many subjects are spread over the interval, those of a few follow closely.
+fn offset(position: usize, all: usize, interval: Duration) -> Duration {
+    let (position, all) = (count(position), count(all).max(1));
+    (APART.min(interval / all)) * position
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Watching a subject takes its observer alone; the invoker is for the engine. `first` is an instance that runs already.
+fn connector(
+    subject: SubjectConfig,
+    service: Service,
+    first: Arc<StdMutex<Option<PreparedSubject>>>,
+) -> Connect {
     let (subject, opened) = (Arc::new(subject), service.subject_context().clone());
     let of = subject.clone();
     Connect {
         open: Box::new(move || subject::open(&of, &opened)),
         start: Box::new(move |plugin| {
             let (subject, service) = (subject.clone(), service.clone());
+            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
             Box::pin(async move {
-                let started = subject::start(&subject, plugin, service.subject_context()).await?;
+                let started = match first.filter(|first| first.plugin.sha256 == plugin.sha256) {
+                    Some(first) => first,
+                    None => subject::start(&subject, plugin, service.subject_context()).await?,
+                };
                 service.connected(&subject, &started).await;
                 Ok((started.descriptor, started.observer))
             })
@@ -412,6 +448,15 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn first_cycles_are_spread_over_the_interval() {
+        let second = Duration::from_secs(1);
+        assert_eq!(offset(0, 1, second), Duration::ZERO);
+        assert_eq!(offset(2, 3, second), 2 * APART);
+        let last = offset(999, 1000, second);
+        assert!(last < second && last > second * 9 / 10, "{last:?}");
+    }
 
     /// The daemon's row, once it is as wanted.
     async fn row(store: &Store, is_wanted: impl Fn(&DaemonStatus) -> bool) -> DaemonStatus {

@@ -108,3 +108,23 @@ fn plugins_in_the_daemons_own_process_are_watched_like_others() {
     assert_eq!(site.tickets().len(), 2);
     daemon.stop();
 }
+
+#[test]
+fn a_start_with_many_subjects_tells_how_far_it_has_come() {
+    let mut site = Site::new();
+    let names: Vec<String> = (0..100).map(|number| format!("s{number:03}")).collect();
+    for name in &names {
+        site.honest(name, "interval = \"5s\"\nisolation = \"none\"");
+    }
+    let mut daemon = site.start();
+    wait_for_first_cycles(&mut daemon, names.iter().map(String::as_str));
+    let events = daemon.events();
+    let started = events.iter().filter(|event| event["event"] == "started");
+    let counts: Vec<_> = started
+        .map(|event| (event["done"].as_u64(), event["all"].as_u64()))
+        .collect();
+    let expected = [20, 40, 60, 80, 100].map(|done| (Some(done), Some(100)));
+    assert_eq!(counts, expected);
+    assert!(site.tickets().is_empty());
+    daemon.stop();
+}
