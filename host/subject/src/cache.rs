@@ -20,9 +20,12 @@ pub struct PluginCache(Arc<Known>);
 #[derive(Debug, Default)]
 struct Known {
     /// A lock for each file and pinned hash, so that one is examined while others wait for the result.
-    opened: Mutex<HashMap<(PathBuf, Option<String>), Arc<Mutex<Option<Opened>>>>>,
+    opened: Mutex<HashMap<(PathBuf, Option<String>), Slot>>,
     described: Mutex<Vec<Described>>,
 }
+
+/// A file that was opened, or is to be.
+type Slot = Arc<Mutex<Option<Opened>>>;
 
 #[derive(Debug)]
 struct Opened {
