@@ -164,7 +164,7 @@ async fn a_malformed_answer_is_a_bad_answer() {
         fs::write(&file, "wrong_shape").unwrap();
         let observed = observer.observe().await.unwrap();
         let report = observer.check(&observed).await.unwrap();
-        assert_eq!(report.unknown.len(), 3, "what cannot be read is unknown");
+        assert_eq!(report.unknown.len(), 4, "what cannot be read is unknown");
 
         fs::remove_file(&file).unwrap();
         observer.observe().await.unwrap();
