@@ -152,7 +152,7 @@ impl SubjectObject for Shell {
                 document["summary"] = json!("two\nlines");
             }
             if is_on("bounds.observation") {
-                document["memory"] = json!("x".repeat(128 << 10));
+                document["slis"]["x".repeat(1 << 10)] = json!(1.0);
             }
             if is_on("observe.schema") {
                 document["data"]["max_level"] = json!("a text");

@@ -51,17 +51,16 @@ fn descriptor(context: &CaseContext) -> CaseResult {
         .loaded()?
         .ask(ProbeRequest::Describe { module: 0 })?;
     match asked.payload {
-        Payload::Text(text) => check_descriptor(&text).map_err(Stop::fail),
-        other => {
-            let what = format!("describe {}", shown(&other));
-            Err(Stop::fail(what).attributed_to(&["describe.valid"]))
-        }
+        Payload::Text(text) => check_descriptor(&text),
+        other => Err(format!("describe {}", shown(&other))),
     }
+    .map_err(|why| Stop::fail(why).attributed_to(&["describe.valid"]))
 }
 
 fn observation(context: &CaseContext) -> CaseResult {
     let (_, text) = some_observation(context)?;
-    check_document(Method::Observe, &text).map_err(Stop::fail)
+    check_document(Method::Observe, &text)
+        .map_err(|why| Stop::fail(why).attributed_to(&["memory.size"]))
 }
 
 fn report(context: &CaseContext) -> CaseResult {
