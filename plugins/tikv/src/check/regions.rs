@@ -12,6 +12,8 @@ use crate::observation::{Data, RegionCount};
 
 /// The number of the official rule for miss-peer, which cannot fire: more is critical.
 const MANY_MISSING_PEERS: u64 = 100;
+/// Regions elect another leader within seconds: what PD counted longer ago may precede that.
+const FRESH_STATS_MS: u64 = 5_000;
 
 pub(super) fn check(data: &Data, findings: &mut Findings) {
     unavailable(data, findings);
@@ -41,6 +43,10 @@ fn unavailable(data: &Data, findings: &mut Findings) {
     let all = leaderless.saturating_add(lost);
     if all == 0 {
         return;
+    }
+    if leaderless == 0 && data.regions.stats_age_ms > Some(FRESH_STATS_MS) {
+        let reason = "PD's numbers of leaders are older than the loss of a store that had some";
+        return findings.unknown(Unknown::new(REGION_UNAVAILABLE, reason));
     }
     if data.pd.regions_settled != Some(true) {
         let reason =
@@ -163,6 +169,13 @@ mod tests {
             judge(|data| data.cluster_metrics.leader_count = None),
             ["region_unavailable * unknown"]
         );
+        let old = judge(|data| {
+            data.stores.as_mut().unwrap()[0].state = Some(StoreState::Down);
+            let leaders = data.cluster_metrics.leader_count.as_mut().unwrap();
+            leaders.insert("1".into(), 7);
+            data.regions.stats_age_ms = Some(20_000);
+        });
+        assert_eq!(old, ["region_unavailable * unknown"]);
     }
 
     #[test]

@@ -131,7 +131,7 @@ pub(crate) fn unmeasured(watch: &Watch) -> Vec<String> {
 }
 
 pub(crate) fn wait_for_verdicts(watch: &Watch, expected: &[&str]) {
-    let mut last = Vec::new();
+    let mut last = unmeasured(watch);
     let end = Instant::now() + Duration::from_mins(3);
     while last != expected {
         assert!(
