@@ -9,7 +9,7 @@ use crate::{
     checks::CheckTotals,
     exposition,
     observation::{ApiForm, NodeMetrics},
-    wire::{Health, NodeMetricsV1, is_node_id},
+    wire::{Health, LimitInWindow, NodeMetricsV1, is_node_id},
 };
 
 /// Between two probes: a node that is just restarting its listener, or a machine that is busy for a moment, is not down.
@@ -73,6 +73,8 @@ pub(crate) struct NodeReport {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Allowed {
     pub(crate) by_key: HashMap<String, u64>,
+    /// The limits by which the keys were checked, where the node tells them.
+    pub(crate) limits: HashMap<String, LimitInWindow>,
     /// A key that is not named was allowed no more than this.
     pub(crate) others_at_most: u64,
 }
@@ -151,6 +153,7 @@ fn allowed(v1: NodeMetricsV1) -> Option<Allowed> {
     let least = by_key.values().min().copied().unwrap_or_default();
     Some(Allowed {
         by_key,
+        limits: v1.limits_in_window,
         others_at_most: if all_named { 0 } else { least },
     })
 }

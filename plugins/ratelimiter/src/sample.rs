@@ -17,7 +17,7 @@ use crate::{
     probe::{self, Allowed},
     redis_link::{RedisFault, RedisLink},
     redis_view::young_counts,
-    wire::ListedCounter,
+    wire::{LimitInWindow, ListedCounter},
 };
 
 /// Between the two readings: longer than a burst at the start of a window takes to reach every source.
@@ -54,7 +54,7 @@ impl LimitSources<'_> {
     /// The keys to read: those that were suspicious, those that nodes are busiest with, and a slice of all.
     ///
     /// A client can name a limit of its own with each check, so the limit of a key is known only where the service has
-    /// named it. A key that nodes report and no list names is read once it was missing twice: it may be newer than the list.
+    /// named it, in a list or as what its nodes applied. A key that nodes report and no list names is read once it was missing twice: it may be newer than the list.
     pub(crate) fn choose(
         &self,
         allowed: &BTreeMap<String, Allowed>,
@@ -78,7 +78,14 @@ impl LimitSources<'_> {
         let can_miss = self.is_fresh && self.listed.is_some_and(|list| list.complete);
         let mut unlisted = BTreeSet::new();
         for key in busiest(allowed, max.div_ceil(2)) {
-            if chosen.contains_key(key) || self.add(&mut chosen, key) {
+            if chosen.contains_key(key) {
+                continue;
+            }
+            if let Some(applied) = applied_limit(allowed, key) {
+                chosen.insert(key.to_owned(), of_applied(key, applied));
+                continue;
+            }
+            if self.add(&mut chosen, key) {
                 continue;
             }
             if can_miss && self.remembered.was_unlisted(key) {
@@ -129,6 +136,26 @@ impl LimitSources<'_> {
 
     fn default_window(&self) -> Option<u64> {
         self.limits.and_then(|limits| limits.default_window_ms)
+    }
+}
+
+/// The limit that every node that allowed something of this key has applied to all of it.
+fn applied_limit(allowed: &BTreeMap<String, Allowed>, key: &str) -> Option<LimitInWindow> {
+    let mut each = allowed
+        .values()
+        .filter(|allowed| allowed.by_key.contains_key(key))
+        .map(|allowed| allowed.limits.get(key).copied());
+    let first = each.next()??;
+    each.all(|limit| limit == Some(first)).then_some(first)
+}
+
+fn of_applied(key: &str, applied: LimitInWindow) -> Chosen {
+    Chosen {
+        key: key.to_owned(),
+        limit: Some(applied.limit),
+        window_ms: Some(applied.window_ms),
+        limit_source: Some(LimitSource::Service),
+        is_current: true,
     }
 }
 
@@ -288,5 +315,46 @@ impl Readings {
             Some(least(first).min(least(second))),
             all_told_twice.then_some(high),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_counts_only_where_all_nodes_that_allowed_something_applied_it() {
+        let node = |count: Option<u64>, limit: Option<u64>| Allowed {
+            by_key: count
+                .map(|count| ("k".to_owned(), count))
+                .into_iter()
+                .collect(),
+            limits: limit
+                .map(|limit| {
+                    let limit = LimitInWindow {
+                        limit,
+                        window_ms: 1_000,
+                    };
+                    ("k".to_owned(), limit)
+                })
+                .into_iter()
+                .collect(),
+            ..Allowed::default()
+        };
+        let applied = |nodes: [Allowed; 2]| {
+            let named = ["a", "b"].map(str::to_owned).into_iter().zip(nodes);
+            applied_limit(&named.collect(), "k").map(|limit| limit.limit)
+        };
+        assert_eq!(applied([node(Some(3), Some(9)), node(None, None)]), Some(9));
+        assert_eq!(
+            applied([node(Some(3), Some(9)), node(Some(1), Some(9))]),
+            Some(9)
+        );
+        assert_eq!(
+            applied([node(Some(3), Some(9)), node(Some(1), Some(8))]),
+            None
+        );
+        assert_eq!(applied([node(Some(3), Some(9)), node(Some(1), None)]), None);
+        assert_eq!(applied([node(None, None), node(None, None)]), None);
     }
 }

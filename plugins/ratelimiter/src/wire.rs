@@ -1,6 +1,8 @@
 //! The answers of the management API in both forms, read into one. Fields that a version may not have are optional;
 //! unknown fields are ignored.
 
+use std::collections::HashMap;
+
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
 use serde_json::Value;
@@ -135,7 +137,16 @@ pub(crate) struct NodeMetricsV1 {
     pub(crate) latency_p99_ms: Option<f64>,
     pub(crate) redis_latency_ms: Option<f64>,
     pub(crate) active_keys: Option<u64>,
-    pub(crate) allowed_in_window: Option<std::collections::HashMap<String, u64>>,
+    pub(crate) allowed_in_window: Option<HashMap<String, u64>>,
+    /// The limits by which all of that was checked; absent in earlier versions.
+    pub(crate) limits_in_window: HashMap<String, LimitInWindow>,
+}
+
+/// The limit of one key, as a node has applied it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct LimitInWindow {
+    pub(crate) limit: u64,
+    pub(crate) window_ms: u64,
 }
 
 /// `GET /api/v1/limits`.

@@ -201,7 +201,7 @@ impl Batcher {
                 continue;
             };
             if allowed > 0 {
-                allowed_counts.record(key, item.limit.window_ms, allowed, now_ms, item.reset);
+                allowed_counts.record(key, item.limit, allowed, now_ms, item.reset);
             }
         }
     }

@@ -134,7 +134,7 @@ impl Checker {
         let (allowed, reset) = (wait_ms == 0, policy.last_reset(key));
         let mut allowed_counts = self.worker_state.allowed_counts();
         if allowed {
-            allowed_counts.record(key, limit.window_ms, 1, now_ms, reset);
+            allowed_counts.record(key, limit, 1, now_ms, reset);
         }
         let count = allowed_counts.allowed(key, now_ms, reset);
         Ok((

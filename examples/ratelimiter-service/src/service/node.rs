@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 
-use super::allowed_counts::AllowedCounts;
+use super::allowed_counts::{AllowedCounts, InWindow};
 use super::chaos::Chaos;
 use super::clock::RedisClock;
 use super::metrics::Metrics;
@@ -227,8 +227,8 @@ impl Node {
         }
     }
 
-    /// The number of requests that this node itself allowed, per key, within the key's window.
-    pub(crate) fn allowed_in_window(&self) -> HashMap<String, u64> {
+    /// What this node itself allowed, per key, within the key's window.
+    pub(crate) fn allowed_in_window(&self) -> HashMap<String, InWindow> {
         let (now, policy) = (self.clock.now_ms(), self.policy());
         let mut sums = HashMap::new();
         for worker_state in &self.worker_states {

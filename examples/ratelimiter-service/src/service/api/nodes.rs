@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::extract::PathText;
 use super::limits::fresh_policy;
+use crate::service::allowed_counts::InWindow;
 use crate::service::background;
 use crate::service::clock::rfc3339;
 use crate::service::error::ApiError;
@@ -141,13 +142,19 @@ pub(crate) async fn metrics(
 
 fn own_metrics(node: &Node) -> Value {
     let recent = node.recent();
-    let mut allowed: Vec<(String, u64)> = node.allowed_in_window().into_iter().collect();
-    let active_keys = allowed.len();
-    allowed.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    allowed.truncate(MAX_KEYS);
-    let allowed: serde_json::Map<String, Value> = allowed
+    let mut busiest: Vec<(String, InWindow)> = node.allowed_in_window().into_iter().collect();
+    let active_keys = busiest.len();
+    busiest.sort_unstable_by(|a, b| b.1.allowed.cmp(&a.1.allowed).then_with(|| a.0.cmp(&b.0)));
+    busiest.truncate(MAX_KEYS);
+    let limits = busiest.iter().filter_map(|(key, in_window)| {
+        let limit = in_window.limit?;
+        let told = json!({"limit": limit.max, "window_ms": limit.window_ms});
+        Some((key.clone(), told))
+    });
+    let limits: serde_json::Map<String, Value> = limits.collect();
+    let allowed: serde_json::Map<String, Value> = busiest
         .into_iter()
-        .map(|(key, count)| (key, count.into()))
+        .map(|(key, in_window)| (key, in_window.allowed.into()))
         .collect();
     json!({
         "node_id": node.id(),
@@ -160,6 +167,7 @@ fn own_metrics(node: &Node) -> Value {
         "redis_latency_ms": node.metrics.redis_latency_ms(),
         "active_keys": active_keys,
         "allowed_in_window": allowed,
+        "limits_in_window": limits,
     })
 }
 
