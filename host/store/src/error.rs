@@ -90,10 +90,18 @@ pub(super) fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Sto
 
 /// Whether `SQLite` says that the file is corrupt (11), or not a database (26).
 pub(super) fn is_damage(cause: &sqlx::Error) -> bool {
+    matches!(sqlite_code(cause), Some(11 | 26))
+}
+
+/// Whether `SQLite` says that another process (5), or another connection of this one (6), has the file.
+pub(super) fn is_busy(cause: &sqlx::Error) -> bool {
+    matches!(sqlite_code(cause), Some(5 | 6))
+}
+
+fn sqlite_code(cause: &sqlx::Error) -> Option<u32> {
     let code = cause
         .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    let code = code.and_then(|code| code.parse::<u32>().ok());
+        .and_then(sqlx::error::DatabaseError::code)?;
     // The upper bits of an extended code say more of the same.
-    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+    Some(code.parse::<u32>().ok()? & 0xff)
 }

@@ -5,7 +5,7 @@ use std::{
     mem::ManuallyDrop,
     path::{Path, PathBuf},
     sync::{Arc, Once},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use operator_model::{DatabaseSecrets, shown_database, sqlite_path};
@@ -16,7 +16,10 @@ use sqlx::{
     migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
-use super::{Dialect, OpenedFile, Store, StoreError, address, error::is_damage};
+use super::{
+    Dialect, OpenedFile, Store, StoreError, address,
+    error::{is_busy, is_damage},
+};
 
 /// How long a process waits for another that is writing.
 const BUSY: Duration = Duration::from_secs(10);
@@ -118,7 +121,7 @@ impl Store {
         let escaped = path.replace('%', "%25").replace('#', "%23");
         let url = format!("sqlite:{escaped}?{}", access.options());
         let failed = |cause: sqlx::Error| of_file(path, &cause);
-        try_file(&url, access).await.map_err(failed)?;
+        try_file_while_busy(&url, access).await.map_err(failed)?;
         Ok(Self {
             pool: pool(&url, Some(access)).await.map_err(failed)?,
             dialect: Dialect::Sqlite,
@@ -147,6 +150,20 @@ impl Store {
             }
         }
         migrator.run(&self.pool).await.map_err(StoreError::Migrate)
+    }
+}
+
+/// Another process that opens the same new file has it for itself for a moment, and `SQLite` does not wait for that.
+async fn try_file_while_busy(url: &str, access: Access) -> Result<(), sqlx::Error> {
+    const AGAIN: Duration = Duration::from_millis(20);
+    let began = Instant::now();
+    loop {
+        match try_file(url, access).await {
+            Err(cause) if is_busy(&cause) && began.elapsed() < BUSY => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            tried => return tried,
+        }
     }
 }
 
